@@ -1,0 +1,65 @@
+# Everything that this repository can do, each by one command. The first call makes a virtual environment.
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first Python on the PATH that is new enough; PYTHON=... overrides.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PEERS ?= installed
+
+# What a suite of `make check` may take before it is a failure; the whole stays under 12 minutes.
+SIM_SECONDS ?= 60
+
+.PHONY: help demo test check lint types layers soak compat bench clean
+
+help:
+	@echo "make demo     run an unmodified multiprocessing program on distpool, and compare"
+	@echo "make test     run the tests"
+	@echo "make check    all that a change must pass: lint, types, layers, suites, tests (what CI runs)"
+	@echo "make soak     the long tests: thousands of kills, cycles and seeds"
+	@echo "make compat   CPython's own pool and executor tests, every interpreter on this machine"
+	@echo "make bench    the comparison tables; PEERS=all installs the other libraries first"
+	@echo "make clean    remove what the others made"
+
+$(VENV)/demo.made $(VENV)/dev.made: setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "distpool needs Python 3.11 or newer, and there is none on the PATH:" \
+		"install one, or say where it is: make PYTHON=/path/to/python3"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "this Python cannot make virtual environments: install its venv package (Debian: python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/demo.made: EXTRAS := demo
+$(VENV)/dev.made: EXTRAS := demo,test,dev
+
+demo: $(VENV)/demo.made
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/dev.made
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/dev.made
+	@SIM_SECONDS=$(SIM_SECONDS) .ci/check $(BIN)
+
+lint: $(VENV)/dev.made
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/dev.made
+	@$(BIN)/mypy
+
+layers: $(VENV)/dev.made
+	@$(BIN)/lint-imports
+
+soak: $(VENV)/dev.made
+	@DISTPOOL_SOAK=1 $(BIN)/python -m pytest --timeout 7200
+
+compat: $(VENV)/dev.made
+	@$(BIN)/python -m compat_tests --python all --results compat_tests/RESULTS.md
+
+bench: $(VENV)/dev.made
+	@$(BIN)/python -m benchmarks --peers $(PEERS) --results benchmarks/RESULTS.md
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

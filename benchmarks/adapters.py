@@ -1,0 +1,74 @@
+"""The two shapes that most libraries have: `multiprocessing.Pool`'s and `concurrent.futures.Executor`'s.
+
+A peer whose library has one of them is a few lines that open it; the others bring an adapter of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from benchmarks.model import NotOffered
+
+Function = Callable[[Any], Any]
+
+
+class PoolAdapter:
+    """Drives whatever has the methods of `multiprocessing.Pool`."""
+
+    def __init__(self, pool: Any, then: Callable[[], object] = lambda: None) -> None:
+        """Take an open pool; `then` runs after it was closed (a cluster beneath it to stop, for instance)."""
+        self._pool = pool
+        self._then = then
+
+    def submit(self, function: Function, argument: Any) -> Any:
+        return self._pool.apply_async(function, (argument,))
+
+    def collect(self, handles: list[Any]) -> list[Any]:
+        return [handle.get() for handle in handles]
+
+    def call(self, function: Function, argument: Any) -> Any:
+        return self._pool.apply(function, (argument,))
+
+    def map(self, function: Function, items: Iterable[Any], chunksize: int | None) -> list[Any]:
+        results: list[Any] = self._pool.map(function, items, chunksize)
+        return results
+
+    def imap(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        return iter(self._pool.imap(function, items))
+
+    def imap_unordered(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        return iter(self._pool.imap_unordered(function, items))
+
+    def close(self) -> None:
+        self._pool.close()
+        self._pool.join()
+        self._then()
+
+
+class ExecutorAdapter:
+    """Drives whatever has the methods of `concurrent.futures.Executor`."""
+
+    def __init__(self, executor: Any) -> None:
+        self._executor = executor
+
+    def submit(self, function: Function, argument: Any) -> Any:
+        return self._executor.submit(function, argument)
+
+    def collect(self, handles: list[Any]) -> list[Any]:
+        return [handle.result() for handle in handles]
+
+    def call(self, function: Function, argument: Any) -> Any:
+        return self._executor.submit(function, argument).result()
+
+    def map(self, function: Function, items: Iterable[Any], chunksize: int | None) -> list[Any]:
+        return list(self._executor.map(function, items, chunksize=chunksize or 1))
+
+    def imap(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        return iter(self._executor.map(function, items))
+
+    def imap_unordered(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        raise NotOffered("an executor has no imap_unordered")
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=True)

@@ -1,0 +1,68 @@
+"""dask.distributed: a `LocalCluster` of single-threaded worker processes and its client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import Any
+
+from benchmarks.adapters import Function
+from benchmarks.model import Adapter, NotOffered, Peer
+
+
+class DaskAdapter:
+    """Drives one `distributed.Client`.
+
+    `pure=False`: two calls with one argument are two tasks, as everywhere else.
+    """
+
+    def __init__(self, client: Any, cluster: Any) -> None:
+        self._client = client
+        self._cluster = cluster
+
+    def submit(self, function: Function, argument: Any) -> Any:
+        return self._client.submit(function, argument, pure=False)
+
+    def collect(self, handles: list[Any]) -> list[Any]:
+        results: list[Any] = self._client.gather(handles)
+        return results
+
+    def call(self, function: Function, argument: Any) -> Any:
+        return self._client.submit(function, argument, pure=False).result()
+
+    def map(self, function: Function, items: Iterable[Any], chunksize: int | None) -> list[Any]:
+        return self.collect(self._client.map(function, list(items), pure=False))
+
+    def imap(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        raise NotOffered("dask.distributed has no imap")
+
+    def imap_unordered(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        raise NotOffered("dask.distributed has no imap_unordered")
+
+    def close(self) -> None:
+        self._client.close()
+        self._cluster.close()
+
+
+def _open(module: ModuleType, workers: int) -> Adapter:
+    cluster = module.LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        silence_logs=50,
+    )
+    return DaskAdapter(module.Client(cluster), cluster)
+
+
+PEER = Peer(
+    name="dask",
+    title="dask.distributed",
+    family="dask",
+    module="distributed",
+    open=_open,
+    distribution="distributed",
+    count_share=0.05,
+)

@@ -1,0 +1,13 @@
+"""loky's reusable executor, the one that joblib stands on."""
+
+from types import ModuleType
+
+from benchmarks.adapters import ExecutorAdapter
+from benchmarks.model import Adapter, Peer
+
+
+def _open(module: ModuleType, workers: int) -> Adapter:
+    return ExecutorAdapter(module.get_reusable_executor(max_workers=workers))
+
+
+PEER = Peer(name="loky", title="loky", family="loky", module="loky", open=_open, distribution="loky")

@@ -1,0 +1,19 @@
+"""`concurrent.futures.ProcessPoolExecutor` with its default start method."""
+
+from types import ModuleType
+
+from benchmarks.adapters import ExecutorAdapter
+from benchmarks.model import Adapter, Peer
+
+
+def _open(module: ModuleType, workers: int) -> Adapter:
+    return ExecutorAdapter(module.ProcessPoolExecutor(max_workers=workers))
+
+
+PEER = Peer(
+    name="stdlib-executor",
+    title="ProcessPoolExecutor",
+    family="stdlib",
+    module="concurrent.futures",
+    open=_open,
+)

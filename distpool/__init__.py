@@ -1,0 +1,160 @@
+"""One engine behind the parallel libraries that you already use: `import distpool as multiprocessing`.
+
+What it is: a directory of names. Nothing is imported, and no process is started, until a name is used:
+
+    distpool.Pool ----- __getattr__ ----> _OURS      distpool.pool.Pool         (loads the engine's client)
+    distpool.Queue ---- __getattr__ ----> _STANDARD  multiprocessing.Queue      (the standard library's own)
+    distpool.managers - __getattr__ ----> _STANDARD_MODULES                     (likewise, a whole module)
+    import distpool.managers ----------> _StandardModules, the finder below     (the same module object)
+
+What it is not: a place for code. A name that distpool takes over moves from `_STANDARD` to `_OURS`, and the
+module that serves it is written beside this file. No module of distpool bears the name of a public function
+or class, because importing the module would put it in that name's place.
+
+Stands in for `multiprocessing`; `distpool.futures` stands in for `concurrent.futures`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from importlib.machinery import ModuleSpec
+
+# Type checkers take this name for true; importing the real one would cost as much as all the rest.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any
+
+    from distpool.context import cpu_count as cpu_count
+    from distpool.context import get_context as get_context
+    from distpool.errors import TimeoutError as TimeoutError
+    from distpool.pool import Pool as Pool
+
+    # The star comes last and brings the rest: a name that is there already keeps its type.
+    from multiprocessing import *  # type: ignore[assignment]  # noqa: F403  # isort: skip
+
+__version__ = "0.1.0"
+
+# Served by distpool: the name, and the module that has it.
+_OURS = {
+    "Pool": "distpool.pool",
+    "TimeoutError": "distpool.errors",
+    "cpu_count": "distpool.context",
+    "get_context": "distpool.context",
+}
+
+# Still the standard library's own. This list and the next one only ever get shorter.
+_STANDARD = (
+    "Array",
+    "AuthenticationError",
+    "Barrier",
+    "BoundedSemaphore",
+    "BufferTooShort",
+    "Condition",
+    "Event",
+    "JoinableQueue",
+    "Lock",
+    "Manager",
+    "Pipe",
+    "Process",
+    "ProcessError",
+    "Queue",
+    "RLock",
+    "RawArray",
+    "RawValue",
+    "Semaphore",
+    "SimpleQueue",
+    "Value",
+    "active_children",
+    "allow_connection_pickling",
+    "current_process",
+    "freeze_support",
+    "get_all_start_methods",
+    "get_logger",
+    "get_start_method",
+    "log_to_stderr",
+    "parent_process",
+    "reducer",
+    "set_executable",
+    "set_forkserver_preload",
+    "set_start_method",
+)
+
+# Modules of `multiprocessing` that programs import by name, and that are still the standard ones.
+_STANDARD_MODULES = (
+    "connection",
+    "dummy",
+    "heap",
+    "managers",
+    "process",
+    "queues",
+    "reduction",
+    "resource_tracker",
+    "shared_memory",
+    "sharedctypes",
+    "spawn",
+    "synchronize",
+    "util",
+)
+
+# Modules of distpool that are reached as attributes without an import of their own.
+_MODULES = ("context", "errors", "futures", "pool")
+
+__all__ = [*_OURS, *_STANDARD]
+
+
+def _find(name: str) -> Any:
+    """Find `name` where the tables say, once: the answer is kept in this module."""
+    value: Any
+    if name in _OURS:
+        value = getattr(importlib.import_module(_OURS[name]), name)
+    elif name in _STANDARD:
+        value = getattr(importlib.import_module("multiprocessing"), name)
+    elif name in _MODULES or name in _STANDARD_MODULES:
+        value = importlib.import_module(f"distpool.{name}")
+    else:
+        raise AttributeError(f"module 'distpool' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+if not TYPE_CHECKING:  # which would take every name for one that exists
+    __getattr__ = _find
+
+
+def __dir__() -> list[str]:
+    """List what can be asked for, loaded or not."""
+    return sorted({*globals(), *__all__, *_MODULES, *_STANDARD_MODULES})
+
+
+class _StandardModules:
+    """Lets `import distpool.connection` give `multiprocessing.connection` itself, not a copy.
+
+    It stands last in `sys.meta_path` and is asked only for modules that nobody else found, so it costs other
+    imports nothing. It is both the finder and the loader.
+    """
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Claim the modules of `_STANDARD_MODULES`, and no other."""
+        package, _, module = name.partition(".")
+        if package != "distpool" or module not in _STANDARD_MODULES:
+            return None
+        return ModuleSpec(name, _StandardModules)  # type: ignore[arg-type]
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> None:
+        """Take an empty module: it is thrown away in `exec_module`."""
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """Put the standard module in the place of the empty one, where the import system looks for it."""
+        standard = importlib.import_module(f"multiprocessing.{module.__name__.partition('.')[2]}")
+        sys.modules[module.__name__] = standard
+
+
+sys.meta_path.append(_StandardModules)

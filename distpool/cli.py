@@ -1,0 +1,149 @@
+"""The command line: `distpool COMMAND ...` or `python -m distpool COMMAND ...`.
+
+What it is: words in, one call out. It reads the arguments, says in one line what is wrong with them and what to do
+about it, and hands over. What it is not: a place where anything is done; `distpool run` itself is in `distpool.run`.
+
+`run` reads its own options only up to the program, as Python does: everything after that is the program's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from distpool import __version__
+from distpool.run import launch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_HELP = """\
+usage: distpool COMMAND ...
+
+  distpool run script.py [ARG ...]   run a program with its pools and process executors on distpool
+  distpool run --help                what that does, with examples
+  distpool --version                 print the version
+  distpool --help                    print this
+
+`python -m distpool` is the same command.
+"""
+
+_RUN_HELP = """\
+usage: distpool run [--progress] script.py [ARG ...]
+       distpool run [--progress] -m MODULE [ARG ...]
+       distpool run [--progress] -c CODE [ARG ...]
+       distpool run [--progress] - [ARG ...]          (the program comes from standard input)
+
+Runs an unmodified Python program as `python script.py` does, with these standing on distpool:
+
+  multiprocessing.Pool, multiprocessing.pool.Pool, multiprocessing.get_context(...).Pool
+  concurrent.futures.ProcessPoolExecutor
+
+Arguments, output, tracebacks and exit status are those of plain Python. A script, a directory or a zip file with
+a __main__.py will do. Python programs that the program itself starts are plain ones.
+
+options:
+  --progress   show the progress of each map on standard error
+  -h, --help   print this
+
+examples:
+  distpool run analyse.py data.csv
+  distpool run -m mypackage.analyse data.csv
+  python -X dev -W error -m distpool run analyse.py     (Python's own options come before -m distpool)
+
+environment:
+  DISTPOOL_RETRIES=0   a task whose worker died is not run again (default: 2 times)
+"""
+
+_USAGE_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status (`distpool run` does not return: it becomes the program).
+
+    argv: the words after `distpool`; by default those of this process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        return _fail("distpool: no command given: try `distpool run script.py`, or `distpool --help`")
+    match words[0]:
+        case "run":
+            return _run(words[1:])
+        case "-V" | "--version":
+            print(f"distpool {__version__}")
+            return 0
+        case "-h" | "--help":
+            print(_HELP, end="")
+            return 0
+        case word:
+            return _fail(f"distpool: there is no command {word!r}: try `distpool run`, or `distpool --help`")
+
+
+def _run(words: list[str]) -> int:
+    """Read the options of `run`, look at the program, and become it."""
+    while words and words[0] == "--progress":
+        os.environ["DISTPOOL_PROGRESS"] = "1"
+        del words[0]
+    if words and words[0] in ("-h", "--help"):
+        print(_RUN_HELP, end="")
+        return 0
+    complaint = _complaint_about(words) or _complaint_about_interpreter()
+    if complaint:
+        return _fail(f"distpool run: {complaint}")
+    launch(words, _interpreter_options())
+
+
+def _complaint_about(program: list[str]) -> str | None:
+    """Say what is wrong with the program, or nothing."""
+    match program:
+        case []:
+            return "no program given: try `distpool run script.py`, or `distpool run --help`"
+        case ["-m" | "-c" as option]:
+            what = "a module name" if option == "-m" else "code"
+            return f"{option} needs {what} after it: see `distpool run --help`"
+        case ["-m" | "-c" | "-", *_]:
+            return None
+        case [option, *_] if option.startswith("-"):
+            return (
+                f"there is no option {option!r}: see `distpool run --help`; "
+                f"an option of Python itself goes before, as in `python {option} -m distpool run ...`"
+            )
+        case [path, *_] if not os.path.exists(path):
+            return f"there is no file {path!r} in {os.getcwd()}: check the path, or use -m for a module"
+        case [path, *_] if os.path.isdir(path) and not _has_main(path):
+            return f"the directory {path!r} has no __main__.py: name the script in it that is to run"
+        case [path, *_] if not os.access(path, os.R_OK):
+            return f"the file {path!r} cannot be read: check its permissions"
+    return None
+
+
+def _has_main(directory: str) -> bool:
+    return any(os.path.exists(os.path.join(directory, name)) for name in ("__main__.py", "__main__.pyc"))
+
+
+def _complaint_about_interpreter() -> str | None:
+    """Say why this Python cannot hand itself over to another one, or nothing."""
+    if not sys.executable:
+        return "Python does not know its own path (sys.executable is empty): start it by its full path"
+    if sys.flags.ignore_environment or sys.flags.no_site:
+        return "cannot work under Python's options -I, -E and -S, which shut distpool out: leave them away"
+    return None
+
+
+def _interpreter_options() -> list[str]:
+    """Find the options that Python itself was given before `-m distpool` or the script `distpool`."""
+    before = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
+    if before and before[-1] == "distpool":
+        # `-m distpool`, where the m may end a cluster of options, as in `-um distpool`
+        before, cluster = before[:-2], before[-2].removesuffix("m")
+    elif before and before[-1].endswith("mdistpool"):
+        before, cluster = before[:-1], before[-1].removesuffix("mdistpool")
+    else:
+        before, cluster = before[:-1], "-"
+    return before if cluster == "-" else [*before, cluster]
+
+
+def _fail(complaint: str) -> int:
+    print(complaint, file=sys.stderr)
+    return _USAGE_ERROR

@@ -1,0 +1,42 @@
+"""Where the front doors get their engine.
+
+One process has one engine, because ``Pool()`` takes no address: the session's own (``scheduler.client``), started
+by the first door that asks, unless another was chosen with ``use``::
+
+    door ── current() ──► the engine of `use(...)`, innermost first     (tests, debugging in one process)
+                     └──► distpool.scheduler.client.session()           (everything else)
+
+What it is not: an engine. ``protocol`` says what one is; ``local`` is one that runs calls in threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distpool.engines.protocol import Engine
+
+__all__ = ["current", "use"]
+
+_chosen: list[Engine] = []
+
+
+def current() -> Engine:
+    """The engine for pools that are opened now. The first call may start the session's processes."""
+    if _chosen:
+        return _chosen[-1]
+    from distpool.scheduler.client import session
+
+    return session()
+
+
+@contextmanager
+def use(engine: Engine) -> Iterator[Engine]:
+    """Open the pools of this ``with`` block (in every thread) on ``engine``; those opened before stay where they are."""
+    _chosen.append(engine)
+    try:
+        yield engine
+    finally:
+        _chosen.remove(engine)

@@ -1,0 +1,167 @@
+"""The one small protocol that every front door speaks, and every engine implements.
+
+A front door (Pool, ProcessPoolExecutor, ...) never sees a socket, a message or a worker: it opens an
+``EnginePool``, submits calls, and is told how each ended::
+
+    front door                          engine
+    ----------                          ------
+    open_pool(PoolSpec)          ->     dedicated workers, set up once each
+    submit(promise, key, f, a)   ->     ...runs it somewhere...
+      promise.fulfil(key, value) <-     it returned value
+      promise.reject(key, Failure) <-   it raised, died, was cancelled
+    wait(promise, timeout)       ->     sleeps, or drives the engine itself meanwhile
+
+``fulfil`` and ``reject`` run on whichever thread drives the engine, never under its lock; they must be quick and
+must not raise. ``key`` is the caller's own number for the call (an index within a ``map``), so that one
+promise can stand for a million calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from distpool.errors import Failure
+
+__all__ = ["Call", "Engine", "EnginePool", "Failure", "PoolSpec", "Promise", "WorkerInfo"]
+
+
+class Promise:
+    """What a call's outcome is delivered to. Subclasses say what to do with it.
+
+    (A subclass with ``__slots__`` names ``ready``, ``wakeups`` and ``quick`` in them and sets them when it is made.)
+
+    A subclass sets ``ready`` last, through ``settle``, when whoever waits for it may go on. ``wakeups`` are
+    the locks of threads asleep in ``Engine.wait``; the order (``ready``, then look at ``wakeups``; the waiter adds
+    its lock, then looks at ``ready``) makes a lost wake-up impossible.
+    """
+
+    if not TYPE_CHECKING:
+        __slots__ = ()  # so that a subclass may have slots; to the type checker the names below are attributes
+
+    ready: bool = False
+    wakeups: list[Any] | None = None
+    #: Whether fulfil and reject run no user code but unpickling: then the waiting thread itself may call them.
+    quick: bool = True
+
+    def fulfil(self, key: int, value: Any) -> None:
+        raise NotImplementedError
+
+    def reject(self, key: int, failure: Failure) -> None:
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Everything that was promised is there: let the waiting threads go on."""
+        self.ready = True
+        wakeups = self.wakeups
+        if wakeups is not None:
+            self.wakeups = None
+            for lock in wakeups:
+                lock.release()
+
+
+class Call(Protocol):
+    """A submitted call, as far as its submitter needs to know it."""
+
+    key: int
+
+    @property
+    def offered(self) -> bool:
+        """Whether it lies with a worker (and may be running)."""
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """One worker process of a pool."""
+
+    lease: str
+    pid: int
+    node: str
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """What a pool is: ``size`` workers (None: the CPUs there are), each set up once by ``initializer(*initargs)``.
+
+    ``max_tasks`` replaces a worker after so many calls (None: never). ``retries`` is how often a call whose worker
+    died is run again. ``setup_attempts`` consecutive workers may fail in their set-up before the pool counts as
+    broken. ``name`` is a pattern for the workers' ``current_process().name`` ("ForkPoolWorker-%d").
+    """
+
+    size: int | None = None
+    initializer: Callable[..., Any] | None = None
+    initargs: tuple[Any, ...] = ()
+    max_tasks: int | None = None
+    retries: int = 2
+    setup_attempts: int = 3
+    resources: Mapping[str, float] = field(default_factory=dict)
+    name: str = "PoolWorker-%d"
+    on_broken: Callable[[Failure], None] | None = None
+    on_workers: Callable[[], None] | None = None  # a worker came or went; called like fulfil
+
+
+class EnginePool(Protocol):
+    """A set of dedicated workers, until it is closed or terminated."""
+
+    size: int
+
+    def submit(
+        self,
+        promise: Promise,
+        key: int,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Call:
+        """Run ``function(*args, **kwargs)``. The arguments are copied before this returns.
+
+        Raises whatever pickling them raises (with a note naming the path), RuntimeError after close.
+        """
+
+    def submit_many(
+        self,
+        promise: Promise,
+        first_key: int,
+        function: Callable[..., Any],
+        arguments: Sequence[Sequence[Any]],
+    ) -> list[Call]:
+        """Run ``function(*a)`` for each of ``arguments``, with keys ``first_key``, ``first_key + 1``, ...
+
+        A call whose arguments cannot be pickled is rejected on its own; the others run.
+        """
+
+    def cancel(self, calls: Sequence[Call], *, running: bool) -> None:
+        """Take back calls that have not started; with ``running`` interrupt the others, kill after 1 s.
+
+        Each is rejected with a cancelled Failure, or ends as it would have if it was too late.
+        """
+
+    def close(self) -> None:
+        """No more calls; the workers go when the last one is done."""
+
+    def terminate(self) -> None:
+        """Reject every unfinished call as cancelled and kill the workers."""
+
+    def wait_gone(self, timeout_s: float | None = None) -> bool:
+        """Wait until every worker process of the closed pool has been reaped; False on time-out."""
+
+    def resize(self, size: int) -> None:
+        """Have ``size`` workers from now on; surplus ones finish what they run."""
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that are there now, oldest first."""
+
+
+class Engine(Protocol):
+    """A place where pools can be opened."""
+
+    def open_pool(self, spec: PoolSpec) -> EnginePool:
+        """Returns at once; workers start in the background."""
+
+    def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
+        """Wait until ``promise.ready``; False on time-out. May drive the engine on the calling thread."""
+
+    def shutdown(self) -> None:
+        """Terminate every pool and leave (an embedded cluster ends with it)."""

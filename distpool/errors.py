@@ -1,0 +1,128 @@
+"""The one error tree of distpool, on one screen; front doors translate to what the original library raises.
+
+::
+
+    DistpoolError
+    ├── WorkerDied              also a concurrent.futures.process.BrokenProcessPool
+    ├── PoolBroken              also a concurrent.futures.process.BrokenProcessPool
+    ├── TaskCancelled           also a concurrent.futures.CancelledError
+    ├── ClusterError            the cluster could not be started, or was lost for good
+    └── TimeoutError            also multiprocessing.TimeoutError and the builtin TimeoutError
+"""
+
+from __future__ import annotations
+
+import builtins
+import multiprocessing.context
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distpool.scheduler.messages import Death
+
+
+class DistpoolError(Exception):
+    """Base of what the engine itself raises."""
+
+
+class TimeoutError(DistpoolError, multiprocessing.context.TimeoutError, builtins.TimeoutError):
+    """Not done in time; the call itself goes on."""
+
+
+class WorkerDied(DistpoolError, BrokenProcessPool):
+    """The worker process died under this call, and it may not (or no longer) be repeated.
+
+    ``death`` tells pid, host, signal, exit code, peak memory and last words; None where nobody saw it die.
+    """
+
+    def __init__(self, text: str, death: Death | None = None) -> None:
+        super().__init__(text)
+        self.death = death
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.death)
+
+
+class PoolBroken(DistpoolError, BrokenProcessPool):
+    """The pool can get no workers: its initializer fails, or each dies while it starts."""
+
+
+class TaskCancelled(DistpoolError, CancelledError):
+    """The call was cancelled, or its pool terminated, before it was done."""
+
+
+class ClusterError(DistpoolError):
+    """The cluster could not be started or reached, or was lost and could not be had again."""
+
+
+@dataclass(slots=True)
+class Failure:
+    """How a call failed, before a front door has made an exception of it.
+
+    Exactly one of: ``error`` (a pickled exception of the user's own), ``exception`` (a live one, raised on
+    this side), ``death`` (its worker died), ``cancelled``; or ``reason`` alone (a lost node, a refused pool).
+    """
+
+    error: bytes | None = None
+    exception: BaseException | None = None
+    death: Death | None = None
+    cancelled: bool = False
+    reason: str = ""
+    label: str = ""  # what the call was, for the text: function name and short arguments
+
+    def to_exception(self, traceback_type: type[Exception]) -> BaseException:
+        """The exception to raise; ``traceback_type(text)`` becomes the cause of a remote one."""
+        if self.exception is not None:
+            return self.exception
+        if self.error is not None:
+            from distpool.scheduler.serialize import load_exception
+
+            return load_exception(self.error, traceback_type)
+        if self.cancelled:
+            return TaskCancelled(self.reason or "cancelled")
+        return WorkerDied(describe_death(self.label, self.death, self.reason), self.death)
+
+
+def describe_death(label: str, death: Death | None, reason: str) -> str:
+    """One paragraph: what died, how, what it had used, and what to do about it."""
+    what = f"the worker running {label}" if label else "a worker"
+    if death is None:
+        return f"{what} was lost: {reason or 'its node is gone'}"
+    text = f"{what} (pid {death.pid} on {death.host}) {_manner(death)}"
+    if death.peak_rss_bytes:
+        text += f"; its memory peaked at {death.peak_rss_bytes / 2**20:,.0f} MiB"
+    if remedy := _remedy(death):
+        text += f". {remedy}"
+    if death.last_words:
+        text += f"\nlast words:\n{death.last_words}"
+    return text
+
+
+def _manner(death: Death) -> str:
+    import signal
+
+    if death.reason:
+        return f"was ended: {death.reason}"
+    if death.signal:
+        try:
+            name = signal.Signals(death.signal).name
+        except ValueError:
+            name = f"signal {death.signal}"
+        return f"was killed by {name}"
+    return f"exited with status {death.exit_code}"
+
+
+def _remedy(death: Death) -> str:
+    if death.reason:
+        return ""
+    match death.signal:
+        case 9:
+            return "SIGKILL from outside is most often the kernel out of memory: use fewer workers or smaller tasks"
+        case 11 | 7 | 4 | 6 | 8:
+            return "This is a crash in native code; the lines below, if any, show where"
+        case 0:
+            return "The task itself ended its process (os._exit); let it return or raise instead"
+        case _:
+            return ""

@@ -1,0 +1,209 @@
+"""``executor.map``: which of three ways the iterables are read, and the generator of results.
+
+::
+
+    lists, tuples, ranges      as they are, by a feeder's thread; never held back (Feeder)
+    others with a length       read to the end at once, on the caller's thread, then as above
+    endless, or who knows      on the threads of the program only: some at once, more whenever a result is asked for,
+                               the rest at shutdown                                       (PullFeeder)
+
+The standard library reads everything at once, on the caller's thread. Here an endless iterable works too, and a database cursor
+still is read only by the thread that made it.
+
+Stands in for ``concurrent.futures.Executor.map``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures.process import _RemoteTraceback
+from typing import Any
+
+from distpool.engines.protocol import Call, Failure
+from distpool.executor_work import Work
+from distpool.feeding import NEVER, Feeder
+from distpool.pool_results import StarmapChunk
+from distpool.streams import Stream
+
+__all__ = ["start_map"]
+
+#: ``map`` itself reads an iterable of unknown length for about this long.
+START_S = 0.02
+#: A started map of unknown length is read for at most so long, and no further than its window, when its executor is shut down.
+FAREWELL_S = 1.0
+
+_PLAIN = frozenset((list, tuple, range))
+
+
+class MapStream(Stream):
+    """The results of one ``executor.map``; knows its calls, to cancel them."""
+
+    def __init__(self, work: Work, *, bounded: bool) -> None:
+        super().__init__(work.engine, ordered=True, bounded=bounded)
+        self._work = work
+        self._calls: dict[int, Call] = {}
+        self.pull: PullFeeder | None = None
+        work.pending.add(self)
+
+    def calls(self) -> list[Call]:
+        """Those that have not ended."""
+        return list(self._calls.values())
+
+    def sent(self, calls: list[Call]) -> None:
+        """These have been submitted."""
+        for call in calls:
+            key = call.key
+            self._calls[key] = call
+            if key in self._arrived or key < self.taken:
+                self._calls.pop(key, None)
+
+    def fulfil(self, key: int, value: Any) -> None:
+        """A call ended."""
+        super().fulfil(key, value)
+        self._calls.pop(key, None)
+
+    def give_up(self) -> None:
+        """Nobody wants the rest: cancel what has not started."""
+        if self.feeder is not None:
+            self.feeder.stop()
+        if calls := self.calls():
+            self._work.take_back(calls, running=False)
+        self._arrived.clear()
+
+    def _exception_of(self, failure: Failure) -> BaseException:
+        return self._work.broken or failure.to_exception(_RemoteTraceback)
+
+    def _complete(self) -> None:
+        super()._complete()
+        self._work.pending.discard(self)
+
+
+class PullFeeder(Feeder):
+    """Reads an iterable of unknown length, on the threads of the program.
+
+    ``buffer`` is a window that the caller has set, which then also holds at shutdown.
+    """
+
+    def __init__(
+        self, work: Work, stream: MapStream, function: Callable[..., Any], source: Iterator[Any], buffer: int | None
+    ) -> None:
+        super().__init__(work.desk, stream, function, source, plain=False)
+        self._stream = stream
+        self._buffer = buffer
+        self._pulling = threading.RLock()
+        self._slow = False
+        stream.pull = self
+
+    def start(self) -> None:
+        """Read a first part; an exception of the iterable's is raised at once."""
+        self._desk.enter(self)
+        until_s = time.monotonic() + START_S
+        with self._pulling:
+            while not self._over and (room := self._room()) > 0:
+                self._feed(room)
+                if time.monotonic() > until_s:
+                    break
+        if self.pull_error is not None:
+            raise self.pull_error
+
+    def wake(self) -> None:
+        """No thread sleeps here."""
+
+    def before_take(self) -> None:
+        """A result is wanted: read on for as long as it is not there, and while reading is quick and the window half empty."""
+        stream = self._stream
+        while not self._over and (room := self._room()) > 0:
+            if stream.has_next() and (self._slow or room <= self._window() // 2):
+                return
+            if not self._pulling.acquire(blocking=False):
+                return  # another thread reads
+            try:
+                began_s = time.monotonic()
+                self._feed(room)
+                self._slow = time.monotonic() - began_s > START_S
+                stream.notify_at(stream.taken + 1)  # to be weighed
+            finally:
+                self._pulling.release()
+
+    def lift(self) -> None:
+        """The executor ends: read all the rest if nobody has begun to take results, else no more than a window."""
+        with self._pulling:
+            stream = self._stream
+            if self._buffer is None and not stream.taken:
+                super().lift()
+                while not self._over:
+                    self._feed(NEVER)
+                return
+            until_s = time.monotonic() + FAREWELL_S
+            stream.weight = stream.weight or 0
+            while not self._over and (room := self._room()) > 0 and time.monotonic() < until_s:
+                self._feed(room)
+        self._finish(RuntimeError("cannot schedule new futures after shutdown"))
+
+    def _window(self) -> int:
+        return super()._window() if self._buffer is None else self._buffer
+
+
+def start_map(
+    work: Work,
+    fn: Callable[..., Any],
+    iterables: Sequence[Iterable[Any]],
+    timeout_s: float | None,
+    chunksize: int,
+    buffersize: int | None,
+) -> tuple[Generator[Any, None, None], int]:
+    """Submit what may be submitted now; the rest follows as described above. Results, and how many calls that was."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    known = buffersize is None and any(hasattr(iterable, "__len__") for iterable in iterables)
+    source: Iterator[Sequence[Any]]
+    if not known:
+        source = zip(*iterables)
+    elif all(type(iterable) in _PLAIN for iterable in iterables):
+        # A list is copied, because the program may change it meanwhile.
+        source = zip(*(list(i) if type(i) is list else i for i in iterables))
+    else:
+        source = iter(list(zip(*iterables)))
+    function = fn
+    if chunksize > 1:
+        function, source = StarmapChunk(fn), _chunks_of(source, chunksize)
+    stream = MapStream(work, bounded=not known)
+    feeder: Feeder
+    if known:
+        feeder = Feeder(work.desk, stream, function, source, plain=True)
+    else:
+        feeder = PullFeeder(work, stream, function, source, buffersize)
+    try:
+        feeder.start()
+    except BaseException:
+        stream.give_up()
+        raise
+    return _results(stream, deadline, chunked=chunksize > 1), feeder.sent
+
+
+def _results(stream: MapStream, deadline: float | None, *, chunked: bool) -> Generator[Any, None, None]:
+    """The results, one by one; no reference is kept to one that was given out."""
+    try:
+        while True:
+            if stream.pull is not None:
+                stream.pull.before_take()
+            left_s = None if deadline is None else deadline - time.monotonic()
+            try:
+                if not chunked:
+                    yield stream.take(left_s)
+                    continue
+                chunk = stream.take(left_s)
+            except StopIteration:
+                return
+            chunk.reverse()
+            while chunk:
+                yield chunk.pop()
+    finally:
+        stream.give_up()
+
+
+def _chunks_of(source: Iterator[Any], size: int) -> Iterator[tuple[list[Any]]]:
+    while chunk := list(itertools.islice(source, size)):
+        yield (chunk,)

@@ -1,0 +1,316 @@
+"""``ProcessPoolExecutor`` and the names of ``concurrent.futures`` around it.
+
+::
+
+    ProcessPoolExecutor ──► Work ──► Desk ──► EnginePool      (opened by the first call)
+      ├─ submit ──► Future                   itself the engine's promise     (future_states.py)
+      └─ map ─────► a generator over a MapStream                             (executor_map.py)
+
+A worker that dies costs, after its retries, the one call that it ran; the executor stays usable. What breaks an executor
+for good is an initializer that fails, or a program that ends the workers itself.
+
+Stands in for ``concurrent.futures`` and ``concurrent.futures.process``.
+"""
+
+from __future__ import annotations
+
+import _thread
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import (
+    ALL_COMPLETED,
+    FIRST_COMPLETED,
+    FIRST_EXCEPTION,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    InvalidStateError,
+    ThreadPoolExecutor,
+    as_completed,
+    process,
+    thread,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any, TypeVar
+
+from distpool.cpus import cpu_count
+from distpool.engines import current
+from distpool.engines.protocol import PoolSpec
+from distpool.errors import TimeoutError
+from distpool.executor_map import start_map
+from distpool.executor_work import CallQueue, ManagerThread, Work, interpreter_ends
+from distpool.feeding import default_retries
+from distpool.future_states import Future
+from distpool.workers import Roster, WorkerProcess, WorkerTable
+
+__all__ = [
+    "ALL_COMPLETED",
+    "FIRST_COMPLETED",
+    "FIRST_EXCEPTION",
+    "BrokenExecutor",
+    "BrokenProcessPool",
+    "CancelledError",
+    "Executor",
+    "Future",
+    "InvalidStateError",
+    "ProcessPoolExecutor",
+    "ThreadPoolExecutor",
+    "TimeoutError",
+    "as_completed",
+    "process",
+    "thread",
+    "wait",
+]
+
+T = TypeVar("T")
+
+_NAMES = {"fork": "ForkProcess-%d", "spawn": "SpawnProcess-%d", "forkserver": "ForkServerProcess-%d"}
+
+
+class ProcessPoolExecutor(Executor):
+    """Runs calls in worker processes (``concurrent.futures.ProcessPoolExecutor``).
+
+    Args:
+        max_workers: how many workers; None: as many as there are CPUs.
+        mp_context: a multiprocessing context. With "fork" all workers come with the first call, else one by one as calls wait.
+        initializer: called as ``initializer(*initargs)`` once in each worker before its first call.
+        initargs: its arguments.
+        max_tasks_per_child: calls after which a worker is replaced; None: never.
+        retries: how often a call whose worker died is run again; None: ``DISTPOOL_RETRIES``, else 2. With 0 no call is ever
+            started twice.
+        resources: what each worker needs ({"GPU": 1}); None: nothing.
+
+    Raises:
+        ValueError, TypeError: as the standard executor does.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        retries: int | None = None,
+        resources: Mapping[str, float] | None = None,
+    ) -> None:
+        if max_workers is not None and max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if mp_context is None:
+            mp_context = multiprocessing.get_context("spawn" if max_tasks_per_child is not None else None)
+        method = mp_context.get_start_method(allow_none=False)
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if max_tasks_per_child is not None:
+            _check_max_tasks(max_tasks_per_child, method)
+        self._max_workers = cpu_count() if max_workers is None else max_workers
+        self._mp_context = mp_context
+        self._grows = method != "fork"
+        self._initializer = initializer
+        self._initargs = tuple(initargs)
+        self._max_tasks_per_child = max_tasks_per_child
+        self._retries = default_retries(retries)
+        self._resources = dict(resources or {})
+        self._worker_name = _NAMES.get(method, "Process-%d")
+        self._shutdown_lock = threading.Lock()
+        self._shutdown = False
+        self._work: Work | None = None
+        self._table: WorkerTable | None = None
+        self._executor_manager_thread: ManagerThread | None = None
+        self._call_queue: CallQueue | None = None
+
+    # --------------------------------------------------------------------------- what programs call
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:  # type: ignore[override]
+        """Have ``fn(*args, **kwargs)`` run in a worker.
+
+        The arguments are copied before this returns; if they cannot be, the future says why.
+
+        Raises:
+            RuntimeError: the executor was shut down, or the interpreter ends.
+            BrokenProcessPool: its initializer failed, or the program ended its workers.
+        """
+        work = self._work
+        if work is None or self._shutdown or work.broken is not None:
+            work = self._usable_work()
+        future: Future[T] = Future(work)
+        work.pending.add(future)
+        if work.size < self._max_workers and len(work.pending) > work.size:
+            self._grow_to(work, work.size + 1)
+        try:
+            future._call = work.pool.submit(future, 0, fn, args, kwargs)
+        except Exception as error:
+            if self._shutdown or work.broken is not None:
+                work.pending.discard(future)
+                self._usable_work()  # says why
+            future.set_exception(error)
+            return future
+        if future.ready:
+            future._call = None  # it ended before it was known here
+        return future
+
+    def map(  # type: ignore[override]
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """Like ``map(fn, *iterables)``, in the workers.
+
+        Args:
+            fn: takes one item of each iterable.
+            iterables: those without a length may be endless: they are read a window ahead of the results taken.
+            timeout: seconds from now within which every result must be there.
+            chunksize: items that travel as one call.
+            buffersize: calls (or chunks) to be read ahead at most, whatever the iterables; None: a window of thousands.
+
+        Returns:
+            A generator of the results, in order. When it is closed, or a call raises, what has not started is cancelled.
+
+        Raises:
+            TimeoutError: (from the generator) a result was not there in time.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        work = self._usable_work()
+        before = len(work.pending)
+        results, sent = start_map(work, fn, iterables, timeout, chunksize, buffersize)
+        if work.size < self._max_workers:
+            self._grow_to(work, before + sent)
+        return results
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """No more calls; the workers end when all work is done.
+
+        Args:
+            wait: return only when they have ended.
+            cancel_futures: cancel what has not started.
+        """
+        with self._shutdown_lock:
+            self._shutdown = True
+            work = self._work
+        self._executor_manager_thread = None
+        self._call_queue = None
+        self._table = None
+        if work is None:
+            return
+        if cancel_futures:
+            work.cancel_pending()
+        work.close()
+        if wait:
+            work.finish()
+        else:
+            _thread.start_new_thread(work.abandon, ())
+
+    def terminate_workers(self) -> None:
+        """End the workers by SIGTERM, now (Python 3.14): what is not done raises BrokenProcessPool."""
+        self._force_shutdown(WorkerProcess.terminate)
+
+    def kill_workers(self) -> None:
+        """End the workers by SIGKILL, now (Python 3.14): what is not done raises BrokenProcessPool."""
+        self._force_shutdown(WorkerProcess.kill)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and self._work is not None:
+            # The terminal interrupts only the program itself; whoever pressed the key means all of it.
+            self._work.interrupt()
+        self.shutdown(wait=True)
+        return False
+
+    def __del__(self, _start: Any = _thread.start_new_thread) -> None:
+        work = getattr(self, "_work", None)
+        if work is None or self._shutdown or not work.is_mine():
+            return
+        # A finalizer runs at any point of any thread, so it takes no locks: a new thread does.
+        try:
+            _start(work.abandon, ())
+        except RuntimeError:
+            pass  # the interpreter ends, and has finished all work
+
+    # -------------------------------------------------------------------------------- the inside
+
+    def _usable_work(self) -> Work:
+        """The open pool; opened now if this is the first call."""
+        with self._shutdown_lock:
+            work = self._work
+            if work is not None and work.broken is not None:
+                raise BrokenProcessPool(str(work.broken)) from work.broken
+            if self._shutdown:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if interpreter_ends():
+                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+            if work is None:
+                work = self._work = self._open()
+            return work
+
+    def _open(self) -> Work:
+        roster = Roster(self._worker_name)
+        work = Work(
+            current(),
+            PoolSpec(
+                size=1 if self._grows else self._max_workers,
+                initializer=self._initializer,
+                initargs=self._initargs,
+                max_tasks=self._max_tasks_per_child,
+                retries=self._retries,
+                resources=self._resources,
+                name=self._worker_name,
+            ),
+            roster,
+        )
+        self._table = WorkerTable(roster, work)
+        self._executor_manager_thread = ManagerThread(work)
+        self._call_queue = CallQueue()
+        return work
+
+    def _grow_to(self, work: Work, size: int) -> None:
+        with work.growing:
+            size = min(size, self._max_workers)
+            if size > work.size:
+                work.size = size
+                work.pool.resize(size)
+
+    def _force_shutdown(self, end: Callable[[WorkerProcess], None]) -> None:
+        work = self._work
+        workers = work.roster.refresh() if work is not None else []
+        if work is not None:
+            work.killed_by_hand()
+        self.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            end(worker)
+
+    @property
+    def _processes(self) -> dict[int, WorkerProcess] | None:
+        """pid to process, for those who look inside; waits until the workers are there. None after shutdown."""
+        if self._shutdown:
+            return None
+        return {} if self._table is None else self._table.fill()
+
+    @property
+    def _broken(self) -> str | bool:
+        work = self._work
+        return str(work.broken) if work is not None and work.broken is not None else False
+
+
+def _check_max_tasks(count: Any, method: str) -> None:
+    if not isinstance(count, int):
+        raise TypeError("max_tasks_per_child must be an integer")
+    if count <= 0:
+        raise ValueError("max_tasks_per_child must be >= 1")
+    if method == "fork":
+        raise ValueError(
+            "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
+            "supply a different mp_context."
+        )

@@ -1,0 +1,396 @@
+"""``Pool``: a pool of worker processes, as ``multiprocessing`` has it.
+
+::
+
+    Pool ──► Desk ──► EnginePool                      n dedicated workers, replaced when they die
+      │        └────► Feeder, one for each running map or imap
+      └─ apply, map, imap, ... ──► AsyncResult, MapResult, IMapIterator     (pool_results.py)
+
+What it is not: the scheduler. It checks arguments, cuts iterables into calls and keeps the standard library's manners; when
+a worker dies under a call, the engine runs it again (``retries``), and what had not started is never lost.
+
+Stands in for ``multiprocessing.pool``.
+"""
+
+from __future__ import annotations
+
+import _thread
+import multiprocessing
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from multiprocessing.pool import (
+    CLOSE,
+    INIT,
+    RUN,
+    TERMINATE,
+    ExceptionWithTraceback,
+    MaybeEncodingError,
+    RemoteTraceback,
+    ThreadPool,
+    mapstar,
+    starmapstar,
+    worker,
+)
+from types import TracebackType
+from typing import Any, TypeVar
+
+from distpool.engines import current
+from distpool.engines.protocol import Failure, PoolSpec
+from distpool.errors import TimeoutError
+from distpool.feeding import Desk, Feeder, default_retries
+from distpool.pool_results import (
+    ApplyResult,
+    AsyncResult,
+    IMapIterator,
+    IMapUnorderedIterator,
+    MapChunk,
+    MapResult,
+    StarmapChunk,
+    chunks,
+)
+from distpool.workers import Roster, WorkerProcess
+
+__all__ = [
+    "CLOSE",
+    "INIT",
+    "RUN",
+    "TERMINATE",
+    "ApplyResult",
+    "AsyncResult",
+    "ExceptionWithTraceback",
+    "IMapIterator",
+    "IMapUnorderedIterator",
+    "MapResult",
+    "MaybeEncodingError",
+    "Pool",
+    "RemoteTraceback",
+    "ThreadPool",
+    "TimeoutError",
+    "mapstar",
+    "starmapstar",
+    "worker",
+]
+
+T = TypeVar("T")
+
+_NAMES = {"fork": "ForkPoolWorker-%d", "spawn": "SpawnPoolWorker-%d", "forkserver": "ForkServerPoolWorker-%d"}
+
+#: Iterating these runs no code of the user's.
+PLAIN_SEQUENCES = frozenset((list, tuple, range, str, bytes))
+
+
+class Pool:
+    """A pool of worker processes (``multiprocessing.pool.Pool``).
+
+    Args:
+        processes: how many workers; None: as many as there are CPUs.
+        initializer: called as ``initializer(*initargs)`` once in each worker before its first call.
+        initargs: its arguments.
+        maxtasksperchild: calls (or chunks of a map) after which a worker is replaced; None: never.
+        context: a multiprocessing context; names the workers, and is otherwise of no consequence.
+        retries: how often a call whose worker died is run again; None: ``DISTPOOL_RETRIES``, else 2. With 0 no call is ever
+            started twice.
+        resources: what each worker needs ({"GPU": 1}); None: nothing.
+
+    Raises:
+        ValueError, TypeError: as the standard Pool does.
+    """
+
+    _state: str = INIT
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+        *,
+        retries: int | None = None,
+        resources: Mapping[str, float] | None = None,
+    ) -> None:
+        if processes is not None and processes < 1:
+            raise ValueError("Number of processes must be at least 1")
+        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
+            raise ValueError("maxtasksperchild must be a positive int or None")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._ctx = context or multiprocessing.get_context()
+        self._maxtasksperchild = maxtasksperchild
+        self._initializer = initializer
+        self._initargs = tuple(initargs)
+        self._pid = os.getpid()
+        self._cache: dict[int, Any] = {}
+        self._fate = _Fate()
+        name = _NAMES.get(self._ctx.get_start_method(), "PoolWorker-%d")
+        self._roster = Roster(name)
+        self._engine = current()
+        self._engine_pool = self._engine.open_pool(
+            PoolSpec(
+                size=processes,
+                initializer=initializer,
+                initargs=self._initargs,
+                max_tasks=maxtasksperchild,
+                retries=default_retries(retries),
+                resources=resources or {},
+                name=name,
+                on_broken=self._fate.break_,
+                on_workers=self._roster.changed,
+            )
+        )
+        self._roster.attach(self._engine, self._engine_pool)
+        self._desk = Desk(self._engine, self._engine_pool)
+        self._processes = self._engine_pool.size
+        self._state = RUN
+
+    # --------------------------------------------------------------------------------- one call
+
+    def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}) -> T:  # noqa: B006
+        """``func(*args, **kwds)`` in a worker; its value, or its exception."""
+        return self.apply_async(func, args, kwds).get()
+
+    def apply_async(
+        self,
+        func: Callable[..., T],
+        args: Iterable[Any] = (),
+        kwds: Mapping[str, Any] = {},  # noqa: B006
+        callback: Callable[[T], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> AsyncResult[T]:
+        """``func(*args, **kwds)`` in a worker, without waiting.
+
+        The arguments are copied before this returns; if they cannot be, ``get`` raises why. Callbacks run in a thread of
+        the engine, before ``get`` returns.
+        """
+        if self._state != RUN:
+            raise ValueError("Pool not running")
+        result: AsyncResult[T] = AsyncResult(self, callback, error_callback)
+        try:
+            if type(args) is not tuple:
+                args = tuple(args)
+            self._engine_pool.submit(result, 0, func, args, kwds)
+        except Exception as error:
+            result.fail(error)
+        return result
+
+    # --------------------------------------------------------------------------- many, in a list
+
+    def map(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int | None = None) -> list[T]:
+        """``[func(item) for item in iterable]``, in the workers.
+
+        Args:
+            func: takes one item.
+            iterable: is read to its end first.
+            chunksize: items that travel as one call; None: so that each worker gets about four calls.
+        """
+        return self.map_async(func, iterable, chunksize).get()
+
+    def map_async(
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callable[[list[T]], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> MapResult[T]:
+        """``map`` without waiting."""
+        return self._map_async(func, iterable, MapChunk, chunksize, callback, error_callback)
+
+    def starmap(self, func: Callable[..., T], iterable: Iterable[Iterable[Any]], chunksize: int | None = None) -> list[T]:
+        """``[func(*item) for item in iterable]``, in the workers."""
+        return self.starmap_async(func, iterable, chunksize).get()
+
+    def starmap_async(
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[list[T]], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> MapResult[T]:
+        """``starmap`` without waiting."""
+        return self._map_async(func, iterable, StarmapChunk, chunksize, callback, error_callback)
+
+    def _map_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        chunk: type[MapChunk],
+        chunksize: int | None,
+        callback: Callable[[list[Any]], Any] | None,
+        error_callback: Callable[[BaseException], Any] | None,
+    ) -> MapResult[Any]:
+        self._check_running()
+        if not hasattr(iterable, "__len__"):
+            iterable = list(iterable)
+        length: int = len(iterable)  # type: ignore[arg-type]
+        if chunksize is None:
+            chunksize = -(-length // (self._processes * 4))
+        whole = 0 if chunksize == 1 else chunksize
+        result: MapResult[Any] = MapResult(self, whole, length, callback, error_callback)
+        if length == 0 or chunksize <= 0:
+            # As the standard library: nothing runs, nobody is called back.
+            result._success = True
+            result._value = [None] * length
+            result.settle()
+            return result
+        try:
+            items = iterable if type(iterable) in (tuple, range) else list(iterable)
+            function, source = _calls_of_map(func, items, chunk, chunksize)
+        except Exception as error:  # a sized iterable that fails on the way
+            result.fail(error)
+            return result
+        Feeder(self._desk, result, function, source, plain=True).start()
+        return result
+
+    # -------------------------------------------------------------------------- many, one by one
+
+    def imap(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[T]:
+        """Like ``map``, but lazy: results come one by one, in order, and ``iterable`` is read on the way.
+
+        It is read no further than a window ahead of the results that were taken, so it may be endless.
+
+        Returns:
+            An IMapIterator, whose ``next`` takes a time-out in seconds; for ``chunksize > 1`` a plain generator.
+        """
+        return self._imap(IMapIterator, func, iterable, chunksize)
+
+    def imap_unordered(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[T]:
+        """Like ``imap``, but results come as they arrive."""
+        return self._imap(IMapUnorderedIterator, func, iterable, chunksize)
+
+    def _imap(
+        self, kind: type[IMapIterator[Any]], func: Callable[..., Any], iterable: Iterable[Any], chunksize: int
+    ) -> Iterator[Any]:
+        self._check_running()
+        if chunksize < 1:
+            raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
+        result = kind(self)
+        plain = type(iterable) in PLAIN_SEQUENCES
+        if chunksize == 1:
+            Feeder(self._desk, result, func, _singles(iterable), plain=plain).start()
+            return result
+        Feeder(self._desk, result, MapChunk(func), chunks(iterable, chunksize), plain=plain).start()
+        return (item for chunk in result for item in chunk)
+
+    # --------------------------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """No more calls; the workers end when all work is done."""
+        if self._state == RUN:
+            self._state = CLOSE
+            self._desk.close()
+
+    def terminate(self) -> None:
+        """End the workers now; results that are not there yet raise TaskCancelled."""
+        self._state = TERMINATE
+        self._desk.terminate()
+
+    def join(self) -> None:
+        """Wait until all work is done and the workers have ended; after ``close`` or ``terminate``."""
+        if self._state == RUN:
+            raise ValueError("Pool is still running")
+        if self._state not in (CLOSE, TERMINATE):
+            raise ValueError("In unknown state")
+        self._desk.lift()
+        self._engine_pool.wait_gone()
+        for result in list(self._cache.values()):
+            if isinstance(result, AsyncResult):
+                result.wait()  # the last callbacks may still run
+
+    def __enter__(self) -> Pool:
+        self._check_running()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.terminate()
+
+    def __del__(self, _warn: Any = warnings.warn, _run: str = RUN, _start: Any = _thread.start_new_thread) -> None:
+        if self._state != _run or self._pid != os.getpid():
+            return
+        _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
+        # A finalizer runs at any point of any thread, so it takes no locks: a new thread does.
+        try:
+            _start(self._desk.terminate, ())
+        except RuntimeError:
+            pass  # the interpreter ends, and with it the engine
+
+    # ------------------------------------------------------------------------------ what one sees
+
+    @property
+    def _pool(self) -> list[WorkerProcess]:
+        """The workers, as process-like objects; waits until all of them are there."""
+        if self._state == RUN:
+            return self._roster.wait_size(self._processes)
+        return self._roster.refresh()
+
+    @property
+    def _broken(self) -> Failure | None:
+        return self._fate.failure
+
+    def _repopulate_pool(self) -> None:
+        """Wait until dead workers have been replaced (the engine does so by itself)."""
+        self._roster.wait_size(self._processes)
+
+    def _check_running(self) -> None:
+        if self._state != RUN:
+            raise ValueError("Pool not running")
+
+    def __reduce__(self) -> Any:
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
+
+    def __repr__(self) -> str:
+        kind = type(self)
+        size = getattr(self, "_processes", 0)
+        return f"<{kind.__module__}.{kind.__qualname__} state={self._state} pool_size={size}>"
+
+
+class _Fate:
+    """Why a pool is broken, if it is. Apart from the pool, which the engine must not keep alive."""
+
+    def __init__(self) -> None:
+        self.failure: Failure | None = None
+        self._lock = threading.Lock()
+
+    def break_(self, failure: Failure) -> None:
+        """The engine says that it can get no workers."""
+        with self._lock:
+            if self.failure is None:
+                self.failure = failure
+
+
+def _calls_of_map(
+    func: Callable[..., Any], items: Sequence[Any], chunk: type[MapChunk], chunksize: int
+) -> tuple[Callable[..., Any], Iterator[Sequence[Any]]]:
+    """What to call, and with which arguments; nothing of it runs user code any more."""
+    if chunksize > 1:
+        return chunk(func), chunks(items, chunksize)
+    if chunk is MapChunk:
+        return func, zip(items)
+    try:
+        return func, iter([tuple(item) for item in items])
+    except TypeError:  # one that cannot be unpacked: its call fails, in the worker
+        return _StarCall(func), zip(items)
+
+
+class _StarCall(StarmapChunk):
+    """``function(*item)``, as one call."""
+
+    __slots__ = ()
+
+    def __call__(self, item: Any) -> Any:
+        return self.function(*item)
+
+
+def _singles(iterable: Iterable[Any]) -> Iterator[tuple[Any]]:
+    return zip(iterable) if type(iterable) in PLAIN_SEQUENCES else _singles_of_other(iterable)
+
+
+def _singles_of_other(iterable: Iterable[Any]) -> Iterator[tuple[Any]]:
+    """As a generator: what is no iterable at all is found out where the first result is asked for."""
+    for item in iterable:
+        yield (item,)

@@ -1,0 +1,241 @@
+"""`distpool run`: an unmodified program whose pools and process executors stand on distpool.
+
+Two halves, either side of one `exec`:
+
+    $ distpool run script.py a b
+       |  launch()     a new, plain interpreter:  python script.py a b
+       |               PYTHONPATH=distpool/run_hook:...   (for the first milliseconds only)
+       v
+    interpreter starts -> site -> run_hook/sitecustomize.py -> take_over()
+       |                               undoes PYTHONPATH, then install()
+       v
+    script.py runs as `__main__`, with nothing of ours on its stack
+
+The program is started by Python itself, so `sys.argv`, `sys.path`, `__main__`, tracebacks, signals, standard
+input, exit status and the order of exit handlers are Python's own, and not an imitation.
+
+`install` replaces names lazily. A module that has them gets, as its class, a subclass of `ModuleType` in which
+those names are properties: whoever asks the module for `Pool` gets distpool's, and only then is distpool's engine
+imported. The module's own functions, which look in its globals, still find the original there, and so the
+standard `ThreadPool` goes on working. A module not imported yet is made with that class when it is imported.
+
+What it is not: inherited. A Python that the program starts by `subprocess` is a plain one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from typing import Any, NoReturn
+
+# module of the standard library -> name in it -> module of distpool that has the name too
+_STAND_INS = {
+    "multiprocessing.pool": {"Pool": "distpool.pool"},
+    "concurrent.futures": {"ProcessPoolExecutor": "distpool.futures"},
+    "concurrent.futures.process": {"ProcessPoolExecutor": "distpool.futures"},
+}
+
+# Code of these packages keeps the original: they are built on it.
+_KEEP_ORIGINAL = ("multiprocessing", "concurrent", "distpool")
+
+_HOOK_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run_hook")
+_PACKAGE_PARENT_ENV = "DISTPOOL_RUN_PACKAGE_PARENT"
+_PYTHONPATH_ENV = "DISTPOOL_RUN_PYTHONPATH"
+
+
+# --- the interpreter that launches -----------------------------------------------------------------------
+
+
+def launch(program: Sequence[str], interpreter_options: Sequence[str] = ()) -> NoReturn:
+    """Replace this process by Python running `program` with distpool installed.
+
+    program: what follows `python` on its command line: `["script.py", "a"]`, `["-m", "module"]`, `["-"]`.
+    interpreter_options: options of Python itself that precede it, such as `["-X", "dev"]`.
+    Raises OSError when the interpreter cannot be executed.
+    """
+    environment = dict(os.environ)
+    before = environment.get("PYTHONPATH")
+    if before is not None:
+        environment[_PYTHONPATH_ENV] = before
+    environment["PYTHONPATH"] = os.pathsep.join([_HOOK_DIRECTORY, before] if before else [_HOOK_DIRECTORY])
+    environment[_PACKAGE_PARENT_ENV] = os.path.dirname(os.path.dirname(_HOOK_DIRECTORY))
+    os.execve(sys.executable, [sys.executable, *interpreter_options, *program], environment)
+
+
+# --- the interpreter that runs the program ----------------------------------------------------------------
+
+
+def take_over() -> None:
+    """Undo what `launch` did to the environment and to `sys.path`, and install (called by `run_hook`)."""
+    sys.path[:] = [entry for entry in sys.path if entry != _HOOK_DIRECTORY]
+    sys.path_importer_cache.pop(_HOOK_DIRECTORY, None)
+    os.environ.pop(_PACKAGE_PARENT_ENV, None)
+    before = os.environ.pop(_PYTHONPATH_ENV, None)
+    if before is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = before
+    install()
+
+
+def install() -> None:
+    """Let `multiprocessing.Pool` and `concurrent.futures.ProcessPoolExecutor` stand on distpool, in this process.
+
+    Covers `multiprocessing.Pool`, `multiprocessing.pool.Pool`, the `Pool` of every context, and
+    `ProcessPoolExecutor` in `concurrent.futures` and `concurrent.futures.process`. Imports none of them: a program
+    that uses neither pays nothing. Names that were bound by `from ... import` before the call stay what they were.
+    Calling it again changes nothing.
+    """
+    if installed():
+        return
+    sys.meta_path.insert(0, _Finder)
+    for name in _STAND_INS:
+        if name in sys.modules:
+            sys.modules[name].__class__ = _module_class(name)
+    if "multiprocessing" in sys.modules:
+        package = sys.modules["multiprocessing"]
+        package.__class__ = _MultiprocessingPackage
+        _set_context_pool(package, _context_pool)
+
+
+def uninstall() -> None:
+    """Give the standard library its own pools and executors back. Pools made meanwhile go on working."""
+    if not installed():
+        return
+    sys.meta_path.remove(_Finder)
+    for name in (*_STAND_INS, "multiprocessing"):
+        if name in sys.modules:
+            sys.modules[name].__class__ = ModuleType
+    if "multiprocessing" in sys.modules and _original_context_pool:
+        _set_context_pool(sys.modules["multiprocessing"], _original_context_pool[-1])
+
+
+def installed() -> bool:
+    """Tell whether the stand-ins are in place in this process."""
+    return _Finder in sys.meta_path
+
+
+# --- names in modules: multiprocessing.pool.Pool, concurrent.futures.ProcessPoolExecutor -------------------
+
+
+class _StandIn:
+    """A property of a module: distpool's class for everybody but those who are built on the original."""
+
+    def __init__(self, name: str, home: str) -> None:
+        self.name = name
+        self.home = home
+        # A program may replace the name itself (a test's mock, say). It then has what it set, until it sets the
+        # original again.
+        self.original: object = None
+        self.set_by_program = False
+
+    def __get__(self, module: ModuleType | None, owner: type | None = None) -> Any:
+        if module is None:
+            return self
+        if not self.set_by_program and not _caller_is_built_on_the_original():
+            return getattr(importlib.import_module(self.home), self.name)
+        if self.name in module.__dict__:
+            return module.__dict__[self.name]
+        # `concurrent.futures` loads its executors by a `__getattr__`, which Python asks after this error.
+        raise AttributeError(f"module {module.__name__!r} has no attribute {self.name!r}")
+
+    def __set__(self, module: ModuleType, value: object) -> None:
+        if not self.set_by_program:
+            self.original = module.__dict__.get(self.name)
+        self.set_by_program = value is not self.original
+        module.__dict__[self.name] = value
+
+    def __delete__(self, module: ModuleType) -> None:
+        self.set_by_program = False
+        del module.__dict__[self.name]
+
+
+def _caller_is_built_on_the_original() -> bool:
+    """Look at who asks: the first frame outside this module and the import system."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("importlib."):
+        frame = frame.f_back
+    return frame.f_globals.get("__name__", "").partition(".")[0] in _KEEP_ORIGINAL
+
+
+def _module_class(name: str) -> type[ModuleType]:
+    """Make the class of the module `name`."""
+    return type("module", (ModuleType,), {key: _StandIn(key, home) for key, home in _STAND_INS[name].items()})
+
+
+class _Finder:
+    """First in `sys.meta_path`: gives a module that is imported later its class when it is created."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Ask the other finders, and change nothing in their answer but how the empty module is made.
+
+        The module is then run by its own loader, so an error in it has the traceback that it always had.
+        """
+        if name not in _STAND_INS and name != "multiprocessing":
+            return None
+        others = (getattr(finder, "find_spec", None) for finder in sys.meta_path if finder is not _Finder)
+        specs = (find(name, path, target) for find in others if find is not None)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if spec is not None and spec.loader is not None and _is_standard_library(spec):
+            cls = _MultiprocessingPackage if name == "multiprocessing" else _module_class(name)
+            spec.loader.create_module = lambda spec: cls(spec.name)
+        return spec
+
+
+def _is_standard_library(spec: ModuleSpec) -> bool:
+    """Leave a user's own module of that name alone."""
+    return spec.origin is not None and spec.origin.startswith(os.path.dirname(os.__file__) + os.sep)
+
+
+# --- the Pool method of contexts: multiprocessing.Pool, get_context(...).Pool ------------------------------
+
+_original_context_pool: list[Any] = []
+
+
+class _MultiprocessingPackage(ModuleType):
+    """The package `multiprocessing`, which learns that its `context` has been imported by being given it.
+
+    That is the moment between `context` being complete and the package copying the methods of the default
+    context, `Pool` among them, into its own globals.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "context" and isinstance(value, ModuleType):
+            _set_context_pool(self, _context_pool)
+
+
+def _set_context_pool(package: ModuleType, method: Any) -> None:
+    """Make `method` the `Pool` of every context, and of the package if that has copied it already."""
+    base = package.context.BaseContext
+    if method is _context_pool and base.Pool is not _context_pool:
+        _original_context_pool.append(base.Pool)
+    base.Pool = method
+    if "Pool" in package.__dict__:
+        package.__dict__["Pool"] = package.__dict__["Pool"].__self__.Pool
+
+
+def _context_pool(
+    self: Any,
+    processes: int | None = None,
+    initializer: Any = None,
+    initargs: Any = (),
+    maxtasksperchild: int | None = None,
+) -> Any:
+    """Returns a process pool object."""
+    pool = importlib.import_module("distpool.pool")
+    return pool.Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
+
+
+_context_pool.__name__ = "Pool"
+_context_pool.__qualname__ = "BaseContext.Pool"

@@ -1,0 +1,1 @@
+"""The engine: pure cores, the shells around them, and what travels between them."""

@@ -1,0 +1,354 @@
+"""The process's session: its owner, its engine thread, and the embedded cluster that they started.
+
+::
+
+    session() ─► Session ── engine thread ── OwnerShell ── OwnerCore
+                    │                            │
+                    │ exec                       │ DEALER
+                    ▼                            ▼
+                 agent (head + node) ──► nursery ──► workers ──► ROUTER of the OwnerShell
+
+``Session`` is the native implementation of ``engines.protocol.Engine``. There is one a process: made by the first
+pool, ended at exit, abandoned in a forked child (whose first pool makes its own). When the embedded agent
+dies, another is started and the pools go on; that is bounded, and then every pool is broken, with the reason.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import zmq
+
+from distpool.engines.protocol import Call, PoolSpec, Promise, WorkerInfo
+from distpool.errors import ClusterError, Failure
+from distpool.scheduler.cores.owner import OwnerCore
+from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.limits import DEFAULTS, Limits
+from distpool.scheduler.messages import (
+    CancelTasks,
+    ClosePool,
+    ClusterLost,
+    Local,
+    NodeLost,
+    OpenPool,
+    OwnerBye,
+    PoolBroken,
+    PoolGone,
+    ResizePool,
+    TerminatePool,
+    WorkerGone,
+    WorkerUp,
+    encode,
+)
+from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain
+from distpool.scheduler.shells import worker_start
+from distpool.scheduler.shells.embedded import EmbeddedCluster
+from distpool.scheduler.shells.joined import JoinedCluster
+from distpool.scheduler.shells.links import router
+from distpool.scheduler.shells.owner import OwnerShell
+from distpool.scheduler.shells.preparation import make_setup
+
+
+class NativePool:
+    """A pool of dedicated workers (``engines.protocol.EnginePool``)."""
+
+    def __init__(self, session: Session, number: int, spec: PoolSpec, size: int) -> None:
+        self.size = size
+        self.number = number
+        self.spec = spec
+        self.exporter = Exporter(snapshot=True)
+        self.gone = threading.Event()
+        self.failure: Failure | None = None
+        self._session = session
+        self._shell = session.shell
+        self._workers: dict[str, WorkerInfo] = {}
+        self._retries = spec.retries
+        self._closed = False
+
+    # -------------------------------------------------------------------------------- submitting
+
+    def submit(
+        self,
+        promise: Promise,
+        key: int,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Task:
+        """See ``EnginePool.submit``."""
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        number, blob = self.exporter.function(function)
+        if not kwargs:
+            for argument in args:
+                if type(argument) not in PLAIN_TYPES or not is_plain(argument):
+                    break
+            else:
+                task = Task(self.number, promise, key, number, blob, list(args), 64, self._retries)
+                self._shell.submit(task)
+                return task
+        payload = self.exporter.dumps((tuple(args), dict(kwargs)))
+        task = Task(self.number, promise, key, number, blob, payload, len(payload), self._retries)
+        self._shell.submit(task)
+        return task
+
+    def submit_many(
+        self,
+        promise: Promise,
+        first_key: int,
+        function: Callable[..., Any],
+        arguments: Sequence[Sequence[Any]],
+    ) -> list[Call]:
+        """See ``EnginePool.submit_many``."""
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        number, blob = self.exporter.function(function)
+        pool, retries, dumps = self.number, self._retries, self.exporter.dumps
+        tasks: list[Task] = []
+        for key, args in enumerate(arguments, first_key):
+            payload: Any
+            for argument in args:
+                if type(argument) not in PLAIN_TYPES or not is_plain(argument):
+                    try:
+                        payload = dumps((tuple(args), {}))
+                    except Exception as error:
+                        payload = None
+                        promise.reject(key, Failure(exception=error))
+                    break
+            else:
+                payload = list(args)
+            if payload is not None:
+                size = len(payload) if type(payload) is bytes else 64
+                tasks.append(Task(pool, promise, key, number, blob, payload, size, retries))
+        self._shell.submit_all(tasks)
+        return list[Call](tasks)
+
+    def cancel(self, calls: Sequence[Call], *, running: bool) -> None:
+        """See ``EnginePool.cancel``."""
+        self._shell.tell(CancelTasks(list(calls), running))
+
+    # ----------------------------------------------------------------------------------- its life
+
+    def close(self) -> None:
+        """See ``EnginePool.close``. Safe in ``__del__``: it only appends to a deque."""
+        if not self._closed:
+            self._closed = True
+            self._shell.tell(ClosePool(self.number))
+
+    def terminate(self) -> None:
+        """See ``EnginePool.terminate``."""
+        self._closed = True
+        self._shell.tell(TerminatePool(self.number))
+
+    def wait_gone(self, timeout_s: float | None = None) -> bool:
+        """See ``EnginePool.wait_gone``."""
+        return self.gone.wait(timeout_s)
+
+    def resize(self, size: int) -> None:
+        """See ``EnginePool.resize``."""
+        if size < 1:
+            raise ValueError("a pool needs at least one worker")
+        self.size = size
+        self._shell.tell(ResizePool(self.number, size))
+
+    def workers(self) -> list[WorkerInfo]:
+        """See ``EnginePool.workers``."""
+        return list(self._workers.values())
+
+    def on_event(self, event: Local) -> None:
+        """A word of the core about this pool, on the leading thread."""
+        match event:
+            case WorkerUp():
+                self._workers[event.lease] = WorkerInfo(event.lease, event.pid, event.node)
+                self._tell_workers()
+            case WorkerGone():
+                self._workers.pop(event.lease, None)
+                self._tell_workers()
+            case PoolBroken():
+                self.failure = Failure(error=event.error, death=event.death, reason=event.reason)
+                if self.spec.on_broken is not None:
+                    self.spec.on_broken(self.failure)
+            case PoolGone():
+                self._workers.clear()
+                self.gone.set()
+            case _:
+                pass  # PoolReady
+
+    def _tell_workers(self) -> None:
+        if self.spec.on_workers is not None:
+            self.spec.on_workers()
+
+
+class Session:
+    """One process's owner and engine thread, on an embedded cluster (``engines.protocol.Engine``)."""
+
+    def __init__(self, cluster: EmbeddedCluster | JoinedCluster, limits: Limits = DEFAULTS) -> None:
+        worker = worker_start.this_worker
+        self.limits = limits
+        self.pid = os.getpid()
+        self.cluster = cluster
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        owner = f"{self.pid}-{os.urandom(4).hex()}"
+        self.core = OwnerCore(
+            owner,
+            "",
+            self.pid,
+            limits,
+            node=worker.node if worker else "",
+            worker=worker.worker if worker else 0,
+        )
+        self.shell = OwnerShell(self.core, self._context, self._on_event)
+        self._pools: dict[int, NativePool] = {}
+        self._next_pool = 1
+        self._lock = threading.Lock()
+        self._starts: deque[float] = deque(maxlen=limits.agent_restarts_max + 1)
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="distpool-engine", daemon=True)
+        self._thread.start()
+
+    # ------------------------------------------------------------------------------------- Engine
+
+    def open_pool(self, spec: PoolSpec) -> NativePool:
+        """See ``Engine.open_pool``. Raises what pickling the initializer raises."""
+        if self._closed:
+            raise ClusterError("the session has ended: it was shut down, or the program is exiting")
+        from distpool.cpus import cpu_count
+
+        size = spec.size or cpu_count()
+        with self._lock:
+            number = self._next_pool
+            self._next_pool += 1
+            pool = self._pools[number] = NativePool(self, number, spec, size)
+        try:
+            setup = make_setup(pool.exporter, spec.name, spec.initializer, spec.initargs)
+        except BaseException:
+            del self._pools[number]
+            raise
+        self.shell.tell(
+            OpenPool(
+                number,
+                size,
+                setup,
+                max_tasks=spec.max_tasks or 0,
+                setup_attempts=spec.setup_attempts,
+                resources=dict(spec.resources),
+            )
+        )
+        return pool
+
+    def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
+        """See ``Engine.wait``."""
+        if promise.ready:
+            return True
+        return self.shell.wait(promise, timeout_s)
+
+    def shutdown(self) -> None:
+        """End every pool, then the cluster. Idempotent; bounded by ``Limits.farewell_s`` for each of the two."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.terminate()
+        until = time.monotonic() + self.limits.farewell_s
+        for pool in pools:
+            pool.wait_gone(max(0.0, until - time.monotonic()))
+        self.shell.tell(self._say_bye)
+        self.shell.stop()
+        self._thread.join(self.limits.farewell_s + self.limits.start_s)
+        self.shell.close()
+        self._context.destroy(linger=int(self.limits.farewell_s * 1000))
+        self.cluster.wait_gone(self.limits.farewell_s)
+
+    def _say_bye(self) -> None:
+        for node in self.core.agents:
+            self.shell.say(node, encode(OwnerBye()))
+
+    def _on_event(self, event: Local) -> None:
+        number: int = event.pool  # type: ignore[attr-defined]
+        pool = self._pools.get(number)
+        if pool is not None:
+            pool.on_event(event)
+            if isinstance(event, PoolGone):
+                del self._pools[number]
+
+    # ------------------------------------------------------------------------------ engine thread
+
+    def _run(self) -> None:
+        self._start_cluster()
+        self.shell.run()
+
+    def _start_cluster(self) -> None:
+        """Start the embedded agent and link up with it, or break every pool with the reason."""
+        self._starts.append(time.monotonic())
+        try:
+            self.cluster.start()
+        except (OSError, ClusterError) as error:
+            self.shell.tell(ClusterLost(f"the embedded cluster did not start: {error}"))
+            return
+        address = self.cluster.address(f"owner-{self.core.owner}")
+        self.shell.use_router(router(self._context, address))
+        self.core.address = address
+        self.shell.watch(self.cluster.agent_fd, self._on_agent_death)
+        self.shell.dial(self.cluster.node, self.cluster.address("agent"))
+
+    def _on_agent_death(self) -> None:
+        """The agent died, and all its workers with it; under the lead lock, so a new one is started from outside."""
+        node = self.cluster.node
+        self.shell.unwatch(self.cluster.agent_fd)
+        self.shell.hang_up(node)
+        self.cluster.reap()
+        if self._closed:
+            return
+        self.shell.tell(NodeLost(node, "its agent died"))
+        window_s = self.limits.agent_restarts_window_s
+        recent = [start for start in self._starts if start > time.monotonic() - window_s]
+        if len(recent) > self.limits.agent_restarts_max:
+            self.shell.tell(ClusterLost(f"its agent died {len(recent)} times within {window_s:.0f} s"))
+            return
+        self.shell.tell(self._start_cluster)
+
+
+_session: Session | None = None
+_session_lock = threading.Lock()
+_abandoned: list[Any] = []  # of the parent process: ZeroMQ must never see these again
+
+
+def session() -> Session:
+    """This process's session, started by the first call."""
+    global _session
+    current = _session
+    if current is not None and not current._closed:
+        return current
+    with _session_lock:
+        if _session is None or _session._closed:
+            worker = worker_start.this_worker
+            _session = Session(EmbeddedCluster() if worker is None else JoinedCluster(worker))
+        return _session
+
+
+def shutdown() -> None:
+    """End this process's session, if it has one."""
+    current = _session
+    if current is not None:
+        current.shutdown()
+
+
+def _after_fork_in_child() -> None:
+    """A forked child starts afresh: the parent's sockets and cluster are not its own."""
+    global _session, _session_lock
+    if _session is not None:
+        _abandoned.append(_session)
+    _session = None
+    _session_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(shutdown)

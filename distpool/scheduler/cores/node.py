@@ -1,0 +1,646 @@
+"""NodeCore: which worker processes a machine has, whom they serve, and what becomes of them.
+
+It is an agent's decisions. It never sees a task: owners talk to leased workers directly, so its messages grow with
+leases and deaths. It forks and kills nothing itself: Fork and Signal go to the nursery, deaths come back.
+
+::
+
+    owner ── WantLeases (a level) ──► hungry pools ── _grant ──► Fork(Attach) ──► worker dials its owner
+               ▲                          ▲                                           │
+               │                          └── the level still stands ◄── Exited ◄─────┘ retires or dies
+               └── WorkerDied, PoolDropped, LeaseElsewhere, LeaseRefused
+
+A level is compared with the leases that count, after every message; whatever is missing is granted when its
+resources are free: local first, then where ``place`` points, else it waits in turn. Turns go round the owners, first
+in first out within each; what an earlier one waits for is reserved, so that nobody starves. A worker serves one lease
+and exits: no state leaks from one job to another. The records are in ``node_records``, the amounts in ``resources``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+
+import msgspec
+
+from distpool.scheduler.cores.deadlines import Deadlines
+from distpool.scheduler.cores.node_records import Lease, Owner, WantedPool, Worker
+from distpool.scheduler.cores.place import place, place_later
+from distpool.scheduler.cores.resources import (
+    Amounts,
+    add,
+    fits,
+    how_often,
+    show,
+    subtract,
+    to_floats,
+    to_units,
+    without,
+)
+from distpool.scheduler.limits import Limits
+from distpool.scheduler.messages import (
+    AgentWelcome,
+    Attach,
+    Blocked,
+    Death,
+    DropPool,
+    Exited,
+    Fork,
+    Forked,
+    KillWorker,
+    LeaseElsewhere,
+    LeaseRefused,
+    LinkLost,
+    Message,
+    NodeFacts,
+    NodeHello,
+    NodeReport,
+    NodeWelcome,
+    OwnerBye,
+    OwnerHello,
+    PoolDropped,
+    ReturnLease,
+    Signal,
+    Tick,
+    View,
+    WakeAt,
+    WantLeases,
+    WorkerDied,
+    WorkerHello,
+)
+
+SIGKILL = 9
+
+Output = list[tuple[str, Message]]
+Key = tuple[str, object]  # of a deadline: what it is about, and which
+
+
+class NodeCore:
+    """The state machine of one node's agent.
+
+    ``total`` is what the node has, ``address`` where other machines dial its agent. ``incarnation`` must be greater
+    each time a node of the same name starts again. The first Tick makes the node introduce itself to its head.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        host: str,
+        pid: int,
+        address: str,
+        total: Mapping[str, float],
+        limits: Limits,
+        labels: Mapping[str, str] = {},  # noqa: B006
+        incarnation: int = 1,
+    ) -> None:
+        self.node, self.host, self.pid, self.address = node, host, pid, address
+        self.limits = limits
+        self.labels = dict(labels)
+        self.incarnation = incarnation
+        self.total: Amounts = to_units(total)
+        self.free: Amounts = dict(self.total)
+        self.owners: dict[str, Owner] = {}
+        self.workers: dict[int, Worker] = {}
+        self.leases: dict[str, Lease] = {}
+        self.hungry: dict[str, dict[int, WantedPool]] = {}  # whose turn comes first -> pools that miss leases
+        self.owed: dict[str, Lease] = {}  # no longer blocked, and not charged again yet
+        self.free_slots: list[int] = []  # a heap: low slots first keep the mapping's touched pages few
+        self.slots_used = 0  # slots below this were given out at least once
+        self.view: dict[str, NodeFacts] = {}  # the other nodes, by the head's last word and our own guesses since
+        self.view_version = 0
+        self.introduced = self.registered = False
+        self.refusal = ""  # why the head will not have us
+        self.reported: Amounts = {}
+        self.reported_s = 0.0
+        self.deadlines: Deadlines[Key] = Deadlines()
+        self.workers_made = 0
+        self._out: Output = []
+
+    def receive(self, sender: str, message: Message, now: float) -> Output:
+        """Take in one message and return the messages that it causes, in the order in which they must be sent."""
+        kind, _, name = sender.partition(":")
+        match kind:
+            case "owner":
+                self._from_owner(name, message, now)
+            case "process":
+                self._from_process(int(name), message)
+            case "nursery":
+                self._from_nursery(message, now)
+            case "head":
+                self._from_head(message, now)
+            case "timer":
+                self._tick(now)
+            case _:
+                raise AssertionError(f"a node has no dealings with {sender}")
+        self._grant(now)
+        self._report_changes(now)
+        if (at_s := self.deadlines.wake()) is not None:
+            self._send("timer", WakeAt(at_s))
+        out, self._out = self._out, []
+        return out
+
+    def _send(self, address: str, message: Message) -> None:
+        self._out.append((address, message))
+
+    # ------------------------------------------------------------------------- what owners say
+
+    def _from_owner(self, name: str, message: Message, now: float) -> None:
+        if isinstance(message, OwnerHello):
+            self._hello(name, message)
+            return
+        owner = self.owners.get(name)
+        if owner is None or owner.lost:
+            return  # the last words of one that is gone
+        match message:
+            case WantLeases():
+                self._want(owner, message, now)
+            case ReturnLease(lease=lease):
+                if (mine := self._lease_of(owner, lease)) is not None:
+                    self._give_back(mine, now)
+            case KillWorker(lease=lease, reason=reason):
+                if (mine := self._lease_of(owner, lease)) is not None:
+                    self._kill(mine.worker, reason)
+            case DropPool(pool=number, kill=kill):
+                self._drop(owner, number, kill, now)
+            case Blocked(lease=lease, blocked=blocked):
+                if lease in self.leases:  # said by the task's own owner, or by the worker that runs it
+                    self._block(self.leases[lease], blocked)
+            case OwnerBye():
+                self._end_owner(owner, final=True)
+            case LinkLost():
+                self._end_owner(owner, final=False)
+                self.deadlines.set(("owner", name), now + self.limits.lost_owner_s)
+            case _:
+                raise AssertionError(f"an owner does not say {message}")
+
+    def _lease_of(self, owner: Owner, name: str) -> Lease | None:
+        lease = self.leases.get(name)
+        return lease if lease is not None and lease.pool.owner is owner else None
+
+    def _hello(self, name: str, hello: OwnerHello) -> None:
+        owner = self.owners.get(name)
+        if owner is not None and hello.incarnation <= owner.incarnation:
+            return  # a late word of an earlier link
+        worker = hello.worker if hello.node == self.node else 0
+        if worker and worker not in self.workers:
+            return  # the last word of a worker that is dead already
+        self._send(f"owner:{name}", self._welcome())
+        if owner is None:
+            owner = self.owners[name] = Owner(name, hello.incarnation, hello.pid, hello.address, worker)
+        else:
+            owner.incarnation, owner.address = hello.incarnation, hello.address
+            owner.lost = owner.final = False
+            self.deadlines.clear(("owner", name))
+        self._square_up(owner, set(hello.held))
+
+    def _welcome(self) -> AgentWelcome:
+        total = to_floats(self.total)
+        return AgentWelcome(self.node, self.pid, self.host, total.get("CPU", 0.0), total)
+
+    def _square_up(self, owner: Owner, held: set[str]) -> None:
+        """An owner is back: end what it does not count on, and tell what it counts on in vain."""
+        told = set()
+        for died in owner.untold:
+            if died.lease in held:
+                self._send(f"owner:{owner.name}", died)
+                told.add(died.lease)
+        owner.untold = []
+        for pool in list(owner.pools.values()):
+            pool.count = 0  # it says its levels again
+            for lease in pool.leases.values():
+                if lease.name not in held or lease.worker.doomed:
+                    lease.returned = True
+                    self._kill(lease.worker, "its owner does not count on it any more")
+            self._look(pool)
+        for name in sorted(held - told - self.leases.keys()):
+            if name.rpartition(".")[0].rpartition(".")[0] == self.node:
+                death = Death(0, self.host, 0, 0, reason="its node does not know it any more")
+                self._send(f"owner:{owner.name}", WorkerDied(name, 0, death, 0, certain=False))
+
+    def _want(self, owner: Owner, want: WantLeases, now: float) -> None:
+        pool = owner.pools.get(want.pool)
+        if pool is None:
+            pool = owner.pools[want.pool] = WantedPool(owner, want.pool)
+        try:
+            pool.need = to_units(want.resources)
+        except ValueError as error:
+            self._refuse(pool, str(error))
+            return
+        pool.count, pool.dedicated, pool.resources = want.count, want.dedicated, want.resources
+        pool.spilled, pool.elsewhere, pool.dropping, pool.asked_s = want.spilled, 0, False, now
+        if want.count > self.limits.workers_max:
+            most = self.limits.workers_max
+            self._refuse(pool, f"{want.count} workers were asked for, and a node runs at most {most}; ask for fewer")
+            return
+        self._look(pool)
+
+    def _drop(self, owner: Owner, number: int, kill: bool, now: float) -> None:
+        pool = owner.pools.get(number)
+        if pool is None:
+            self._send(f"owner:{owner.name}", PoolDropped(number))
+            return
+        pool.dropping, pool.count = True, 0
+        self._look(pool)
+        for lease in list(pool.leases.values()):
+            if kill:
+                self._kill(lease.worker, "its pool was terminated")
+            elif lease.worker.greeted:
+                self._give_back(lease, now)
+            else:
+                self._kill(lease.worker, "its pool was closed before it had started")
+        self._settle(pool)
+
+    def _settle(self, pool: WantedPool) -> None:
+        """Forget a pool that is not wanted any more and has no leases left; say so if that was asked."""
+        owner = pool.owner
+        if pool.leases or pool.count or not (pool.dropping or owner.lost):
+            return
+        if owner.pools.pop(pool.number, None) is not None and pool.dropping and not owner.lost:
+            self._send(f"owner:{owner.name}", PoolDropped(pool.number))
+        self._look(pool)
+        self.deadlines.clear(("pool", pool.key))
+
+    def _end_owner(self, owner: Owner, *, final: bool) -> None:
+        """Kill all that an owner has. One whose link was lost may come back and ask what became of its leases."""
+        owner.lost, owner.final = True, final
+        if final:
+            owner.untold = []
+            self.deadlines.clear(("owner", owner.name))
+        for pool in list(owner.pools.values()):
+            pool.count = 0
+            self._look(pool)
+            for lease in pool.leases.values():
+                self._kill(lease.worker, "its owner is gone")
+            self._settle(pool)
+        self._forget_if_over(owner)
+
+    def _forget_if_over(self, owner: Owner) -> None:
+        if owner.final and not owner.pools:
+            self.owners.pop(owner.name, None)
+
+    # ------------------------------------------------------------------------------- granting
+
+    def _look(self, pool: WantedPool) -> None:
+        """Put a pool among the hungry if it misses leases, or take it off."""
+        name = pool.owner.name
+        if pool.missing > 0 and not pool.owner.lost:
+            self.hungry.setdefault(name, {}).setdefault(pool.number, pool)
+        elif name in self.hungry:
+            self.hungry[name].pop(pool.number, None)
+            if not self.hungry[name]:
+                del self.hungry[name]
+
+    def _grant(self, now: float) -> None:
+        while (self.hungry or self.owed) and self._grant_round(now):
+            pass
+
+    def _grant_round(self, now: float) -> bool:
+        """One lease at most for each owner in turn. Returns whether another round may do more."""
+        reserved = self._charge_owed()
+        granted = False
+        for name in list(self.hungry):
+            first = True
+            for pool in list(self.hungry.get(name, {}).values()):
+                if pool.not_before_s > now:
+                    continue
+                if self._grant_one(pool, reserved, now):
+                    granted = True
+                    if first and name in self.hungry:
+                        self.hungry[name] = self.hungry.pop(name)  # to the end of the line
+                    break
+                first = False
+        return granted
+
+    def _charge_owed(self) -> Amounts:
+        """Tasks that wait no more take their resources again, before anybody else. Returns what they still wait for."""
+        reserved: Amounts = {}
+        for lease in list(self.owed.values()):
+            if fits(lease.need, without(self.free, reserved)):
+                subtract(self.free, lease.need)
+                lease.charged = True
+                del self.owed[lease.name]
+            else:
+                add(reserved, lease.need)
+        return reserved
+
+    def _grant_one(self, pool: WantedPool, reserved: Amounts, now: float) -> bool:
+        if not fits(pool.need, self.total):
+            self._send_away(pool, now)
+            return False
+        if fits(pool.need, without(self.free, reserved)) and self._start_lease(pool, now):
+            return True
+        if not pool.spilled and (node := place(pool.resources, self.view.values())) is not None:
+            self._point_to(pool, node, how_often(pool.need, to_units(node.available)))
+            return True
+        elif (chain := self._exhausted_chain(pool.owner)) is not None:
+            self._refuse(pool, chain)
+        else:
+            add(reserved, pool.need)
+        return False
+
+    def _start_lease(self, pool: WantedPool, now: float) -> bool:
+        """Fork a worker for the pool; False if the node has no room for another."""
+        if self.free_slots:
+            slot = heapq.heappop(self.free_slots)
+        elif self.slots_used < self.limits.workers_max:
+            slot = self.slots_used
+            self.slots_used += 1
+        else:
+            return False
+        self.workers_made = number = self.workers_made + 1
+        worker = Worker(number, slot)
+        lease = Lease(f"{self.node}.{self.incarnation}.{number}", pool, worker, pool.need)
+        self.workers[number], worker.lease = worker, lease
+        self.leases[lease.name] = pool.leases[lease.name] = lease
+        subtract(self.free, lease.need)
+        self.deadlines.set(("worker", number), now + self.limits.worker_start_s)
+        attach = Attach(lease.name, pool.number, pool.owner.name, pool.owner.address, pool.dedicated)
+        self._send("nursery", Fork(number, slot, attach))
+        self._look(pool)
+        return True
+
+    def _send_away(self, pool: WantedPool, now: float) -> None:
+        """What this node can never have is another's, or nobody's."""
+        if not pool.spilled:
+            nodes = self.view.values()
+            node = place(pool.resources, nodes) or place_later(pool.resources, nodes)
+            if node is not None:
+                self._point_to(pool, node, None)
+                return
+            patience_s = pool.asked_s + self.limits.node_silent_s
+            if not self.view_version and now < patience_s:
+                self.deadlines.set(("pool", pool.key), patience_s)  # the head has not told us yet who there is
+                return
+        mine = NodeFacts(self.node, self.address, to_floats(self.total), {})
+        have = "; ".join(f"{node.node} has {show(node.total)}" for node in [mine, *self.view.values()])
+        asked = show(pool.resources)
+        self._refuse(pool, f"each worker asks for {asked}, and no node has that: {have}; ask for less, or add a node")
+
+    def _point_to(self, pool: WantedPool, node: NodeFacts, room: int | None) -> None:
+        """Ask the owner to want up to ``room`` (None: all) of the missing leases of another node."""
+        count = pool.missing if room is None else min(pool.missing, room)
+        pool.elsewhere += count
+        self._look(pool)
+        self._send(f"owner:{pool.owner.name}", LeaseElsewhere(pool.number, count, node.node, node.address))
+        available = to_units(node.available)
+        taken = {name: units * count for name, units in pool.need.items()}
+        # A guess until the head's next View, so that not everybody is sent to the same place meanwhile.
+        guess = to_floats(without(available, taken))
+        self.view[node.node] = msgspec.structs.replace(node, available=guess)
+
+    def _refuse(self, pool: WantedPool, reason: str) -> None:
+        pool.count = 0
+        self._look(pool)
+        self._send(f"owner:{pool.owner.name}", LeaseRefused(pool.number, reason))
+
+    # --------------------------------------------------------------------- leases end or pause
+
+    def _give_back(self, lease: Lease, now: float) -> None:
+        """The owner is done with a lease and has told its worker to retire; the level may ask for another at once."""
+        if lease.returned:
+            return
+        lease.returned = True
+        if not lease.worker.doomed:
+            self.deadlines.set(("worker", lease.worker.number), now + self.limits.retire_grace_s)
+        self._look(lease.pool)
+
+    def _end_lease(self, lease: Lease) -> None:
+        pool = lease.pool
+        del self.leases[lease.name], pool.leases[lease.name]
+        self.owed.pop(lease.name, None)
+        if lease.charged:
+            add(self.free, lease.need)
+        self._look(pool)
+        self._settle(pool)
+        self._forget_if_over(pool.owner)
+
+    def _block(self, lease: Lease, blocked: bool) -> None:
+        """A task that waits for its own children lends its resources, so that they can run; not without bound."""
+        if lease.blocked == blocked:
+            return
+        lease.blocked = blocked
+        if blocked and lease.charged and lease.need and self._lending() < self._lending_max():
+            lease.charged = False
+            add(self.free, lease.need)
+        elif blocked:
+            self.owed.pop(lease.name, None)
+        elif not lease.charged:
+            self.owed[lease.name] = lease
+
+    def _lending(self) -> int:
+        return sum(not lease.charged for lease in self.leases.values())
+
+    def _lending_max(self) -> int:
+        return self.limits.nested_workers_per_cpu_max * max(1, self._cpus())
+
+    def _cpus(self) -> int:
+        return int(to_floats(self.total).get("CPU", 0.0))
+
+    def _exhausted_chain(self, owner: Owner) -> str | None:
+        """Why an owner that is itself a blocked worker gets no workers; None if it only has to wait its turn."""
+        lease = self._lease_under(owner)
+        full = self.slots_used >= self.limits.workers_max and not self.free_slots
+        if lease is None or not (full or (lease.blocked and lease.charged and lease.need)):
+            return None
+        links = [owner.name]
+        while lease is not None:
+            owner = lease.pool.owner
+            links.append(f"{owner.name} (lease {lease.name}, pid {lease.worker.pid})")
+            lease = self._lease_under(owner)
+        most = self.limits.workers_max if full else self._lending_max()
+        chain = " <- ".join(links)
+        return f"tasks wait for tasks that they started, {most} workers at once on this node, and no more may: {chain}"
+
+    def _lease_under(self, owner: Owner) -> Lease | None:
+        """The lease whose worker this owner is, if it is one."""
+        worker = self.workers.get(owner.worker)
+        return worker.lease if worker is not None else None
+
+    # ------------------------------------------------------------------------- processes' lives
+
+    def _kill(self, worker: Worker, reason: str) -> None:
+        if worker.doomed:
+            return
+        worker.doomed, worker.reason = True, reason
+        self.deadlines.clear(("worker", worker.number))
+        self._send("nursery", Signal(worker.number, SIGKILL))
+
+    def _from_process(self, number: int, message: Message) -> None:
+        worker = self.workers.get(number)
+        if worker is None:
+            return  # reaped meanwhile
+        match message:
+            case WorkerHello(pid=pid):
+                worker.greeted, worker.pid = True, pid
+                worker.lease.pool.failed_starts = 0
+                if not worker.lease.returned:
+                    self.deadlines.clear(("worker", number))
+            case LinkLost():
+                pass  # it is told nothing over that link; if it died, the nursery says so
+            case _:
+                raise AssertionError(f"a worker does not say {message}")
+
+    def _from_nursery(self, message: Message, now: float) -> None:
+        match message:
+            case Forked(worker=number, pid=pid):
+                if number in self.workers:
+                    self.workers[number].pid = pid
+            case Exited():
+                self._exited(message, now)
+            case _:
+                raise AssertionError(f"a nursery does not say {message}")
+
+    def _exited(self, exited: Exited, now: float) -> None:
+        worker = self.workers.pop(exited.worker, None)
+        if worker is None:
+            return  # said twice: by a nursery and, on its death, by the agent's shell
+        heapq.heappush(self.free_slots, worker.slot)
+        self.deadlines.clear(("worker", worker.number))
+        for owner in [owner for owner in self.owners.values() if owner.worker == worker.number]:
+            self._end_owner(owner, final=True)
+        lease, death = worker.lease, exited.death
+        if worker.reason and death.signal == SIGKILL and not death.reason:
+            death = msgspec.structs.replace(death, reason=worker.reason)
+        self._tell_death(lease, death, exited)
+        if not worker.greeted and not lease.returned:
+            self._back_off(lease.pool, now)
+        self._end_lease(lease)
+
+    def _tell_death(self, lease: Lease, death: Death, exited: Exited) -> None:
+        """Clean exits too: the owner tells its user, and counts."""
+        owner = lease.pool.owner
+        died = WorkerDied(lease.name, lease.pool.number, death, exited.running, exited.answers)
+        if not owner.lost:
+            self._send(f"owner:{owner.name}", died)
+        elif not owner.final:
+            owner.untold.append(died)
+
+    def _back_off(self, pool: WantedPool, now: float) -> None:
+        """Workers that die at birth are not forked again in a tight loop."""
+        pool.failed_starts += 1
+        surplus = pool.failed_starts - self.limits.start_failures_max
+        if surplus >= 0:
+            delay_s = min(self.limits.start_backoff_s * 2 ** min(surplus, 30), self.limits.start_backoff_s_max)
+            pool.not_before_s = now + delay_s
+            self.deadlines.set(("pool", pool.key), pool.not_before_s)
+
+    # ----------------------------------------------------------------------------- time, head
+
+    def _tick(self, now: float) -> None:
+        if not self.introduced:
+            self.introduced = True
+            self._introduce(now)
+        for kind, which in self.deadlines.due(now):
+            match kind, which:
+                case "worker", int(number):
+                    self._late(self.workers[number])
+                case "owner", str(name):
+                    self._end_owner(self.owners[name], final=True)
+                case "heartbeat", _:
+                    self._report(now) if self.registered else self._introduce(now)
+                case "report", _:
+                    self._report(now)
+                case _:
+                    pass  # "pool": its turn to be granted, which follows every message
+
+    def _late(self, worker: Worker) -> None:
+        if worker.lease.returned:
+            self._kill(worker, f"it did not exit within {self.limits.retire_grace_s:g} s of being retired")
+        else:
+            self._kill(worker, f"it did not start within {self.limits.worker_start_s:g} s")
+
+    def _from_head(self, message: Message, now: float) -> None:
+        match message:
+            case NodeWelcome(incarnation=incarnation, accepted=accepted, reason=reason):
+                if incarnation == self.incarnation:
+                    if self.registered and not accepted:
+                        self._introduce(now)  # it took us for dead, or is another head now
+                    self.registered, self.refusal = accepted, reason
+            case View(version=version, nodes=nodes):
+                if version > self.view_version:
+                    self.view_version = version
+                    self.view = {facts.node: facts for facts in nodes if facts.node != self.node}
+            case LinkLost():
+                # The head may come back as another, which counts its versions anew.
+                self.registered, self.view_version = False, 0
+                self._introduce(now)
+            case _:
+                raise AssertionError(f"a head does not say {message}")
+
+    def _introduce(self, now: float) -> None:
+        facts = NodeFacts(self.node, self.address, to_floats(self.total), to_floats(self.free), self.labels)
+        self._send("head", NodeHello(self.incarnation, facts))
+        self._reported(now)
+
+    def _report(self, now: float) -> None:
+        queued = sum(pool.missing for pools in self.hungry.values() for pool in pools.values())
+        self._send("head", NodeReport(self.incarnation, to_floats(self.free), queued))
+        self._reported(now)
+
+    def _reported(self, now: float) -> None:
+        self.reported, self.reported_s = dict(self.free), now
+        self.deadlines.clear(("report", 0))
+        self.deadlines.set(("heartbeat", 0), now + self.limits.heartbeat_s)
+
+    def _report_changes(self, now: float) -> None:
+        """Free resources that changed are told soon, but many changes at once only once."""
+        if self.registered and self.free != self.reported and ("report", 0) not in self.deadlines.at_s:
+            if now >= self.reported_s + self.limits.report_s:
+                self._report(now)
+            else:
+                self.deadlines.set(("report", 0), self.reported_s + self.limits.report_s)
+
+    # --------------------------------------------------------------------------------- oracle
+
+    def check(self) -> None:
+        """Assert every invariant; for tests and the simulator."""
+        charged: Amounts = {}
+        for name, lease in self.leases.items():
+            assert lease.name == name and lease.pool.leases[name] is lease and lease.worker.lease is lease
+            assert self.workers[lease.worker.number] is lease.worker, "a lease on a dead worker"
+            assert (name in self.owed) == (not lease.charged and not lease.blocked)
+            add(charged, lease.need if lease.charged else {})
+        for name, units in self.total.items():
+            assert 0 <= self.free[name] == units - charged.get(name, 0), f"{name} miscounted"
+        assert self._lending() <= self._lending_max()
+        assert set(self.owed) <= set(self.leases)
+        self._check_workers()
+        self._check_owners()
+        self._check_deadlines()
+
+    def _check_workers(self) -> None:
+        slots = [worker.slot for worker in self.workers.values()] + self.free_slots
+        assert sorted(slots) == list(range(self.slots_used)), "a slot leaked, or was given out twice"
+        assert len(self.workers) == len(self.leases), "a worker without a lease"
+        for number, worker in self.workers.items():
+            assert worker.number == number and worker.lease.worker is worker
+            if not worker.doomed and (worker.lease.returned or not worker.greeted):
+                assert ("worker", number) in self.deadlines.at_s, "nothing bounds the wait for a worker"
+
+    def _check_owners(self) -> None:
+        count = 0
+        for name, owner in self.owners.items():
+            assert owner.name == name
+            assert not (owner.lost and any(pool.count for pool in owner.pools.values()))
+            assert not (owner.final and not owner.pools), "an owner that is over is remembered"
+            assert owner.lost or not owner.untold
+            for number, pool in owner.pools.items():
+                assert pool.number == number and pool.owner is owner
+                assert pool.leases or not (pool.dropping or owner.lost), "a dropped pool without workers is kept"
+                hungry = pool.number in self.hungry.get(name, {})
+                assert hungry == (pool.missing > 0), "a pool is hungry exactly while it misses leases"
+                count += len(pool.leases)
+        assert count == len(self.leases)
+        assert set(self.hungry) <= set(self.owners) and all(self.hungry.values())
+
+    def _check_deadlines(self) -> None:
+        for kind, which in self.deadlines.at_s:
+            match kind, which:
+                case "worker", int(number):
+                    assert not self.workers[number].doomed
+                case "owner", str(name):
+                    assert self.owners[name].lost and not self.owners[name].final
+                case "pool", (str(name), int(pool)):
+                    assert pool in self.owners[name].pools
+                case _:
+                    assert kind in ("heartbeat", "report")

@@ -1,0 +1,178 @@
+"""What an owner keeps of a task, a leased worker and a pool: plain slotted records, no behaviour worth the name.
+
+A task is in exactly one container, which is its state: ``pool.queue`` (pending), ``lease.offered`` (lies with a
+worker, and may be running), or none (done). ``OwnerCore.check`` asserts it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import IntEnum
+from typing import Any
+
+
+class Cancel(IntEnum):
+    """How much somebody wants this task gone."""
+
+    NO = 0
+    UNSTARTED = 1  # take it back if it has not started
+    RUNNING = 2  # interrupt it, and kill its worker if that does not help
+
+
+class Task:
+    """A call: a function's id and pickled form, its arguments, and where the outcome goes.
+
+    The id is negative if the function is to be loaded anew for each call.
+
+    ``token`` and ``key`` are the submitter's own; the core only hands them back. ``size`` is the weight of the
+    arguments in bytes. ``careful``: may never be repeated (``retries=0``).
+    """
+
+    __slots__ = (
+        "attempt", "blob", "cancel", "careful", "function", "key", "lease", "payload", "pool", "retries", "size", "token",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        pool: int,
+        token: Any,
+        key: int,
+        function: int,
+        blob: bytes,
+        payload: Any,
+        size: int,
+        retries: int,
+    ) -> None:
+        self.pool = pool
+        self.token = token
+        self.key = key
+        self.function = function
+        self.blob = blob
+        self.payload = payload
+        self.size = size
+        self.retries = retries
+        self.careful = not retries
+        self.attempt = 0
+        self.lease: Lease | None = None
+        self.cancel = Cancel.NO
+
+    @property
+    def offered(self) -> bool:
+        """Whether it lies with a worker (and may be running)."""
+        return self.lease is not None
+
+
+class LeaseState(IntEnum):
+    SETTING_UP = 0  # Setup sent, SetupDone awaited
+    READY = 1
+    RETIRING = 2  # told to finish what it has and exit
+    LOST = 3  # its link is gone; its agent was told to kill it, and will say what it ran
+
+
+class Lease:
+    """A leased worker, as its owner sees it."""
+
+    __slots__ = (
+        "control",
+        "data",
+        "functions",
+        "heard_s",
+        "heavy_bytes",
+        "lease",
+        "node",
+        "offered",
+        "pid",
+        "pool",
+        "recalling",
+        "received",
+        "stalled",
+        "state",
+        "tasks_left",
+    )
+
+    def __init__(self, lease: str, pool: Pool, node: str, pid: int, tasks_left: int, now: float) -> None:
+        self.lease = lease
+        self.data = f"worker:{lease}"
+        self.control = f"control:{lease}"
+        self.pool = pool
+        self.node = node
+        self.pid = pid
+        self.state = LeaseState.SETTING_UP
+        self.offered: dict[int, Task] = {}  # attempt -> task, in the order of offering
+        self.functions: dict[int, None] = {}  # ids that the worker keeps, oldest first
+        self.tasks_left = tasks_left  # -1: no end
+        self.received = 0  # answers had from it
+        self.heavy_bytes = 0  # argument bytes of offered tasks that are not small
+        self.heard_s = now
+        self.recalling = False  # a Recall is under way
+        self.stalled = False  # took nothing back up to now: runs something long, gets nothing more meanwhile
+
+
+class PoolState(IntEnum):
+    OPEN = 0
+    CLOSING = 1  # no more tasks; dropped when the last is done
+    DROPPED = 2  # agents told; waiting for their workers to be reaped
+    BROKEN = 3  # no workers to be had; every task fails
+
+
+class Pool:
+    """A set of leases with one queue before it."""
+
+    __slots__ = (
+        "dedicated",
+        "dropping",
+        "killing",
+        "failure",
+        "leases",
+        "max_tasks",
+        "mean_s",
+        "pool",
+        "queue",
+        "ready_once",
+        "resources",
+        "setup",
+        "setup_attempts",
+        "setup_failures",
+        "size",
+        "stale",
+        "state",
+        "wanted",
+    )
+
+    def __init__(
+        self,
+        pool: int,
+        size: int,
+        setup: bytes,
+        max_tasks: int,
+        setup_attempts: int,
+        dedicated: bool,
+        resources: dict[str, float],
+    ) -> None:
+        self.pool = pool
+        self.size = size
+        self.setup = setup
+        self.max_tasks = max_tasks
+        self.setup_attempts = setup_attempts
+        self.setup_failures = 0  # consecutive
+        self.dedicated = dedicated
+        self.resources = resources
+        self.state = PoolState.OPEN
+        self.queue: deque[Task] = deque()
+        self.stale = 0  # cancelled tasks still lying in the queue
+        self.leases: dict[str, Lease] = {}
+        self.wanted: dict[str, int] = {}  # node -> the level last said there
+        self.dropping: set[str] = set()  # nodes whose PoolDropped is awaited
+        self.killing = False  # dropped with its workers killed, not told to finish
+        self.mean_s = 0.0  # measured length of a task; 0: nothing measured
+        self.ready_once = False
+        self.failure: Any = None  # the PoolBroken that later tasks are failed with
+
+    @property
+    def pending(self) -> int:
+        return len(self.queue) - self.stale
+
+    @property
+    def staying(self) -> int:
+        """Workers that are not on their way out."""
+        return sum(lease.state <= LeaseState.READY for lease in self.leases.values())

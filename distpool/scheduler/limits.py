@@ -1,0 +1,52 @@
+"""Every limit of the engine, in one frozen struct: nothing waits, queues or retries without one of these.
+
+Units are last in the names. The cores take a ``Limits`` at construction; tests and the simulator shrink it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Defaults suit a laptop and a cluster alike; each line says what happens at the limit."""
+
+    # How much work lies ahead on a leased worker.
+    ahead_s: float = 0.02  # an owner offers about this much measured work to a worker ...
+    ahead_tasks_max: int = 4096  # ... but never more tasks than this,
+    ahead_bytes_max: int = 4 << 20  # nor more argument bytes, beyond one task,
+    ahead_tasks_unknown: int = 2  # and only this many before anything was measured.
+    silent_s: float = 0.005  # a worker silent for this long, or for
+    silent_factor: float = 4.0  # this many mean task lengths, is asked for what it has not started.
+
+    # Batching in the worker.
+    hold_results_s: float = 0.001  # finished results wait at most this long for company, ...
+    hold_results_bytes_max: int = 256 << 10  # or until they weigh this much.
+
+    # Cancelling and closing.
+    cancel_grace_s: float = 1.0  # KeyboardInterrupt first, SIGKILL after this.
+    retire_grace_s: float = 5.0  # a retired worker's exit handlers may take this long, then SIGKILL.
+    farewell_s: float = 1.0  # a closing process waits this long for its messages to leave.
+
+    # Starting.
+    start_s: float = 30.0  # an embedded cluster that is not up by then is an error.
+    worker_start_s: float = 30.0  # a forked worker that has not said hello by then is killed.
+    start_failures_max: int = (
+        3  # after so many workers in a row that die before hello, forks for that pool ...
+    )
+    start_backoff_s: float = 0.1  # ... wait this long, doubling ...
+    start_backoff_s_max: float = 5.0  # ... up to this.
+    workers_max: int = 4096  # worker processes on one node: each has a slot in a mapping of fixed size.
+    agent_restarts_max: int = 3  # embedded agents that may die within
+    agent_restarts_window_s: float = 60.0  # this window, until pools are declared broken.
+
+    # Watching.
+    heartbeat_s: float = 2.0
+    node_silent_s: float = 10.0  # a node silent for this long is dead.
+    report_s: float = 0.1  # a node reports changed free resources at most this often, ...
+    view_s: float = 0.5  # ... and the head spreads them at most this often.
+    lost_owner_s: float = 60.0  # deaths of a lost owner's workers are kept this long for its return.
+    nested_workers_per_cpu_max: int = 8  # replacements for workers that wait for their own children.
+
+
+DEFAULTS = Limits()

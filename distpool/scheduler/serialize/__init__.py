@@ -1,0 +1,41 @@
+"""Functions, arguments, results and exceptions to bytes and back. Knows nothing of sockets, tasks or pools.
+
+===================  =====================================================================================
+``exporter.py``      the sending side: ``Exporter``
+``importer.py``      the receiving side: ``describe_main`` (driver), ``Importer`` (worker), ``loads_result``
+``exceptions.py``    ``dump_exception``, ``load_exception``
+``plain.py``         what needs no pickle: ``is_plain``, ``PLAIN_TYPES``
+``pickler.py``       the one C pickler
+``byvalue.py``       taking functions and classes apart; ``rebuild.py`` puts them together
+``importable.py``    what can go by reference; ``codes.py``: what a function reads
+``registry.py``      who is who in this process: identities, namespaces, captured globals
+``blobs.py``         the frame around a pickle and the definitions that it needs
+``explain.py``       the path to what cannot be pickled
+===================  =====================================================================================
+"""
+
+from distpool.scheduler.serialize.blobs import loads
+from distpool.scheduler.serialize.errors import RemoteError, SerializationError, path_note
+from distpool.scheduler.serialize.exceptions import dump_exception, format_remote, load_exception
+from distpool.scheduler.serialize.exporter import Exporter
+from distpool.scheduler.serialize.importer import Importer, describe_main, loads_result, process_token
+from distpool.scheduler.serialize.plain import INT_MAX, INT_MIN, PLAIN_TYPES, is_plain
+
+__all__ = [
+    "INT_MAX",
+    "INT_MIN",
+    "PLAIN_TYPES",
+    "Exporter",
+    "Importer",
+    "RemoteError",
+    "SerializationError",
+    "describe_main",
+    "dump_exception",
+    "format_remote",
+    "is_plain",
+    "load_exception",
+    "loads",
+    "loads_result",
+    "path_note",
+    "process_token",
+]

@@ -1,0 +1,80 @@
+"""The frame around a pickle that needs definitions, and the way in which blobs are loaded.
+
+A blob is one of two things::
+
+    80 05 ...                                   a bare pickle (protocol 5): nothing in it is by value
+    01 | header length, 4 bytes | header | pickle
+
+The header is a pickled tuple of entries ``(uid, stamp, module facts, data)``, each datum a pickle of its own:
+definitions (functions and classes, ``stamp`` None), which are built when first referred to, and captured
+globals, which are bound in order before the payload is loaded. A process that has a definition already, or had
+that version of a global, does not even look at the bytes: so it is cheap to send a class with every instance.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+from typing import Any
+
+from distpool.scheduler.serialize.errors import SerializationError, add_note_once
+from distpool.scheduler.serialize.rebuild import LOADING, ModuleFacts, namespace_of
+from distpool.scheduler.serialize.registry import MAIN, REGISTRY, Stamp
+
+Entry = tuple[int, "tuple[Any, ...] | None", "ModuleFacts | None", bytes]
+
+_BARE = 0x80
+_FRAMED = 0x01
+_PREFIX_BYTES = 5
+
+
+def frame(header: bytes, payload: bytes) -> bytes:
+    """Put the pickled entries before the pickle that needs them."""
+    return b"".join((b"\x01", len(header).to_bytes(4, "big"), header, payload))
+
+
+def pack_entries(entries: Iterable[Entry]) -> bytes:
+    """The header of ``frame``."""
+    return pickle.dumps(tuple(entries), 5)
+
+
+def loads(blob: bytes | bytearray | memoryview, buffers: Iterable[Any] | None = None) -> Any:
+    """Rebuild what ``Exporter`` pickled.
+
+    Args:
+        blob: as returned by ``dumps`` and ``function``, unchanged.
+        buffers: the out-of-band buffers, in the order in which ``buffer_callback`` got them.
+
+    Raises:
+        Whatever the user's ``__setstate__``, constructors and modules raise, with a note where it was in a captured
+        global; SerializationError if the blob is not one of ours or names what is unknown here.
+    """
+    mark = blob[0] if len(blob) else None
+    if mark == _BARE:
+        return pickle.loads(blob, buffers=buffers)
+    if mark != _FRAMED:
+        raise SerializationError(
+            f"not a blob of this version of distpool: it begins with {bytes(blob[:4])!r}"
+        )
+    view = memoryview(blob)
+    start = _PREFIX_BYTES + int.from_bytes(view[1:_PREFIX_BYTES], "big")
+    entries: tuple[Entry, ...] = pickle.loads(view[_PREFIX_BYTES:start])
+    outer: dict[int, bytes] = getattr(LOADING, "definitions", {})
+    LOADING.definitions = outer | {uid: data for uid, stamp, _, data in entries if stamp is None}
+    try:
+        for _, stamp, facts, data in entries:
+            if stamp is not None:
+                _install(Stamp(*stamp), facts, data)
+        return pickle.loads(view[start:], buffers=buffers)
+    finally:
+        LOADING.definitions = outer
+
+
+def _install(stamp: Stamp, facts: ModuleFacts | None, data: bytes) -> None:
+    try:
+        namespace = namespace_of(stamp.key, facts)
+        REGISTRY.install(stamp, namespace, lambda: pickle.loads(data))
+    except Exception as error:
+        where = f" of {stamp.key}" if stamp.key == MAIN else ""
+        add_note_once(error, f"while rebuilding the captured global {stamp.name!r}{where}")
+        raise

@@ -1,0 +1,134 @@
+"""The one pickler: C speed for plain data, and a say in every function, class and odd object that it meets.
+
+::
+
+    dump(obj) ── exact builtin types ──────────────────────► C, no Python runs
+              └─ anything else ─► reducer_override
+                                    ├─ functions, classes, modules, cells, ...   byvalue.py (by reference or by value)
+                                    ├─ ForkingPickler's reducers (sockets, Connections, tensors)
+                                    └─ NotImplemented ─► C: copyreg's table, __reduce_ex__
+
+There is no second try with another pickler. One instance serves many dumps (making one costs twice as much as using
+it); between them its owner must call ``reset``.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+import weakref
+from _pickle import Pickler
+from collections.abc import Callable
+from types import CellType
+from typing import TYPE_CHECKING, Any
+
+from distpool.scheduler.serialize import byvalue
+from distpool.scheduler.serialize.byvalue import HEAP_TYPE
+from distpool.scheduler.serialize.importable import is_by_reference
+from distpool.scheduler.serialize.rebuild import definition
+from distpool.scheduler.serialize.registry import REGISTRY, Namespace, NamespaceKey
+
+if TYPE_CHECKING:
+    from distpool.scheduler.serialize.exporter import Exporter
+
+#: What a pickle needs besides itself: definitions by uid (with the object, so that it stays alive), and captured
+#: globals by namespace key and name (with the dictionary).
+Needs = dict[int | tuple[NamespaceKey, str], Any]
+
+Reducer = Callable[["TaskPickler", Any], Any]
+
+#: The reducer of each type met so far, None where C knows best; by address, since a type must not live on for this.
+_reducers: dict[int, Reducer | None] = {id(kind): reducer for kind, reducer in byvalue.REDUCERS.items()}
+#: What removes a type from ``_reducers`` when it goes, before its address can be another's.
+_watched: dict[int, weakref.ref[type]] = {}
+
+_modules = sys.modules
+
+
+class TaskPickler(Pickler):
+    """A C pickler that notes in ``needs`` what must come along with its output."""
+
+    exporter: Exporter
+    #: The definition being pickled itself, which is written out where any other is only named.
+    root: Any = None
+    #: Whether cells get an identity of their own (while definitions and captured globals are pickled).
+    shares_cells = False
+    needs: Needs
+    #: Cells whose content is written by the function that holds them, by address.
+    hollow: dict[int, CellType]
+    #: Cells and contents that were written: the output is stale once they differ.
+    seen_cells: list[tuple[CellType, Any]]
+
+    def reset(self) -> None:
+        """Forget everything about the last dump."""
+        self.clear_memo()
+        if self.needs:
+            self.needs = {}
+        if self.hollow:
+            self.hollow = {}
+            self.seen_cells = []
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Called by the C pickler for each object that is not of an exact builtin type."""
+        kind = type(obj)
+        try:
+            reducer = _reducers[id(kind)]
+        except KeyError:
+            reducer = _learn(kind)
+        if reducer is not None:
+            return reducer(self, obj)
+        reduction = _modules.get("multiprocessing.reduction")
+        if reduction is not None:
+            extra = reduction.ForkingPickler._extra_reducers.get(kind)
+            if extra is not None:
+                return extra(obj)
+        return NotImplemented
+
+    def refer(self, obj: Any) -> tuple[Any, ...]:
+        """Name a definition instead of writing it, and note that it must come along."""
+        uid = REGISTRY.uid_of(obj)
+        self.needs[uid] = obj
+        return definition, (uid,)
+
+    def capture(self, key: NamespaceKey, namespace: Namespace, name: str) -> None:
+        """Note that a global must come along."""
+        self.needs[key, name] = namespace
+
+
+def new_pickler(exporter: Exporter, write_to: Any, buffer_callback: Any = None) -> TaskPickler:
+    """A pickler that writes to an object with a ``write`` method."""
+    pickler = TaskPickler(write_to, 5, buffer_callback=buffer_callback)
+    pickler.exporter = exporter
+    pickler.needs = {}
+    pickler.hollow = {}
+    pickler.seen_cells = []
+    return pickler
+
+
+def _learn(kind: type) -> Reducer | None:
+    """Which reducer instances of a type need, looked up once."""
+    if kind in copyreg.dispatch_table:
+        return None  # and not remembered: the table can change
+    reducer: Reducer | None
+    if issubclass(kind, type):
+        reducer = byvalue.reduce_class
+    else:
+        reducer = byvalue.LATE_REDUCERS.get((str(kind.__module__), kind.__qualname__))
+        if (
+            reducer is None
+            and kind.__flags__ & HEAP_TYPE
+            and _reduces_itself(kind)
+            and not is_by_reference(kind)
+        ):
+            reducer = byvalue.reduce_by_itself
+    address = id(kind)
+    _watched[address] = weakref.ref(
+        kind, lambda _: (_reducers.pop(address, None), _watched.pop(address, None))
+    )
+    _reducers[address] = reducer
+    return reducer
+
+
+def _reduces_itself(kind: type) -> bool:
+    methods = (("__reduce__", object.__reduce__), ("__reduce_ex__", object.__reduce_ex__))
+    return any(getattr(kind, name) is not inherited for name, inherited in methods)

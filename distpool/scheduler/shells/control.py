@@ -1,0 +1,140 @@
+"""A worker's second thread: it answers for the worker while the main thread runs the user's code.
+
+It takes attempts back (Recall), interrupts the running one (Interrupt), sends finished results that wait for company
+behind a task that turns out to be long, and ends the worker when the processes above it are gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from distpool.scheduler.messages import (
+    ControlHello,
+    Interrupt,
+    Leave,
+    Recall,
+    Recalled,
+    WorkerHello,
+    decode,
+    encode,
+)
+from distpool.scheduler.shells.links import dealer
+
+if TYPE_CHECKING:
+    from distpool.scheduler.shells.worker import Worker
+
+#: How long the second of agent and nursery has to die, for the worker to take it that both were killed at once.
+BOTH_DEAD_S = 0.3
+
+
+def control_loop(worker: Worker) -> None:
+    """Serve the control link, the agent's link and the two processes above, until the context ends."""
+    start, attach = worker.start, worker.attach
+    control = dealer(worker.context, attach.address, b"c:" + attach.lease.encode())
+    agent = dealer(worker.context, f"ipc://{os.path.join(start.directory, 'agent')}", b"w:%d" % start.worker)
+    control.send(encode(ControlHello(attach.lease)), zmq.NOBLOCK)
+    agent.send(encode(WorkerHello(start.worker, os.getpid())), zmq.NOBLOCK)
+    above = _watch_above(start.agent_pid, start.nursery_pid)
+    poller = zmq.Poller()
+    for source in (control, agent, *above):
+        poller.register(source, zmq.POLLIN)
+    try:
+        while True:
+            for source, _ in poller.poll():
+                if isinstance(source, int):
+                    _leave(worker, above)
+                _handle(worker, control, decode(source.recv()))
+    except zmq.ContextTerminated:
+        control.close(linger=1000)
+        agent.close()
+
+
+def _watch_above(*pids: int) -> list[int]:
+    """Descriptors that become readable when these processes end; one that is gone already ends us at once."""
+    if not hasattr(os, "pidfd_open"):
+        return []
+    fds = []
+    for pid in pids:
+        try:
+            fds.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            os._exit(1)
+    return fds
+
+
+def _leave(worker: Worker, above: list[int]) -> None:
+    """Agent or nursery is gone, and the other ends the session; if both are, that is up to us."""
+    from distpool.scheduler.shells.processes import end_session
+
+    poller = zmq.Poller()
+    gone = set()
+    for fd in above:
+        poller.register(fd, zmq.POLLIN)
+    for _ in above:
+        for fd, _event in poller.poll(int(BOTH_DEAD_S * 1000)):
+            gone.add(fd)
+            poller.unregister(fd)
+    if len(gone) == len(above):
+        end_session(worker.start.directory, os.getsid(0))
+    os._exit(1)
+
+
+def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any) -> None:
+    match message:
+        case Recall():
+            _see_what_came(worker)
+            taken = _take_back(worker, message)
+            frame = worker.finished(0.0)
+            if frame is not None:
+                control.send(frame, zmq.NOBLOCK)
+            control.send(encode(Recalled(taken, worker.running)), zmq.NOBLOCK)
+        case Interrupt():
+            worker.interrupting = message.attempt
+            if worker.running == message.attempt:
+                main = threading.main_thread().ident
+                assert main is not None
+                signal.pthread_kill(main, signal.SIGINT)
+        case Leave():
+            os._exit(1)
+        case _:
+            raise AssertionError(f"neither owner nor agent says {message} on this link")
+
+
+def _see_what_came(worker: Worker) -> None:
+    """Read the data link in the main thread's place, unless that is reading or sending itself just now."""
+    if not worker.data_lock.acquire(blocking=False):
+        return
+    try:
+        while True:
+            worker.take(decode(worker.data.recv(zmq.NOBLOCK)))
+    except zmq.Again:
+        pass
+    finally:
+        worker.data_lock.release()
+
+
+def _take_back(worker: Worker, message: Recall) -> tuple[int, ...]:
+    """Remove attempts from the queue: those named, or the newest. Whoever removes an attempt has it."""
+    queue = worker.queue
+    taken = []
+    if message.attempts:
+        named = set(message.attempts)
+        for item in list(queue):
+            if item[0] in named:
+                try:
+                    queue.remove(item)
+                except ValueError:
+                    continue  # started meanwhile
+                taken.append(item[0])
+    else:
+        for _ in range(message.count):
+            try:
+                taken.append(queue.pop()[0])
+            except IndexError:
+                break
+    return tuple(taken)

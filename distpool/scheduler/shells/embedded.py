@@ -1,0 +1,110 @@
+"""The driver's side of an embedded cluster: start the agent as a child process, find it, see it die, reap it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from typing import Any
+
+from distpool.errors import ClusterError
+from distpool.scheduler.limits import DEFAULTS, Limits
+from distpool.scheduler.shells import session_dir
+
+
+class EmbeddedCluster:
+    """One background process: head and agent, in a session directory of its own."""
+
+    def __init__(self, limits: Limits = DEFAULTS) -> None:
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory = ""
+        self.agent_fd = -1  # readable when the agent is dead
+        self.node = ""
+
+    def address(self, name: str) -> str:
+        """The ZeroMQ address of a socket in the session directory."""
+        return f"ipc://{self._directory}/{name}"
+
+    def start(self) -> None:
+        """Exec the agent and wait for its first word. Raises ClusterError with what it said, OSError."""
+        session_dir.sweep()
+        self._directory, lock_fd = session_dir.create()
+        ask_read, ask_write = os.pipe()
+        tell_read, tell_write = os.pipe()
+        try:
+            command = [
+                sys.executable,
+                "-m",
+                "distpool.scheduler.shells.agent",
+                str(ask_read),
+                str(tell_write),
+            ]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(ask_read, tell_write, lock_fd),
+                env=_environment(),
+            )
+        finally:
+            os.close(ask_read)
+            os.close(tell_write)
+            os.close(lock_fd)
+        try:
+            request = {"directory": self._directory, "lock_fd": lock_fd, "driver_pid": os.getpid()}
+            os.write(ask_write, json.dumps(request).encode() + b"\n")
+            answer = self._first_word(tell_read)
+        finally:
+            os.close(ask_write)
+            os.close(tell_read)
+        self.node = answer["node"]
+        self.agent_fd = os.pidfd_open(self._process.pid)
+
+    def _first_word(self, fd: int) -> dict[str, Any]:
+        deadline = time.monotonic() + self._limits.start_s
+        data = b""
+        while not data.endswith(b"\n"):
+            ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+            chunk = os.read(fd, 4096) if ready else b""
+            if not chunk:
+                self.reap()
+                what = (
+                    "ended before it was ready"
+                    if ready
+                    else f"was not ready within {self._limits.start_s:.0f} s"
+                )
+                raise ClusterError(f"the agent process {what}; it may have said why on stderr")
+            data += chunk
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+    def reap(self) -> None:
+        """Collect the dead agent, killing it if it is not quite dead."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        if self.agent_fd >= 0:
+            os.close(self.agent_fd)
+            self.agent_fd = -1
+
+    def wait_gone(self, timeout_s: float) -> None:
+        """Wait for an agent that was told goodbye; then make sure."""
+        if self._process is not None:
+            try:
+                self._process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                pass
+            self.reap()
+
+
+def _environment() -> dict[str, str]:
+    """The driver's environment, by which the agent also finds the package when it runs from a checkout."""
+    environment = dict(os.environ)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    path = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = root if not path else f"{root}{os.pathsep}{path}"
+    return environment

@@ -1,0 +1,41 @@
+"""A worker's side of the cluster that it runs in: what ``EmbeddedCluster`` is to a driver.
+
+A worker that submits tasks itself is an owner like any other, on the agent that already serves it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from distpool.errors import ClusterError
+from distpool.scheduler.shells.worker_start import WorkerStart
+
+
+class JoinedCluster:
+    """The session that this worker belongs to."""
+
+    def __init__(self, start: WorkerStart) -> None:
+        self._start = start
+        self.node = start.node
+        self.agent_fd = -1
+
+    def address(self, name: str) -> str:
+        """The ZeroMQ address of a socket in the session directory."""
+        return f"ipc://{self._start.directory}/{name}"
+
+    def start(self) -> None:
+        """Watch the agent. Raises ClusterError if it is gone, and with it this worker's reason to be."""
+        try:
+            self.agent_fd = os.pidfd_open(self._start.agent_pid)
+        except ProcessLookupError:
+            raise ClusterError("this worker's agent is gone") from None
+
+    def reap(self) -> None:
+        """Stop watching; the agent is not ours to reap."""
+        if self.agent_fd >= 0:
+            os.close(self.agent_fd)
+            self.agent_fd = -1
+
+    def wait_gone(self, timeout_s: float) -> None:
+        """The agent outlives us."""
+        self.reap()

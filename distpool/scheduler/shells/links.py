@@ -1,0 +1,43 @@
+"""ZeroMQ sockets, set the one way that the engine needs them.
+
+- ROUTER_MANDATORY: a message to a peer that is gone is an error here, not a silent drop.
+- No high-water marks: a ROUTER drops at its mark and two full DEALERs deadlock; credit in the cores bounds what is under way.
+- Every send is non-blocking; LINGER 0, but for a bounded farewell.
+- RECONNECT_IVL -1: a lost link is a lost incarnation, and whoever wants another opens a new socket.
+- MAXMSGSIZE and HANDSHAKE_IVL bound what a stranger can make us hold.
+"""
+
+from __future__ import annotations
+
+import zmq
+
+MESSAGE_BYTES_MAX = 1 << 40  # big payloads travel whole until the object store takes them
+HANDSHAKE_MS = 10_000
+
+
+def _common(socket: zmq.Socket[bytes]) -> None:
+    socket.setsockopt(zmq.SNDHWM, 0)
+    socket.setsockopt(zmq.RCVHWM, 0)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RECONNECT_IVL, -1)
+    socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+
+
+def router(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[bytes]:
+    """A bound socket with many peers, each known by the routing id that it gave."""
+    socket = context.socket(zmq.ROUTER)
+    _common(socket)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
+    socket.bind(address)
+    return socket
+
+
+def dealer(context: zmq.Context[zmq.Socket[bytes]], address: str, identity: bytes) -> zmq.Socket[bytes]:
+    """A link to one ROUTER, which will know us as ``identity``."""
+    socket = context.socket(zmq.DEALER)
+    _common(socket)
+    socket.setsockopt(zmq.ROUTING_ID, identity)
+    socket.connect(address)
+    return socket

@@ -1,0 +1,90 @@
+"""What a worker is told once, before any task: the surroundings of the pool's creator, and its initializer.
+
+``make_setup`` runs in the owner when a pool is opened, ``apply_setup`` in each of its workers. Together they make a
+worker, which is a fork of a clean parent, look like a child of the program: environment, working directory,
+``sys.path``, ``sys.argv``, ``__main__``, ``multiprocessing.current_process()`` and its authentication key.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing.process
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from distpool.scheduler.serialize import Exporter, Importer, describe_main
+from distpool.scheduler.shells.worker_start import WorkerStart
+
+
+class _Setup(msgspec.Struct, array_like=True):
+    environment: dict[bytes, bytes]
+    umask: int
+    main: bytes
+    parent: str
+    name: str
+    initializer: bytes | None
+
+
+def make_setup(
+    exporter: Exporter, name: str, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]
+) -> bytes:
+    """Describe this process for its workers. Raises what pickling the initializer or its arguments raises."""
+    process = multiprocessing.process.current_process()
+    return msgspec.msgpack.encode(
+        _Setup(
+            environment=dict(os.environb),
+            umask=_umask(),
+            main=describe_main(),
+            parent=process.name,
+            name=name,
+            initializer=None if initializer is None else exporter.dumps((initializer, initargs)),
+        )
+    )
+
+
+def apply_setup(blob: bytes, start: WorkerStart, importer: Importer) -> None:
+    """Become a child of the program that made ``blob``, then run its initializer, whose exceptions come out."""
+    setup = msgspec.msgpack.decode(blob, type=_Setup)
+    _apply_environment(setup.environment)
+    os.umask(setup.umask)
+    _become_child(setup, start)
+    importer.prepare_main(setup.main)
+    if setup.initializer is not None:
+        function, args = importer.loads(setup.initializer)
+        function(*args)
+
+
+def _apply_environment(environment: dict[bytes, bytes]) -> None:
+    for key in [key for key in os.environb if key not in environment]:
+        del os.environb[key]
+    for key, value in environment.items():
+        if os.environb.get(key) != value:
+            os.environb[key] = value
+
+
+def _become_child(setup: _Setup, start: WorkerStart) -> None:
+    """Make ``multiprocessing.current_process()`` and ``parent_process()`` say what a child would hear."""
+    child: Any = multiprocessing.process.BaseProcess.__new__(multiprocessing.process.BaseProcess)
+    child._identity = (start.worker,)
+    child._config = {"authkey": b"", "semprefix": "/mp"}  # prepare_main brings the key
+    child._parent_pid = start.driver_pid
+    child._parent_name = setup.parent
+    child._popen = None
+    child._closed = False
+    child._name = setup.name % start.worker if "%d" in setup.name else setup.name
+    child._children = set()
+    module: Any = multiprocessing.process
+    module._current_process = child
+    module._process_counter = itertools.count(1)
+    module._children = set()
+    module._parent_process = module._ParentProcess(setup.parent, start.driver_pid, None)
+
+
+def _umask() -> int:
+    """The umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,277 @@
+"""A worker: a fork of the nursery that serves one lease and then exits.
+
+::
+
+    main thread       data link:     Setup, Execute, Retire  ──►  deque of attempts  ──►  run  ──►  Results
+                                                                     ▲ oldest
+    second thread     control link:  Recall, Interrupt               ▼ newest  ──►  Recalled
+                      agent link:    Leave
+                      pidfds:        agent and nursery; when both are gone the worker ends the session's remains
+
+The deque is the only thing that both threads touch for every task, and both of their operations on it are atomic. So an
+attempt is started or taken back, never both. The main thread is the user's: while it runs a task, the second one
+answers for it, and it takes the data link over (under ``_data_lock``) to see attempts that have come in and
+were not read yet. No signal can raise outside of a task: the handler looks at the slot.
+"""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import zmq
+
+from distpool.scheduler import limits as limits_module
+from distpool.scheduler.messages import (
+    Attach,
+    Execute,
+    LeaseHello,
+    Results,
+    Retire,
+    Setup,
+    SetupDone,
+    decode,
+    encode,
+)
+from distpool.scheduler.serialize import PLAIN_TYPES, Importer, is_plain
+from distpool.scheduler.shells import worker_start
+from distpool.scheduler.shells.control import control_loop
+from distpool.scheduler.shells.links import dealer
+from distpool.scheduler.shells.mailbox import Mailbox
+from distpool.scheduler.shells.preparation import apply_setup
+from distpool.scheduler.shells.worker_start import WorkerStart
+
+_LIMITS = limits_module.DEFAULTS
+
+
+_IMPORTER = Importer()
+
+
+class _Function:
+    """A function that was sent; it is loaded by the first task that needs it, so that task gets the error.
+
+    Callables that a call may change (``lasting`` is false) are loaded anew for each.
+    """
+
+    __slots__ = ("blob", "call", "lasting")
+
+    def __init__(self, blob: bytes, lasting: bool) -> None:
+        self.blob = blob
+        self.lasting = lasting
+        self.call: Callable[..., Any] | None = None
+
+    def load(self) -> Callable[..., Any]:
+        call: Callable[..., Any] = _IMPORTER.loads(self.blob)
+        if self.lasting:
+            self.call = call
+        return call
+
+
+class Worker:
+    """One worker process serving one lease."""
+
+    def __init__(self, start: WorkerStart, attach: Attach) -> None:
+        self.start = start
+        self.attach = attach
+        self.slot = start.slot
+        self.queue: deque[tuple[int, _Function, Any, bool]] = deque()
+        self.functions: dict[int, _Function] = {}
+        self.done: deque[tuple[int, Any]] = deque()  # finished, not sent yet
+        self.failed: deque[tuple[int, bytes]] = deque()
+        self.held_bytes = 0
+        self.answered = 0
+        self.retiring = False
+        self.interrupting = 0
+        self.mailbox = Mailbox(os.path.join(start.directory, f"worker-{start.worker}.answers"))
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self.data = dealer(self.context, attach.address, b"d:" + attach.lease.encode())
+        self.data_lock = threading.Lock()
+        self._flush_lock = threading.Lock()
+
+    def run(self) -> None:
+        """Serve until told to retire."""
+        signal.signal(signal.SIGINT, self._on_sigint)
+        start, attach = self.start, self.attach
+        hello = LeaseHello(attach.lease, attach.pool, start.node, start.host, os.getpid())
+        self.data.send(encode(hello), zmq.NOBLOCK)
+        control = threading.Thread(target=control_loop, args=(self,), name="distpool-control", daemon=True)
+        control.start()
+        data, lock, queue = self.data, self.data_lock, self.queue
+        while not self.retiring or queue:
+            with lock:
+                frame = None if queue else data.recv()
+            if frame is not None:
+                self.take(decode(frame))
+            if queue:
+                self._run_queue()
+        self.data.close(linger=int(_LIMITS.farewell_s * 1000))
+        self.context.term()  # ends the second thread, and returns when the last results have left
+
+    def take(self, message: Any) -> None:
+        """Take in one message of the data link; the second thread calls this too, while a task runs."""
+        match message:
+            case Execute():
+                self._queue(message)
+            case Setup():
+                error = None
+                try:
+                    apply_setup(message.blob, self.start, _IMPORTER)
+                except BaseException as exc:
+                    error = _dump(exc)
+                self._send(encode(SetupDone(error)))
+            case Retire():
+                self.retiring = True
+            case _:
+                raise AssertionError(f"an owner does not say {message}")
+
+    def _queue(self, message: Execute) -> None:
+        functions = self.functions
+        for number in message.forget:
+            functions.pop(number, None)
+        for number, blob in message.blobs.items():
+            functions[number] = _Function(blob, number > 0)
+        if message.received == self.answered:
+            self.mailbox.empty_soon = True
+        careful = message.careful
+        self.queue.extend(
+            [
+                (attempt, functions[number], payload, careful)
+                for attempt, (number, payload) in enumerate(
+                    zip(message.functions, message.payloads, strict=True), message.first
+                )
+            ]
+        )
+
+    def _run_queue(self) -> None:
+        """Run what has been offered, oldest first, and send the results in batches."""
+        queue, slot, done = self.queue, self.slot, self.done
+        loads, dumps = _IMPORTER.loads, _IMPORTER.dumps_result
+        clock, hold_s = time.perf_counter, _LIMITS.hold_results_s
+        sent = clock()
+        while True:
+            try:
+                attempt, function, payload, careful = queue.popleft()
+            except IndexError:
+                break
+            slot[0] = attempt
+            value = error = None
+            call: Any = None
+            try:
+                call = function.call or function.load()
+                if type(payload) is list:
+                    value = call(*payload)
+                else:
+                    args, kwargs = loads(payload)
+                    value = call(*args, **kwargs)
+                    del args, kwargs
+                if type(value) not in PLAIN_TYPES or not is_plain(value):
+                    value = dumps(value)
+                    self.held_bytes += len(value)
+            except BaseException as exc:
+                error = _dump(exc)
+            if careful:
+                self._leave_in_mailbox(attempt, value, error)
+            if error is None:
+                done.append((attempt, value))
+            else:
+                self.failed.append((attempt, error))
+            slot[1] = attempt
+            del call, value, payload, function  # nothing of the task's outlives it here
+            now = clock()
+            if now - sent > hold_s or self.held_bytes > _LIMITS.hold_results_bytes_max:
+                self._flush(now - sent)
+                sent = clock()
+        self._flush(clock() - sent)
+
+    def _leave_in_mailbox(self, attempt: int, value: Any, error: bytes | None) -> None:
+        mailbox = self.mailbox
+        if mailbox.empty_soon and not self.done and not self.failed:
+            mailbox.empty()
+        if error is None:
+            mailbox.leave(encode(Results([attempt], [value])))
+        else:
+            mailbox.leave(encode(Results([], [], [(attempt, error)])))
+
+    def finished(self, busy_s: float) -> bytes | None:
+        """The finished attempts that have not been sent, encoded; either thread may send them, each once."""
+        with self._flush_lock:
+            done = [self.done.popleft() for _ in range(len(self.done))]
+            failed = [self.failed.popleft() for _ in range(len(self.failed))]
+            self.held_bytes = 0
+            self.answered += len(done) + len(failed)
+        if not done and not failed:
+            return None
+        return encode(Results([a for a, _ in done], [v for _, v in done], failed, busy_s))
+
+    def _flush(self, busy_s: float) -> None:
+        frame = self.finished(busy_s)
+        if frame is not None:
+            self._send(frame)
+
+    def _send(self, frame: bytes) -> None:
+        with self.data_lock:
+            self.data.send(frame, zmq.NOBLOCK)
+
+    @property
+    def running(self) -> int:
+        """The attempt under way, 0 if none."""
+        started, finished = self.slot[0], self.slot[1]
+        return started if started != finished else 0
+
+    def _on_sigint(self, _number: int, _frame: FrameType | None) -> None:
+        """Raise in the task that is to be interrupted, and nowhere else."""
+        if self.interrupting and self.interrupting == self.running:
+            self.interrupting = 0
+            raise KeyboardInterrupt
+
+
+def _dump(error: BaseException) -> bytes:
+    """An exception as bytes, whatever the interrupt that is meant for the task hits here."""
+    try:
+        return _IMPORTER.dump_exception(error)
+    except KeyboardInterrupt as late:
+        return _IMPORTER.dump_exception(late)
+
+
+def main(start: WorkerStart) -> int:
+    """The life of a worker process; returns its exit status."""
+    assert start.attach is not None
+    worker_start.this_worker = start
+    fault = open(os.path.join(start.directory, f"worker-{start.worker}.fault"), "w")  # noqa: SIM115
+    faulthandler.enable(fault)
+    try:
+        Worker(start, start.attach).run()
+        return _say_goodbye()
+    finally:
+        _flush_streams()
+
+
+def _say_goodbye() -> int:
+    """Run what the tasks registered for the end of the process, as multiprocessing's children do."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util._exit_function()
+        atexit._run_exitfuncs()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, ValueError, OSError):
+            pass

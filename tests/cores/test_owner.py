@@ -1,0 +1,407 @@
+"""OwnerCore: message in, messages out, by value. The states are drawn in ARCHITECTURE.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distpool.scheduler.cores.owner import OwnerCore
+from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.limits import Limits
+from distpool.scheduler.messages import (
+    AgentWelcome,
+    CancelTasks,
+    ClosePool,
+    ClusterLost,
+    Death,
+    Done,
+    DropPool,
+    Execute,
+    Failed,
+    Interrupt,
+    KillWorker,
+    LeaseElsewhere,
+    LeaseHello,
+    LeaseRefused,
+    NodeLost,
+    OpenPool,
+    PoolBroken,
+    PoolDropped,
+    PoolGone,
+    PoolReady,
+    Recall,
+    Recalled,
+    ResizePool,
+    Results,
+    Retire,
+    ReturnLease,
+    Setup,
+    SetupDone,
+    Submit,
+    TerminatePool,
+    Tick,
+    WakeAt,
+    WantLeases,
+    WorkerDied,
+    WorkerGone,
+    WorkerUp,
+)
+
+KILLED = Death(100, "host", 9, -9)
+EXITED = Death(100, "host", 0, 3)
+LEFT = Death(100, "host", 0, 0)
+
+
+class Owner:
+    """A core with its clock, checked after every step."""
+
+    def __init__(self, size: int = 2, **pool: Any) -> None:
+        self.core = OwnerCore("o", "ipc://o", 1, Limits())
+        self.now = 0.0
+        self("agent:n", AgentWelcome("n", 10, "host", 2.0, {}))
+        self("app", OpenPool(1, size, b"setup", **pool))
+
+    def __call__(self, sender: str, message: Any) -> list[tuple[str, Any]]:
+        out = self.core.receive(sender, message, self.now)
+        self.core.check()
+        return [(to, m) for to, m in out if not isinstance(m, WakeAt)]
+
+    def with_workers(self, *leases: str) -> Owner:
+        for lease in leases:
+            self("worker:" + lease, LeaseHello(lease, 1, "n", "host", 100))
+            self("worker:" + lease, SetupDone())
+        return self
+
+
+def task(key: int, retries: int = 2, payload: Any = None) -> Task:
+    return Task(1, "token", key, 7, b"f", [key] if payload is None else payload, 64, retries)
+
+
+def execute(first: int, *keys: int, blobs: bool = True, careful: bool = False, received: int = 0) -> Execute:
+    return Execute(
+        first, [7] * len(keys), [[key] for key in keys], {7: b"f"} if blobs else {}, (), careful, received
+    )
+
+
+def test_a_pool_asks_for_its_leases_and_sets_each_worker_up() -> None:
+    core = OwnerCore("o", "ipc://o", 1, Limits())
+    assert core.receive("app", OpenPool(1, 2, b"setup"), 0.0) == []
+    assert core.receive("agent:n", AgentWelcome("n", 10, "host", 2.0, {}), 0.0) == [
+        ("agent:n", WantLeases(1, 2, True, {}))
+    ]
+    assert core.receive("worker:a", LeaseHello("a", 1, "n", "host", 5), 0.0) == [
+        ("worker:a", Setup(b"setup")),
+        ("app", WorkerUp(1, "a", 5, "n")),
+    ]
+    assert core.receive("worker:a", SetupDone(), 0.0) == []
+    core.receive("worker:b", LeaseHello("b", 1, "n", "host", 6), 0.0)
+    assert core.receive("worker:b", SetupDone(), 0.0) == [("app", PoolReady(1))]
+
+
+def test_n_tasks_meet_on_n_idle_workers_and_their_results_come_back() -> None:
+    owner = Owner().with_workers("a", "b")
+    one, two = task(1), task(2)
+    assert owner("app", Submit(1, [one, two])) == [("worker:a", execute(1, 1)), ("worker:b", execute(2, 2))]
+    assert owner("worker:a", Results([1], ["x"], busy_s=0.1)) == [("app", Done([one], ["x"]))]
+    assert owner("worker:b", Results([2], ["y"], busy_s=0.1)) == [("app", Done([two], ["y"]))]
+
+
+def test_tasks_wait_for_a_worker() -> None:
+    owner = Owner(1)
+    assert owner("app", Submit(1, [task(1)])) == []
+    owner("worker:a", LeaseHello("a", 1, "n", "host", 5))
+    assert owner("worker:a", SetupDone()) == [("app", PoolReady(1)), ("worker:a", execute(1, 1))]
+
+
+def test_a_function_travels_once() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1)]))
+    owner("worker:a", Results([1], [None], busy_s=0.1))
+    assert owner("app", Submit(1, [task(2)])) == [("worker:a", execute(2, 2, blobs=False, received=1))]
+
+
+def test_short_tasks_lie_ahead_in_numbers_and_long_ones_do_not() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1)]))
+    owner("worker:a", Results([1], [None], busy_s=1e-5))
+    [(_, many)] = owner("app", Submit(1, [task(n) for n in range(5000)]))
+    assert 1000 < len(many.functions) <= 4096
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1)]))
+    owner("worker:a", Results([1], [None], busy_s=1.0))
+    [(_, one)] = owner("app", Submit(1, [task(n) for n in range(50)]))
+    assert len(one.functions) == 1
+
+
+def test_a_late_answer_names_an_attempt_that_nobody_has() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1)]))
+    owner("worker:a", Results([1], ["x"], busy_s=0.1))
+    assert owner("worker:a", Results([1], ["again"])) == []
+    assert owner("worker:gone", Results([1], ["from nowhere"])) == []
+
+
+def test_only_the_running_task_is_charged_and_the_rest_is_sent_again() -> None:
+    owner = Owner(1).with_workers("a")
+    running, behind = task(1, retries=1), task(2, retries=0)
+    owner("app", Submit(1, [running]))
+    owner("app", Submit(1, [behind]))
+    assert owner("agent:n", WorkerDied("a", 1, KILLED, running=1)) == [("app", WorkerGone(1, "a", 100, -9))]
+    assert running.retries == 0
+    assert behind.attempt == 2
+    owner.with_workers("b")
+    assert running.lease is not None
+    assert running.attempt == 3
+
+
+def test_a_task_whose_retries_are_spent_fails_with_the_death() -> None:
+    owner = Owner(1).with_workers("a")
+    doomed = task(1, retries=0)
+    owner("app", Submit(1, [doomed]))
+    assert owner("agent:n", WorkerDied("a", 1, KILLED, running=1)) == [
+        ("app", WorkerGone(1, "a", 100, -9)),
+        ("app", Failed(doomed, None, KILLED)),
+    ]
+
+
+def test_a_task_that_ends_its_own_process_fails_at_once() -> None:
+    owner = Owner(1).with_workers("a")
+    doomed = task(1, retries=5)
+    owner("app", Submit(1, [doomed]))
+    assert ("app", Failed(doomed, None, EXITED)) in owner("agent:n", WorkerDied("a", 1, EXITED, running=1))
+
+
+def test_an_answer_left_in_the_mailbox_is_neither_lost_nor_repeated() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1, retries=0)
+    assert owner("app", Submit(1, [one])) == [("worker:a", execute(1, 1, careful=True))]
+    out = owner("agent:n", WorkerDied("a", 1, KILLED, running=0, answers=(Results([1], ["x"]),)))
+    assert out == [("app", Done([one], ["x"])), ("app", WorkerGone(1, "a", 100, -9))]
+
+
+def test_careful_and_repeatable_tasks_do_not_share_a_batch() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1)]))
+    owner("worker:a", Results([1], [None], busy_s=1e-5))
+    out = owner("app", Submit(1, [task(2), task(3, retries=0), task(4)]))
+    assert out == [("worker:a", execute(2, 2, blobs=False, received=1))]
+
+
+def test_a_lease_that_its_node_does_not_know_repeats_only_what_may_be_repeated() -> None:
+    owner = Owner(1).with_workers("a")
+    safe, unsafe = task(1), task(2, retries=0)
+    owner("app", Submit(1, [safe]))
+    owner("app", Submit(1, [unsafe]))
+    out = owner("agent:n", WorkerDied("a", 0, KILLED, running=0, certain=False))
+    assert [type(m) for _, m in out] == [WorkerGone, Failed]
+    assert out[1][1].task is unsafe
+    assert safe.lease is None
+    assert safe.retries == 2
+
+
+def test_work_behind_a_long_task_is_recalled_and_runs_elsewhere() -> None:
+    owner = Owner(2).with_workers("a")
+    tasks = [task(n) for n in range(2)]
+    assert owner("app", Submit(1, tasks)) == [("worker:a", execute(1, 0, 1))]
+    owner.with_workers("b")
+    owner.now = 0.02
+    out = owner("timer", Tick())
+    assert out == [] or out == [("control:a", Recall(2))]
+    out = owner("control:a", Recalled((2,), running=1))
+    assert out == [("worker:b", Execute(3, [7], [[1]], {7: b"f"}))]
+
+
+def test_an_idle_worker_gets_half_of_what_the_fullest_has_not_started() -> None:
+    owner = Owner(2).with_workers("a")
+    owner("app", Submit(1, [task(0)]))
+    owner("worker:a", Results([1], [None], busy_s=1e-5))
+    owner("app", Submit(1, [task(n) for n in range(10)]))
+    owner("worker:b", LeaseHello("b", 1, "n", "host", 100))
+    assert ("control:a", Recall(5)) in owner("worker:b", SetupDone())
+
+
+def test_recalled_tasks_keep_their_order() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(0)]))
+    owner("worker:a", Results([1], [None], busy_s=1e-5))
+    owner("app", Submit(1, [task(n) for n in range(4)]))
+    owner("control:a", Recalled((5, 4, 3), running=2))
+    assert [pending.key for pending in owner.core.pools[1].queue] == [1, 2, 3]
+
+
+def test_cancelling_a_pending_task_is_immediate() -> None:
+    owner = Owner(1)
+    one, two = task(1), task(2)
+    owner("app", Submit(1, [one, two]))
+    assert owner("app", CancelTasks([one], running=False)) == [("app", Failed(one, reason="cancelled"))]
+    owner("worker:a", LeaseHello("a", 1, "n", "host", 5))
+    assert ("worker:a", execute(1, 2)) in owner("worker:a", SetupDone())
+
+
+def test_cancelling_what_runs_interrupts_it_then_kills_its_worker() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1)
+    owner("app", Submit(1, [one]))
+    assert owner("app", CancelTasks([one], running=True)) == [
+        ("control:a", Recall(0, (1,))),
+        ("control:a", Interrupt(1)),
+    ]
+    owner("control:a", Recalled((), running=1))
+    owner.now = 1.0
+    [(to, kill)] = owner("timer", Tick())
+    assert to == "agent:n"
+    assert isinstance(kill, KillWorker)
+    assert ("app", Failed(one, reason="cancelled")) in owner("agent:n", WorkerDied("a", 1, KILLED, running=1))
+
+
+def test_a_result_that_crosses_its_cancellation_is_not_delivered() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1)
+    owner("app", Submit(1, [one]))
+    owner("app", CancelTasks([one], running=True))
+    assert owner("worker:a", Results([1], ["late"])) == [("app", Failed(one, reason="cancelled"))]
+
+
+def test_taking_back_leaves_running_work_alone() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1)
+    owner("app", Submit(1, [one]))
+    assert owner("app", CancelTasks([one], running=False)) == [("control:a", Recall(0, (1,)))]
+    owner("control:a", Recalled((), running=1))
+    assert owner("worker:a", Results([1], ["x"])) == [("app", Done([one], ["x"]))]
+
+
+def test_a_worker_retires_after_its_number_of_tasks() -> None:
+    owner = Owner(1, max_tasks=1).with_workers("a")
+    assert owner("app", Submit(1, [task(1), task(2)])) == [("worker:a", execute(1, 1))]
+    out = owner("worker:a", Results([1], [None]))
+    assert out[1:] == [("worker:a", Retire()), ("agent:n", ReturnLease("a"))]
+    owner("worker:b", LeaseHello("b", 1, "n", "host", 5))
+    assert owner("worker:b", SetupDone())[-1] == ("worker:b", execute(2, 2))
+
+
+def test_an_initializer_that_fails_again_and_again_breaks_the_pool() -> None:
+    owner = Owner(1, setup_attempts=2)
+    one = task(1)
+    owner("app", Submit(1, [one]))
+    owner("worker:a", LeaseHello("a", 1, "n", "host", 5))
+    assert owner("worker:a", SetupDone(b"boom")) == [("worker:a", Retire()), ("agent:n", ReturnLease("a"))]
+    owner("agent:n", WorkerDied("a", 1, LEFT, running=0))
+    owner("worker:b", LeaseHello("b", 1, "n", "host", 5))
+    out = owner("worker:b", SetupDone(b"boom"))
+    assert out[:2] == [
+        ("app", PoolBroken(1, b"boom", None, "its workers fail in their set-up")),
+        ("app", Failed(one, b"boom", None, "its workers fail in their set-up")),
+    ]
+    later = task(2)
+    assert owner("app", Submit(1, [later])) == [
+        ("app", Failed(later, b"boom", None, "its workers fail in their set-up"))
+    ]
+
+
+def test_workers_that_die_before_their_first_word_break_the_pool() -> None:
+    owner = Owner(1, setup_attempts=2)
+    assert owner("agent:n", WorkerDied("a", 1, KILLED, running=0)) == []
+    out = owner("agent:n", WorkerDied("b", 1, KILLED, running=0))
+    assert out[0] == ("app", PoolBroken(1, None, KILLED, "its workers fail in their set-up"))
+
+
+def test_a_closed_pool_finishes_then_goes() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1)
+    owner("app", Submit(1, [one]))
+    assert owner("app", ClosePool(1)) == []
+    assert owner("worker:a", Results([1], ["x"])) == [
+        ("app", Done([one], ["x"])),
+        ("worker:a", Retire()),
+        ("agent:n", DropPool(1, kill=False)),
+    ]
+    owner("agent:n", WorkerDied("a", 1, LEFT, running=0))
+    assert owner("agent:n", PoolDropped(1)) == [("app", PoolGone(1))]
+    assert not owner.core.pools
+    assert not owner.core.leases
+
+
+def test_a_closed_pool_whose_worker_dies_gets_another_for_what_is_left() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1)
+    owner("app", Submit(1, [one]))
+    owner("app", ClosePool(1))
+    owner("agent:n", WorkerDied("a", 1, KILLED, running=1))
+    owner("worker:b", LeaseHello("b", 1, "n", "host", 5))
+    assert ("worker:b", execute(2, 1)) in owner("worker:b", SetupDone())
+
+
+def test_terminate_fails_everything_and_kills() -> None:
+    owner = Owner(1).with_workers("a")
+    one, two = task(1), task(2)
+    owner("app", Submit(1, [one]))
+    owner("app", Submit(1, [two]))
+    assert owner("app", TerminatePool(1)) == [
+        ("app", Failed(one, reason="cancelled")),
+        ("app", Failed(two, reason="cancelled")),
+        ("agent:n", DropPool(1, kill=True)),
+    ]
+    assert owner("worker:a", Results([1], ["late"])) == []
+
+
+def test_a_pool_that_is_closing_can_still_be_terminated() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", ClosePool(1))
+    assert owner("app", TerminatePool(1)) == [("agent:n", DropPool(1, kill=True))]
+
+
+def test_resizing_retires_the_surplus_and_asks_for_what_is_missing() -> None:
+    owner = Owner(2).with_workers("a", "b")
+    assert owner("app", ResizePool(1, 1)) == [
+        ("agent:n", WantLeases(1, 1, True, {})),
+        ("worker:a", Retire()),
+        ("agent:n", ReturnLease("a")),
+    ]
+    assert owner("app", ResizePool(1, 3)) == [("agent:n", WantLeases(1, 3, True, {}))]
+
+
+def test_a_lost_node_repeats_its_tasks_uncharged_on_the_next_one() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1)
+    owner("app", Submit(1, [one]))
+    assert owner("links", NodeLost("n", "its agent died")) == [("app", WorkerGone(1, "a", 100, 0))]
+    assert one.retries == 2
+    assert owner("agent:m", AgentWelcome("m", 11, "host", 2.0, {})) == [
+        ("agent:m", WantLeases(1, 1, True, {}))
+    ]
+
+
+def test_a_cluster_lost_for_good_breaks_every_pool() -> None:
+    owner = Owner(1)
+    one = task(1)
+    owner("app", Submit(1, [one]))
+    out = owner("links", ClusterLost("no agent"))
+    assert out[:2] == [
+        ("app", PoolBroken(1, None, None, "no agent")),
+        ("app", Failed(one, None, None, "no agent")),
+    ]
+    assert out[-1] == ("app", PoolGone(1))
+
+
+def test_leases_are_asked_for_where_the_agent_points() -> None:
+    owner = Owner(3)
+    out = owner("agent:n", LeaseElsewhere(1, 2, "m", "tcp://m"))
+    assert out[0] == ("agent:n", WantLeases(1, 1, True, {}))
+    assert owner("agent:m", AgentWelcome("m", 11, "host", 2.0, {})) == [
+        ("agent:m", WantLeases(1, 2, True, {}, spilled=True))
+    ]
+
+
+def test_a_refused_pool_is_broken_with_the_reason() -> None:
+    owner = Owner(1)
+    assert owner("agent:n", LeaseRefused(1, "no GPU anywhere"))[0] == (
+        "app",
+        PoolBroken(1, None, None, "no GPU anywhere"),
+    )
+
+
+def test_a_shared_pool_wants_no_more_leases_than_it_has_tasks_for() -> None:
+    owner = Owner(8, dedicated=False)
+    assert owner("app", Submit(1, [task(1)])) == [("agent:n", WantLeases(1, 1, False, {}))]
+    out = owner("app", Submit(1, [task(n) for n in range(20)]))
+    assert out == [("agent:n", WantLeases(1, 8, False, {}))]

@@ -1,0 +1,238 @@
+"""Which names stand on distpool after `install`, and which keep what the standard library gave them."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.run.programs import environment, on_distpool, plain
+
+# Every way in which programs reach the classes; `import` before and after matters, so each is a program of its own.
+WAYS_TO_A_POOL = {
+    "from the package": "from multiprocessing import Pool as make",
+    "on the package": "import multiprocessing; make = multiprocessing.Pool",
+    "by a star": "from multiprocessing import *; make = Pool",
+    "from the module": "from multiprocessing.pool import Pool as make",
+    "on the module": "import multiprocessing.pool; make = multiprocessing.pool.Pool",
+    "module as a name": "from multiprocessing import pool; make = pool.Pool",
+    "of a context": "import multiprocessing; make = multiprocessing.get_context('fork').Pool",
+    "of the default context": "import multiprocessing; make = multiprocessing.get_context().Pool",
+    "of a context class": "from multiprocessing.context import SpawnContext; make = SpawnContext().Pool",
+    "by getattr": "import multiprocessing.pool; make = getattr(multiprocessing.pool, 'Pool')",
+    "by importlib": "import importlib; make = importlib.import_module('multiprocessing.pool').Pool",
+    "after the executor": "import concurrent.futures.process; from multiprocessing import Pool as make",
+    "subclass": "import multiprocessing.pool\nclass make(multiprocessing.pool.Pool): pass",
+}
+WAYS_TO_AN_EXECUTOR = {
+    "from the package": "from concurrent.futures import ProcessPoolExecutor as make",
+    "on the package": "import concurrent.futures; make = concurrent.futures.ProcessPoolExecutor",
+    "by a star": "from concurrent.futures import *; make = ProcessPoolExecutor",
+    "from the module": "from concurrent.futures.process import ProcessPoolExecutor as make",
+    "on the module": "import concurrent.futures.process; make = concurrent.futures.process.ProcessPoolExecutor",
+    "after asyncio": "import asyncio; from concurrent.futures import ProcessPoolExecutor as make",
+}
+MAKE_ONE = """
+with make(1) as made:
+    print([cls.__module__ for cls in type(made).__mro__ if cls.__module__ not in ("builtins", "__main__")][0])
+    print(list(made.map(abs, [-1, -2])))
+"""
+
+
+@pytest.mark.parametrize("way", WAYS_TO_A_POOL)
+def test_each_way_to_a_pool_leads_to_distpool(way: str, tmp_path: Path) -> None:
+    outcome = on_distpool("-c", WAYS_TO_A_POOL[way] + MAKE_ONE, cwd=tmp_path)
+    assert (outcome.out, outcome.err, outcome.status) == ("distpool.pool\n[1, 2]\n", "", 0)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_AN_EXECUTOR)
+def test_each_way_to_an_executor_leads_to_distpool(way: str, tmp_path: Path) -> None:
+    outcome = on_distpool("-c", WAYS_TO_AN_EXECUTOR[way] + MAKE_ONE, cwd=tmp_path)
+    assert (outcome.out, outcome.err, outcome.status) == ("distpool.futures\n[1, 2]\n", "", 0)
+
+
+def test_the_same_ways_lead_to_the_standard_library_in_plain_python(tmp_path: Path) -> None:
+    """The oracle of the two tests above: they would notice a program that never got to distpool."""
+    pool = plain("-c", WAYS_TO_A_POOL["from the package"] + MAKE_ONE, cwd=tmp_path)
+    executor = plain("-c", WAYS_TO_AN_EXECUTOR["from the package"] + MAKE_ONE, cwd=tmp_path)
+    assert (pool.out, executor.out) == (
+        "multiprocessing.pool\n[1, 2]\n",
+        "concurrent.futures.process\n[1, 2]\n",
+    )
+
+
+PROGRAMS = {
+    "pool in a script without a guard": """
+        import multiprocessing
+        def square(x): return x * x
+        with multiprocessing.Pool(2) as pool:
+            print(pool.map(square, range(10)), sorted(pool.imap_unordered(square, range(10))))
+            print(pool.apply_async(square, (12,)).get(), pool.starmap(pow, [(2, 3), (3, 2)]))
+    """,
+    "initializer": """
+        from multiprocessing import Pool
+        state = None
+        def prepare(value):
+            global state
+            state = value
+        def read(_): return state
+        if __name__ == "__main__":
+            with Pool(2, prepare, ("ready",)) as pool:
+                print(pool.map(read, range(4)))
+    """,
+    "executor": """
+        from concurrent.futures import ProcessPoolExecutor, as_completed, wait, Future
+        def square(x): return x * x
+        with ProcessPoolExecutor(max_workers=2) as executor:
+            futures = [executor.submit(square, i) for i in range(5)]
+            print([f.result() for f in futures], all(isinstance(f, Future) for f in futures))
+            print(sorted(f.result() for f in as_completed(futures)), len(wait(futures).done))
+            print(list(executor.map(square, range(5), chunksize=2)))
+    """,
+    "executor in asyncio": """
+        import asyncio
+        from concurrent.futures import ProcessPoolExecutor
+        async def main():
+            with ProcessPoolExecutor(1) as executor:
+                loop = asyncio.get_running_loop()
+                print(await asyncio.gather(*(loop.run_in_executor(executor, abs, -i) for i in range(3))))
+        asyncio.run(main())
+    """,
+    "error of a task": """
+        from multiprocessing import Pool
+        def fail(x): raise ValueError(f"no {x}")
+        with Pool(1) as pool:
+            try:
+                pool.map(fail, [1])
+            except ValueError as error:
+                print(repr(error), type(error.__cause__).__name__)
+    """,
+    "threads stay threads": """
+        from multiprocessing.pool import ThreadPool
+        from multiprocessing.dummy import Pool
+        from concurrent.futures import ThreadPoolExecutor
+        import os
+        for make in ThreadPool, Pool, ThreadPoolExecutor:
+            with make(2) as made:
+                print(type(made).__module__, set(made.map(lambda _: os.getpid() == PID, range(4))))
+    """,
+    "other names of multiprocessing": """
+        import multiprocessing as mp
+        def put(queue): queue.put(mp.current_process().name)
+        if __name__ == "__main__":
+            context = mp.get_context("fork")
+            queue = context.Queue()
+            process = context.Process(target=put, args=(queue,), name="child")
+            process.start()
+            print(queue.get(timeout=30), type(process).__module__)
+            process.join()
+            with mp.Manager() as manager:
+                print(manager.list([1]), type(mp.Lock()).__module__)
+    """,
+    "a mock in the program's own tests": """
+        from unittest import mock
+        import concurrent.futures, multiprocessing.pool
+        with mock.patch("multiprocessing.pool.Pool", "mocked"), mock.patch("multiprocessing.Pool", "too"):
+            print(multiprocessing.pool.Pool, multiprocessing.Pool)
+        with multiprocessing.pool.Pool(1) as pool:
+            print(pool.map(abs, [-1]), callable(multiprocessing.Pool))
+        with mock.patch("concurrent.futures.ProcessPoolExecutor") as executor:
+            print(concurrent.futures.ProcessPoolExecutor is executor)
+        with concurrent.futures.ProcessPoolExecutor(1) as executor:
+            print(executor.submit(abs, -1).result())
+    """,
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_prints_what_it_prints_in_plain_python(name: str, tmp_path: Path) -> None:
+    source = "import os; PID = os.getpid()\n" + textwrap.dedent(PROGRAMS[name])
+    script = tmp_path / "script.py"
+    script.write_text(source)
+    ours, pythons = on_distpool(str(script), cwd=tmp_path), plain(str(script), cwd=tmp_path)
+    assert ours == pythons
+    assert (ours.status, ours.err) == (0, "")
+
+
+def in_a_fresh_python(source: str, cwd: Path) -> str:
+    command = [sys.executable, "-c", textwrap.dedent(source)]
+    done = subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=60)
+    assert (done.stderr, done.returncode) == ("", 0)
+    return done.stdout
+
+
+def test_install_imports_nothing_and_can_be_undone(tmp_path: Path) -> None:
+    out = in_a_fresh_python(
+        """
+        import sys
+        import distpool.run as run
+        run.install(); run.install()
+        print(run.installed(), "multiprocessing" in sys.modules, "concurrent.futures" in sys.modules)
+        import multiprocessing.pool, concurrent.futures
+        print("distpool.pool" in sys.modules, "distpool.futures" in sys.modules)
+        print(multiprocessing.pool.Pool.__module__, multiprocessing.get_context("fork").Pool.__module__)
+        print(concurrent.futures.ProcessPoolExecutor.__module__)
+        run.uninstall(); run.uninstall()
+        print(run.installed(), multiprocessing.pool.Pool.__module__, multiprocessing.Pool.__module__)
+        print(multiprocessing.get_context("fork").Pool.__module__, concurrent.futures.ProcessPoolExecutor.__module__)
+        print(type(multiprocessing), type(multiprocessing.pool), type(concurrent.futures))
+        """,
+        tmp_path,
+    )
+    assert out == (
+        "True False False\n"
+        "False False\n"
+        "distpool.pool distpool.run\n"
+        "distpool.futures\n"
+        "False multiprocessing.pool multiprocessing.context\n"
+        "multiprocessing.context concurrent.futures.process\n"
+        "<class 'module'> <class 'module'> <class 'module'>\n"
+    )
+
+
+def test_install_reaches_modules_that_were_imported_before(tmp_path: Path) -> None:
+    out = in_a_fresh_python(
+        """
+        import multiprocessing.pool, concurrent.futures.process
+        from multiprocessing.pool import Pool as kept
+        import distpool.run
+        distpool.run.install()
+        print(kept.__module__, multiprocessing.pool.Pool.__module__, multiprocessing.Pool.__func__.__module__)
+        print(concurrent.futures.process.ProcessPoolExecutor.__module__)
+        distpool.run.uninstall()
+        print(multiprocessing.pool.Pool is kept, concurrent.futures.process.ProcessPoolExecutor.__module__)
+        """,
+        tmp_path,
+    )
+    assert out == (
+        "multiprocessing.pool distpool.pool distpool.run\ndistpool.futures\nTrue concurrent.futures.process\n"
+    )
+
+
+def test_after_a_mock_the_name_stands_on_distpool_again(tmp_path: Path) -> None:
+    out = in_a_fresh_python(
+        """
+        import distpool.run
+        distpool.run.install()
+        from unittest import mock
+        import concurrent.futures, multiprocessing.pool
+        with mock.patch("multiprocessing.pool.Pool"), mock.patch("concurrent.futures.ProcessPoolExecutor"):
+            print(type(multiprocessing.pool.Pool).__name__, type(concurrent.futures.ProcessPoolExecutor).__name__)
+        print(multiprocessing.pool.Pool.__module__, concurrent.futures.ProcessPoolExecutor.__module__)
+        """,
+        tmp_path,
+    )
+    assert out == "MagicMock MagicMock\ndistpool.pool distpool.futures\n"
+
+
+def test_a_users_own_module_of_a_standard_name_is_left_alone(tmp_path: Path) -> None:
+    package = tmp_path / "multiprocessing"
+    package.mkdir()
+    (package / "__init__.py").write_text("def Pool(): return 'my own'\n")
+    (package / "pool.py").write_text("Pool = 'mine too'\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing.pool as p, multiprocessing as m; print(m.Pool(), p.Pool, type(p), type(m))"
+    )
+    assert on_distpool(str(script), cwd=tmp_path) == plain(str(script), cwd=tmp_path)

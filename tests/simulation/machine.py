@@ -1,0 +1,168 @@
+"""A node: the agent's shell around NodeCore, the nursery, the slots and mailboxes of its workers; and the head's shell.
+
+The nursery is the machine's: it answers the agent in order, reaps after a moment, and kills everything when its agent dies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from distpool.scheduler.cores.head import HeadCore
+from distpool.scheduler.cores.node import NodeCore
+from distpool.scheduler.messages import Death, Exited, Fork, Forked, Signal, Tick
+
+from .loop import Violation
+from .shell import Shell
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from .world import World
+
+
+class AgentShell(Shell):
+    """Drives a NodeCore."""
+
+    core: NodeCore
+
+    def __init__(self, world: World, machine: Machine) -> None:
+        core = NodeCore(
+            machine.name, machine.name, machine.next_pid(), f"sim://{machine.name}", machine.total, world.limits,
+            incarnation=machine.incarnation,
+        )  # fmt: skip
+        super().__init__(world, f"agent:{machine.name}", machine.name, core)
+        self.host = machine
+
+    def dispatch(self, address: str, message: Any) -> None:
+        if address == "nursery":
+            self.trace_local(self.name, "nursery", message)
+            self.host.nursery_hears(message)
+        elif address == "head":
+            if "head" not in self.links:
+                self._dial_head()
+            self.world.network.send(self, "head", message)
+        else:
+            self.world.network.send(self, address, message)
+
+    def _dial_head(self) -> None:
+        head = self.world.head
+        if head is not None and head.alive and self.world.network.reachable(self, head):
+            self.world.network.connect(self, "head", head, self.name)
+
+    def hear(self, sender: str, message: Any) -> None:
+        if sender == "nursery":
+            self.trace_local("nursery", self.name, message)
+        super().hear(sender, message)
+
+
+class HeadShell(Shell):
+    """Drives a HeadCore."""
+
+    core: HeadCore
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "head", "head", HeadCore(world.limits))
+
+    def dispatch(self, address: str, message: Any) -> None:
+        self.world.network.send(self, address, message)
+
+
+class Machine:
+    """One computer of the cluster: it outlives its agent."""
+
+    def __init__(self, world: World, name: str, total: dict[str, float]) -> None:
+        self.world = world
+        self.name = name
+        self.total = total
+        self.incarnation = 0
+        self.agent: AgentShell | None = None
+        self.workers: dict[int, Worker] = {}  # alive or not reaped
+        self.slots: dict[int, int] = {}  # slot -> worker
+        self.slowness = 1.0
+        self.nursery_due_s = 0.0
+        self.forks = 0
+
+    def next_pid(self) -> int:
+        """Pids come round again soon (a small pid space), but never while one is in use."""
+        rng = self.world.loop.rng
+        used = {worker.pid for worker in self.workers.values()}
+        while True:
+            pid = rng.randint(2, 400)
+            if pid not in used:
+                return pid
+
+    def boot(self) -> None:
+        """Start an agent; a start after a crash is a new incarnation."""
+        if self.agent is not None:
+            return
+        self.incarnation += 1
+        self.agent = AgentShell(self.world, self)
+        self.agent.hear("timer", Tick())
+
+    def crash(self) -> None:
+        """The agent dies, and with it the nursery and every worker."""
+        agent, self.agent = self.agent, None
+        if agent is None:
+            return
+        agent.die()
+        for worker in list(self.workers.values()):
+            worker.die(9)
+        self.workers.clear()
+        self.slots.clear()
+
+    # --------------------------------------------------------------------------------- nursery
+
+    def nursery_hears(self, message: Any) -> None:
+        """Fork and Signal are acted on in their order, each after a moment."""
+        rng = self.world.loop.rng
+        delay_s = 1e-3 if self.world.network.fixed_order else rng.uniform(2e-4, 2e-3) * self.slowness
+        self.nursery_due_s = max(self.nursery_due_s, self.world.loop.now + delay_s)
+        self.world.loop.at(self.nursery_due_s, self._nursery_acts, self.incarnation, message)
+
+    def _nursery_acts(self, incarnation: int, message: Any) -> None:
+        if incarnation != self.incarnation or self.agent is None:
+            return
+        match message:
+            case Fork(number, slot, attach):
+                self._fork(number, slot, attach)
+            case Signal(number, signal):
+                if (worker := self.workers.get(number)) is not None:
+                    worker.die(signal)
+
+    def _fork(self, number: int, slot: int, attach: Any) -> None:
+        if slot in self.slots:
+            raise Violation("slots_unique", f"{self.name}: worker {number} gets slot {slot} of worker {self.slots[slot]}")
+        if number in self.workers:
+            raise Violation("slots_unique", f"{self.name}: worker number {number} is taken")
+        worker = Worker(self.world, self, number, self.next_pid(), attach)
+        worker.slot = slot
+        self.workers[number] = worker
+        self.slots[slot] = number
+        self.forks += 1
+        self.tell_agent(Forked(number, worker.pid))
+        worker.start_up()
+
+    def ended(self, worker: Worker, death: Death) -> None:
+        """A worker has ended; reaped a moment later."""
+        delay_s = self.world.loop.rng.uniform(2e-4, 3e-3) if not self.world.network.fixed_order else 1e-3
+        self.world.loop.after(delay_s * self.slowness, self._reap, self.incarnation, worker, death)
+
+    def _reap(self, incarnation: int, worker: Worker, death: Death) -> None:
+        if incarnation != self.incarnation or self.workers.get(worker.number) is not worker:
+            return
+        del self.workers[worker.number]
+        del self.slots[worker.slot]
+        answers = tuple(entry for _, entry in worker.mailbox)
+        self.tell_agent(Exited(worker.number, death, worker.slot_running, answers))
+
+    def nursery_dies(self) -> None:
+        """The forking parent dies: the agent kills its orphans, reports them, and starts another."""
+        for worker in list(self.workers.values()):
+            worker.die(9)
+
+    def tell_agent(self, message: Any) -> None:
+        if self.agent is not None:
+            decoded = msgspec.msgpack.Decoder(type(message)).decode(msgspec.msgpack.encode(message))
+            self.agent.hear("nursery", decoded)
+

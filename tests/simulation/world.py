@@ -1,0 +1,320 @@
+"""One run: a cluster under a seed, a safety phase in which faults strike, a liveness phase in which all must end.
+
+::
+
+    build ──► safety phase (SAFETY_S, faults) ──► quiet ──► pools closed ──► every task told, every pool gone
+                                                                ──► drivers leave ──► nothing left
+
+Simulated time only. ``run(seed)`` raises ``Violation`` naming the oracle that was hurt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from distpool.scheduler.limits import Limits
+from distpool.scheduler.messages import PoolBroken
+
+from . import faults
+from .ledger import Ledger, PoolBook
+from .loop import Loop, Violation
+from .machine import HeadShell, Machine
+from .network import Network
+from .owner import OwnerShell
+from .plan import SAFETY_S, Plan, draw, write_program
+from .program import Children, Program
+from .shell import Shell
+from .worker import Worker
+
+#: Everything must be over this long after the faults have stopped (the longest task takes 30 s, thrice).
+LIVENESS_S = 400.0
+#: A worker may be idle for this long while its pool has pending work and nothing has struck meanwhile.
+IDLE_S = 1.5
+SAMPLE_S = 0.25
+
+
+class World:
+    """All processes of one simulated cluster, and what they share."""
+
+    def __init__(
+        self, seed: int, plan: Plan | None = None, trace: Callable[[str], None] | None = None,
+        limits: Limits | None = None,
+    ) -> None:  # fmt: skip
+        self.loop = Loop(seed)
+        self.plan = plan or draw(self.loop.rng)
+        self.trace = trace
+        self.limits = limits or Limits()
+        self.network = Network(self.loop, self.plan.latency_s, trace)
+        self.ledger = Ledger(self.loop)
+        self.checking = True
+        self.random_sizes = True
+        self.quiet = False
+        self.last_fault_s = 0.0
+        self.kills = 0
+        self.books: dict[tuple[str, int], PoolBook] = {}
+        self.owners: dict[str, OwnerShell] = {}  # alive, by address
+        self.drivers: list[OwnerShell] = []
+        self.machines: dict[str, Machine] = {}
+        self.head: HeadShell | None = None
+        self.idle_since: dict[Worker, float] = {}
+        self.attaches = 0
+        self.children = 0
+
+    # --------------------------------------------------------------------------------- building
+
+    def add_machine(self, name: str, total: dict[str, float]) -> Machine:
+        machine = self.machines[name] = Machine(self, name, total)
+        machine.boot()
+        return machine
+
+    def add_driver(self, name: str, machine: str, home: str) -> OwnerShell:
+        shell = OwnerShell(self, name, machine, self.loop.rng.randint(2, 30000))
+        self.drivers.append(shell)
+        self.owners[shell.core.address] = shell
+        shell.dial(home)
+        return shell
+
+    def nested_owner(self, worker: Worker, plan: Any) -> OwnerShell:
+        self.children += 1
+        shell = OwnerShell(self, f"{worker.machine}-w{worker.number}-{self.children}", worker.machine, worker.pid, worker)
+        self.owners[shell.core.address] = shell
+        shell.dial(worker.machine)
+        shell.block(True)
+        Children(self, shell, plan)
+        return shell
+
+    def build(self) -> None:
+        rng = self.loop.rng
+        self.start_head()
+        for index in range(self.plan.nodes):
+            self.add_machine(f"n{index}", {"CPU": float(rng.choice((1, 2, 4)))})
+        for index in range(self.plan.owners):
+            home = rng.choice(list(self.machines))
+            shell = self.add_driver(f"d{index}", f"m{index}" if self.plan.apart else home, home)
+            write_program(self, Program(self, shell))
+        faults.schedule(self, self.plan)
+        self.loop.after(SAMPLE_S, self._sample)
+
+    # --------------------------------------------------------------------- asked by the processes
+
+    def find_owner(self, address: str) -> OwnerShell | None:
+        return self.owners.get(address)
+
+    def owner_gone(self, shell: OwnerShell) -> None:
+        self.owners.pop(shell.core.address, None)
+        if shell.program is not None:
+            for book in shell.program.pools.values():
+                for job in book.jobs:
+                    self.ledger.forget(job)
+
+    def worker_links_noticed(self, shell: OwnerShell, sender: str) -> bool:
+        """Whether the owner's shell learns that a worker's link is gone; on one machine that is left to the agent.
+
+        Who hears of a lost link cannot know what ran behind it.
+        """
+        if shell.machine in self.machines:
+            return False
+        if sender.partition(":")[2] in shell.core.leases:
+            self.uncertain()
+        return True
+
+    def birth(self) -> tuple[float, str]:
+        rng = self.loop.rng
+        if self.network.fixed_order:
+            return 5e-3, "comes"
+        if not self.quiet and rng.random() < self.plan.births:
+            self.kills += 1
+            return rng.uniform(1e-3, 2e-2), rng.choice(("dies", "dies", "hangs"))
+        return rng.uniform(2e-3, 2e-2), "comes"
+
+    def exit_delay_s(self) -> float:
+        """How long a worker's exit handlers take; a few exceed every grace."""
+        if self.network.fixed_order:
+            return 1e-3
+        rng = self.loop.rng
+        return rng.choice((1e-4, 1e-3, 1e-3, 1e-3, 1e-3, 0.1, 1.0, 100.0 if rng.random() < 0.3 else 0.01))
+
+    def strikes(self, worker: Worker, step: str) -> bool:
+        """SIGKILL at just this step of the worker's main thread, by chance."""
+        if self.quiet or not self.plan.strike or self.loop.rng.random() >= self.plan.strike:
+            return False
+        if self.trace:
+            self.trace(f"{self.loop.now * 1000:10.3f} ms  !! SIGKILL {worker.name}, {step}")
+        self.kills += 1
+        self.last_fault_s = self.loop.now
+        worker.die(9)
+        return True
+
+    def attached(self, worker: Worker) -> None:
+        """A worker serves a lease: what the leases of its node ask for must fit the node."""
+        self.attaches += 1
+        used: dict[str, float] = {}
+        for other in worker.host.workers.values():
+            if other.alive and other.lease is not None and not other.ever_blocked and not other.retiring:
+                book = self.books.get((other.lease.owner, other.lease.pool))
+                for name, amount in (book.resources if book else {}).items():
+                    used[name] = used.get(name, 0.0) + amount
+        for name, amount in used.items():
+            if amount > worker.host.total.get(name, 0.0) + 1e-6:
+                raise Violation("never_oversubscribed", f"{worker.machine}: {amount:g} {name} of {worker.host.total}")
+
+    def pool_broken(self, book: PoolBook, message: PoolBroken) -> None:
+        if book.setup_fails or self.kills >= 3 or "tasks wait for tasks" in message.reason or self.ledger.lossy:
+            return
+        if "no node has" in message.reason and not self._feasible(book):
+            return
+        raise Violation("pools_break_with_cause", f"pool {book.number} of {book.owner}: {message!r}")
+
+    def _feasible(self, book: PoolBook) -> bool:
+        return any(
+            all(machine.total.get(name, 0.0) >= amount for name, amount in book.resources.items())
+            for machine in self.machines.values()
+        )
+
+    def pool_gone(self, book: PoolBook) -> None:
+        """When a program is told that its pool is gone, no worker of it is left on any node that can be reached."""
+        for job in book.jobs:
+            if job.submitted and not job.outcome:
+                raise Violation("told_before_gone", f"task {job.number} has no outcome, and its pool is gone")
+        if book.owner in self.ledger.lossy:
+            return
+        for worker in self._workers():
+            lease = worker.lease
+            if lease is not None and (lease.owner, lease.pool) == (book.owner, book.number) and lease.dedicated:
+                raise Violation("terminated_means_gone", f"pool {book.number} is gone, and {worker.name} lives")
+
+    def uncertain(self) -> None:
+        """A node or a link is lost: what ran there cannot be known, so "it may have run" is a fair answer."""
+        self.ledger.lossy.update(shell.owner for shell in self.owners.values())
+        self.ledger.lossy.update(shell.owner for shell in self.drivers)
+        self.ledger.anything_lost = True
+
+    def start_head(self) -> None:
+        if self.head is None:
+            self.head = HeadShell(self)
+
+    def stop_head(self) -> None:
+        if self.head is not None:
+            self.head.die()
+            self.head = None
+
+    def shells(self) -> Iterator[Shell]:
+        yield from self.owners.values()
+        yield from (machine.agent for machine in self.machines.values() if machine.agent is not None)
+        if self.head is not None:
+            yield self.head
+
+    def processes(self) -> Iterator[Any]:
+        yield from self.shells()
+        yield from self._workers()
+
+    def _workers(self) -> Iterator[Worker]:
+        for machine in self.machines.values():
+            for worker in machine.workers.values():
+                if worker.alive:
+                    yield worker
+
+    # ----------------------------------------------------------------------------------- phases
+
+    def run(self) -> None:
+        """Both phases and the final account."""
+        self.build()
+        self.loop.run_until(SAFETY_S)
+        faults.quiet(self)
+        self.loop.run_until(self.loop.now + 5.0)
+        for shell in self._living_drivers():
+            assert shell.program is not None
+            for book in shell.program.pools.values():
+                (shell.program.close if book.state == "open" else shell.program.terminate)(book)
+        self._expect_end()
+        for shell in self._living_drivers():
+            self._account_owner(shell)
+        for shell in self._living_drivers():
+            shell.leave()
+        self.loop.run_until(self.loop.now + 70.0)
+        self.account_nodes()
+
+    def _living_drivers(self) -> list[OwnerShell]:
+        return [shell for shell in self.drivers if shell.alive]
+
+    def _expect_end(self) -> None:
+        def over() -> bool:
+            return not self._open_jobs() and all(s.program.finished for s in self._living_drivers() if s.program)
+
+        if not self.loop.run_until(self.loop.now + LIVENESS_S, over):
+            jobs = self._open_jobs()
+            if jobs:
+                some = [(j.number, j.owner, j.pool.number, j.kind, sorted(j.running_on)) for j in jobs[:5]]
+                raise Violation("everything_ends", f"{len(jobs)} tasks without an outcome, such as {some}")
+            pools = [b for s in self._living_drivers() if s.program for b in s.program.pools.values() if b.state != "gone"]
+            raise Violation("pools_go", f"not gone: {[(b.owner, b.number, b.state) for b in pools]}")
+
+    def _open_jobs(self) -> list[Any]:
+        return list(self.ledger.open_jobs.values())
+
+    def _account_owner(self, shell: OwnerShell) -> None:
+        core = shell.core
+        before = shell.ticks
+        self.loop.run_until(self.loop.now + 20.0)
+        if shell.ticks - before > 4:
+            raise Violation("idle_is_idle", f"{shell.name} had {shell.ticks - before} ticks in 20 s with nothing to do")
+        if core.pools or core.leases or core.kill_at:
+            raise Violation("nothing_left", f"{shell.name}: pools {list(core.pools)}, leases {list(core.leases)}, {core.kill_at}")
+
+    def account_nodes(self) -> None:
+        """After the last owner has left nothing of it remains."""
+        for worker in self._workers():
+            raise Violation("nothing_left", f"{worker.name} lives, serving {worker.lease}, after every owner has left")
+        for machine in self.machines.values():
+            assert machine.agent is not None
+            core = machine.agent.core
+            left = {name: getattr(core, name) for name in ("owners", "workers", "leases", "hungry", "owed")}
+            if any(left.values()):
+                raise Violation("nothing_left", f"{machine.name}: {left}")
+            if core.free != core.total:
+                raise Violation("nothing_left", f"{machine.name}: free {core.free} of {core.total}")
+            other = {key for key in core.deadlines.at_s if key[0] not in ("heartbeat", "report")}
+            if other:
+                raise Violation("nothing_left", f"{machine.name}: deadlines {other}")
+        self._account_head()
+
+    def _account_head(self) -> None:
+        said = sum(count for (to, _), count in self.network.counts.items() if to == "head")
+        forks = sum(machine.forks for machine in self.machines.values())
+        clock = len(self.machines) * (self.loop.now / self.limits.heartbeat_s)
+        bound = clock + 6 * (forks + self.attaches + 2 * self.kills + 20 * len(self.machines))
+        if said > bound:
+            raise Violation("head_hears_no_tasks", f"{said} messages to the head, {bound:.0f} expected at most")
+
+    # ----------------------------------------------------------------------------------- samples
+
+    def _sample(self) -> None:
+        """No worker is idle beyond a bound while its pool has pending work, unless something has just struck."""
+        now = self.loop.now
+        waiting: dict[tuple[str, int], bool] = {}
+        for worker in self._workers():
+            lease = worker.lease
+            if lease is None or not worker.ready or worker.busy or worker.queue or worker.retiring:
+                self.idle_since.pop(worker, None)
+                continue
+            key = (lease.owner, lease.pool)
+            if key not in waiting:
+                book = self.books[key]
+                waiting[key] = book.state in ("open", "closed") and not book.broke and book.pending
+            if not waiting[key]:
+                self.idle_since.pop(worker, None)
+                continue
+            since = self.idle_since.setdefault(worker, now)
+            if now - max(since, self.last_fault_s + 3.0) > IDLE_S:
+                raise Violation("no_idle_worker_beside_work", f"{worker.name} is idle since {since:.2f} s, pool {key} waits")
+        self.idle_since = {worker: since for worker, since in self.idle_since.items() if worker.alive}
+        self.loop.after(SAMPLE_S, self._sample)
+
+
+def run(seed: int, trace: Callable[[str], None] | None = None) -> World:
+    """Run the world of this seed to its end; raises Violation."""
+    world = World(seed, trace=trace)
+    world.run()
+    return world
+
