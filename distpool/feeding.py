@@ -40,7 +40,7 @@ WINDOW_BYTES = 64 << 20
 #: Calls handed to the engine at once; the first batch is small, to be weighed.
 BATCH_CALLS = 2048
 BATCH_CALLS_UNKNOWN = 16
-#: What a slow iterable has given in this time is submitted without waiting for more.
+#: For so long an iterable of the user's is read at a stretch.
 PULL_S = 0.002
 
 NEVER = sys.maxsize
@@ -246,38 +246,42 @@ class Feeder:
             self._promise.notify_at(NEVER)
 
     def _feed(self, room: int) -> None:
-        """Pull and submit one batch."""
-        batch: list[Sequence[Any]] = []
-        error: BaseException | None = None
-        ended = False
-        try:
-            ended = self._pull(batch, min(room, BATCH_CALLS if self._weight is not None else BATCH_CALLS_UNKNOWN))
-        except BaseException as raised:  # of the user's iterable; whoever asks for the result gets it
-            self.pull_error = error = raised
-        if batch:
-            self._weight = max(weigh(batch[0]), (self._weight or 0) // 2)
-            try:
-                with self._submitting:
-                    if self._over:
-                        return
-                    self._promise.sent(self._desk.pool.submit_many(self._promise, self.sent, self._function, batch))
-                    self.sent += len(batch)
-            except Exception as refused:  # the function cannot be pickled, or the pool is gone
-                error = refused
-        if ended or error is not None:
-            self._finish(error)
-
-    def _pull(self, batch: list[Sequence[Any]], count: int) -> bool:
-        """Add to ``batch``; True: that was all. What was added before an exception counts."""
+        """Submit some calls: a batch of a plain source; of another one by one, because its next item may be long in coming."""
         if self._plain:
-            batch += itertools.islice(self._source, count)
-            return len(batch) < count
+            count = min(room, BATCH_CALLS if self._weight is not None else BATCH_CALLS_UNKNOWN)
+            batch = list(itertools.islice(self._source, count))
+            if batch:
+                self._weight = max(weigh(batch[0]), (self._weight or 0) // 2)
+                self._submit(batch)
+            if len(batch) < count:
+                self._finish(None)
+            return
         until_s = time.monotonic() + PULL_S
-        for arguments in self._source:
-            batch.append(arguments)
-            if len(batch) >= count or time.monotonic() > until_s:
-                return False
-        return True
+        for _ in range(min(room, BATCH_CALLS)):
+            try:
+                arguments = next(self._source)
+            except StopIteration:
+                self._finish(None)
+                return
+            except BaseException as raised:  # whoever asks for the result gets it
+                self.pull_error = raised
+                self._finish(raised)
+                return
+            if self.sent & 15 == 0:
+                self._weight = max(weigh(arguments), (self._weight or 0) // 2)
+            self._submit((arguments,))
+            if self._over or time.monotonic() > until_s:
+                return
+
+    def _submit(self, batch: Sequence[Sequence[Any]]) -> None:
+        try:
+            with self._submitting:
+                if self._over:
+                    return
+                self._promise.sent(self._desk.pool.submit_many(self._promise, self.sent, self._function, batch))
+                self.sent += len(batch)
+        except Exception as refused:  # the function cannot be pickled, or the pool is gone
+            self._finish(refused)
 
     def _finish(self, error: BaseException | None) -> None:
         """Tell the promise, once, that there will be no more."""

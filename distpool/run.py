@@ -30,6 +30,8 @@ import sys
 from types import ModuleType
 
 TYPE_CHECKING = False
+from distpool.scheduler.worker_hooks import HOOKS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
@@ -96,6 +98,7 @@ def install() -> None:
     if installed():
         return
     sys.meta_path.insert(0, _Finder)
+    HOOKS.append(install)
     for name in _STAND_INS:
         if name in sys.modules:
             sys.modules[name].__class__ = _module_class(name)
@@ -110,6 +113,7 @@ def uninstall() -> None:
     if not installed():
         return
     sys.meta_path.remove(_Finder)
+    HOOKS.remove(install)
     for name in (*_STAND_INS, "multiprocessing"):
         if name in sys.modules:
             sys.modules[name].__class__ = ModuleType

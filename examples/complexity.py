@@ -109,7 +109,7 @@ def main():
         parser.error(f"there are no Python files in {options.directory}")
     results = []
     with multiprocessing.Pool(options.processes) as pool:
-        for result in pool.imap_unordered(analyse, paths, chunksize=4):
+        for result in pool.imap_unordered(analyse, paths):
             results.append(result)
             if progress:
                 show_progress(len(results), len(paths))

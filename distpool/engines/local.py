@@ -13,7 +13,6 @@ goes when the call returns. Raise ``WorkerKilled`` in a call to see what the dea
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
 import socket
 import threading
@@ -32,6 +31,10 @@ from distpool.errors import Failure
 from distpool.scheduler.messages import Death
 
 __all__ = ["LocalEngine", "LocalPool", "WorkerKilled"]
+
+
+#: No process has such an id, so whoever signals one of these hits nobody.
+_PIDS_FROM = 1 << 30
 
 
 class WorkerKilled(BaseException):
@@ -238,7 +241,7 @@ class LocalPool:
     def _hire(self) -> None:
         while not self._terminated and self._broken is None and len(self._workers) < self.size:
             number = next(self._numbers)
-            worker = _Worker(WorkerInfo(f"local.{number}", os.getpid() * 100_000 + number, "local"))
+            worker = _Worker(WorkerInfo(f"local.{number}", _PIDS_FROM + number, "local"))
             name = self._spec.name % number if "%" in self._spec.name else self._spec.name
             worker.thread = threading.Thread(target=self._work, args=(worker,), name=name, daemon=True)
             self._workers.append(worker)
@@ -247,8 +250,9 @@ class LocalPool:
     def _work(self, worker: _Worker) -> None:
         try:
             if self._set_up():
-                while (call := self._next(worker)) is not None:
-                    self._run(worker, call)
+                alive = True
+                while alive and (call := self._next(worker)) is not None:
+                    alive = self._run(worker, call)
         finally:
             with self._changed:
                 if worker in self._workers:
@@ -303,7 +307,8 @@ class LocalPool:
                     return None
                 self._changed.wait()
 
-    def _run(self, worker: _Worker, call: LocalCall) -> None:
+    def _run(self, worker: _Worker, call: LocalCall) -> bool:
+        """Run a call and deliver its outcome; False if its worker died of it."""
         blob: bytes = b""
         failure: Failure | None = None
         try:
@@ -314,18 +319,19 @@ class LocalPool:
             del value
         except WorkerKilled as death:
             self._died(worker, call, death.signal_number)
-            raise SystemExit from None  # ends this thread, and nothing else
+            return False
         except BaseException as error:
             failure = _failure_of(error)
         with self._changed:
             worker.current = None
             if call.ended:
-                return
+                return True
             call.ended = True
         if failure is None:
             call.promise.fulfil(call.key, pickle.loads(blob))
         else:
             call.promise.reject(call.key, failure)
+        return True
 
     def _died(self, worker: _Worker, call: LocalCall, signal_number: int) -> None:
         """Queue the call once more if it may be repeated."""

@@ -312,8 +312,8 @@ def test_a_closed_pool_finishes_then_goes() -> None:
     assert owner("app", ClosePool(1)) == []
     assert owner("worker:a", Results([1], ["x"])) == [
         ("app", Done([one], ["x"])),
-        ("worker:a", Retire()),
         ("agent:n", DropPool(1, kill=False)),
+        ("worker:a", Retire()),
     ]
     owner("agent:n", WorkerDied("a", 1, LEFT, running=0))
     assert owner("agent:n", PoolDropped(1)) == [("app", PoolGone(1))]

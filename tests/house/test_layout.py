@@ -76,6 +76,21 @@ def test_dependencies_point_one_way() -> None:
     assert "0 broken" in done.stdout
 
 
+def test_every_module_has_its_place_in_the_layers() -> None:
+    """One that no layer names could import anything."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    named = {name.strip(" ()") for layer in contracts[0]["layers"] for name in layer.split(":")}
+    modules = {f"distpool.{path.stem}" for path in (ROOT / "distpool").glob("*.py")}
+    parts = {f"distpool.scheduler.{path.stem}" for path in (ROOT / "distpool" / "scheduler").iterdir()}
+    hidden = {
+        "distpool.__init__",
+        "distpool.__main__",
+        "distpool.scheduler.__init__",
+        "distpool.scheduler.__pycache__",
+    }
+    assert (modules | parts) - named - hidden == set()
+
+
 def test_metadata() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")

@@ -53,7 +53,7 @@ class Session:
         self.say(OwnerHello(owner, os.getpid(), 1, self.address))
 
     def say(self, message: Message) -> None:
-        self.link.send(encode(message))
+        self.link.send(encode(message), zmq.NOBLOCK)
 
     def expect(self, kind: type[Kind]) -> Kind:
         """The agent's next word of this kind."""
@@ -98,9 +98,15 @@ class Session:
     def close(self) -> None:
         """End it in good order, if it has not ended yet."""
         pids = self.everything()
-        self.say(OwnerBye())
-        self.agent.wait(BOUND_S)
-        self.context.destroy(linger=0)
+        try:
+            self.say(OwnerBye())
+        except zmq.Again:
+            pass  # it has ended: there is no link any more
+        try:
+            self.agent.wait(BOUND_S)
+        finally:
+            self.agent.kill()
+            self.context.destroy(linger=0)
         assert not survivors(pids, within_s=BOUND_S)
 
 

@@ -23,9 +23,11 @@ from distpool.scheduler.messages import (
     Results,
     WantLeases,
     WorkerDied,
+    encode,
 )
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.agent import EMBEDDED
+from distpool.scheduler.shells.links import dealer
 from tests.processes.harness import BOUND_S, ROOT, STUB, Session, alive, survivors
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs pidfds and /proc")
@@ -174,14 +176,10 @@ def test_nurseries_that_die_too_often_end_the_session_with_a_word(tmp_path: Path
 def test_the_death_of_another_owner_ends_its_workers_only(session: Session) -> None:
     (mine,) = session.lease()
     other = subprocess.Popen(["sleep", "1000"])
-    link = session.context.socket(5)  # DEALER
-    link.setsockopt(5, b"o:other")  # ROUTING_ID
-    link.connect(f"ipc://{session.directory}/agent")
-    from distpool.scheduler.messages import encode
-
-    link.send(encode(OwnerHello("other", other.pid, 1, session.address)))
-    link.send(encode(WantLeases(1, 1, True, {})))
-    theirs = session.next_hello()
+    with dealer(session.context, f"ipc://{session.directory}/agent", b"o:other") as link:
+        link.send(encode(OwnerHello("other", other.pid, 1, session.address)))
+        link.send(encode(WantLeases(1, 1, True, {})))
+        theirs = session.next_hello()
     other.kill()
     other.wait()
     assert not survivors([theirs.pid], within_s=5.0)

@@ -1,5 +1,6 @@
 """Which names stand on distpool after `install`, and which keep what the standard library gave them."""
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.programs import environment, on_distpool, plain
+from tests.run.programs import ROOT, environment, on_distpool, plain, start
 
 # Every way in which programs reach the classes; `import` before and after matters, so each is a program of its own.
 WAYS_TO_A_POOL = {
@@ -224,6 +225,19 @@ def test_after_a_mock_the_name_stands_on_distpool_again(tmp_path: Path) -> None:
         tmp_path,
     )
     assert out == "MagicMock MagicMock\ndistpool.pool distpool.futures\n"
+
+
+def test_it_runs_from_a_checkout_to_which_the_programs_search_path_does_not_lead(tmp_path: Path) -> None:
+    shutil.copytree(
+        ROOT / "distpool", tmp_path / "checkout" / "distpool", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    script = tmp_path / "folder" / "script.py"
+    script.parent.mkdir()
+    script.write_text(textwrap.dedent(PROGRAMS["pool in a script without a guard"]))
+    env = environment(PYTHONPATH="")
+    ours = start([sys.executable, "-m", "distpool", "run", str(script)], tmp_path / "checkout", env=env)
+    assert ours == start([sys.executable, str(script)], tmp_path / "checkout", env=env)
+    assert (ours.status, ours.err) == (0, "")
 
 
 def test_a_users_own_module_of_a_standard_name_is_left_alone(tmp_path: Path) -> None:

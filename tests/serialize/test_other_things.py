@@ -155,7 +155,7 @@ def test_pickling_inside_of_pickling_and_in_threads() -> None:
             for name in names:
                 cls = type(name, (), {"me": lambda self: type(self).__name__})
                 assert loads(exporter.dumps([cls()]))[0].me() == name
-                exporter.function(lambda: name)
+                exporter.function(lambda name=name: name)
         except BaseException as error:
             failures.append(error)
 

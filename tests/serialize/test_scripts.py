@@ -49,7 +49,8 @@ class Foo:
     def __init__(self, n): self.n = n
 def task(foo):
     import __main__
-    return Foo(foo.n + 1), __name__, sys.argv, __main__.__file__ if "__file__" in globals() else None, __main__ is sys.modules["__main__"]
+    file = getattr(__main__, "__file__", None)
+    return Foo(foo.n + 1), __name__, sys.argv, file, __main__ is sys.modules["__main__"]
 foo, name, argv, file, same = call(task, Foo(1))
 print(type(foo) is Foo, foo.n, name, argv == sys.argv, file == globals().get("__file__"), same)
 """

@@ -35,6 +35,8 @@ class Job:
     argument: Any = None
     task: Any = None
     submitted: bool = False
+    exited: bool = False  # it has called os._exit
+    cancelled_s: float = 0.0
     starts: int = 0
     finishes: int = 0  # times that it finished on a worker that has not died since
     ever_finished: bool = False
@@ -63,6 +65,7 @@ class PoolBook:
     max_tasks: int = 0
     state: str = "open"  # open, broken, closed, terminated, gone
     broke: bool = False
+    sized_s: float = 0.0  # when it was last resized
     jobs: list[Job] = field(default_factory=list)
     barrier: set[int] = field(default_factory=set)  # the tasks that have arrived, or will never come
     barrier_size: int = 0
@@ -103,6 +106,8 @@ class Ledger:
 
     def started(self, number: int, worker: str) -> Job:
         job = self.jobs[number]
+        if job.exited and not self.anything_lost:
+            raise Violation("exit_fails_at_once", f"task {number} ended its process itself, and is started again")
         job.starts += 1
         job.running_on.add(worker)
         if job.outcome == "forgotten":

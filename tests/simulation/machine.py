@@ -81,10 +81,14 @@ class Machine:
         self.slots: dict[int, int] = {}  # slot -> worker
         self.slowness = 1.0
         self.nursery_due_s = 0.0
+        self.pids_given = 0
         self.forks = 0
 
     def next_pid(self) -> int:
         """Pids come round again soon (a small pid space), but never while one is in use."""
+        if self.world.network.fixed_order:
+            self.pids_given += 1
+            return 100 + self.pids_given
         rng = self.world.loop.rng
         used = {worker.pid for worker in self.workers.values()}
         while True:

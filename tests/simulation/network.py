@@ -137,11 +137,12 @@ class Network:
         """The process is gone: the tail of what it had in flight is lost, its peers hear LinkLost."""
         for end in list(process.links.values()):
             peer = end.peer
-            keep = self.loop.rng.randint(0, len(peer.arriving)) if peer.arriving else 0
+            keep = self.loop.rng.randint(0, len(peer.arriving)) if peer.arriving and not self.fixed_order else 0
             for index in range(keep, len(peer.arriving)):
                 peer.arriving[index] = None
             end.open = False
-            at_s = max(peer.last_s, self.loop.now) + 1e-4 + self.loop.rng.random() * 1e-3
+            jitter_s = 0.0 if self.fixed_order else self.loop.rng.random() * 1e-3
+            at_s = max(peer.last_s, self.loop.now) + 1e-4 + jitter_s
             self.loop.at(at_s, self._tell_lost, peer)
         process.links.clear()
 

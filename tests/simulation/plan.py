@@ -125,7 +125,7 @@ def _mixed(rng: random.Random, program: Program, book: PoolBook) -> Job:
     )[0]  # fmt: skip
     duration_s = rng.choice((0.0, 1e-5, 1e-3, 1e-3, 0.03, 0.3, 2.0))
     if kind == "deaf":
-        duration_s = 4.0
+        duration_s = 8.0
     return program.job(book, kind, duration_s, retries=rng.choice((0, 1, 2)), function=rng.randint(1, 3))
 
 

@@ -84,10 +84,12 @@ class Program:
         for job in jobs:
             if not job.settled and job.cancel != "running":
                 job.cancel = "running" if running else "unstarted"
+                job.cancelled_s = self.world.loop.now
         self.shell.tell(CancelTasks([job.task for job in jobs], running))
 
     def resize(self, book: PoolBook, size: int) -> None:
         book.size = size
+        book.sized_s = self.world.loop.now
         self.shell.tell(ResizePool(book.number, size))
 
     def close(self, book: PoolBook) -> None:

@@ -65,6 +65,8 @@ class Worker:
         self.slot = -1
         self.careful = False
         self.ever_blocked = False
+        self.runs = 0  # tasks started for the present lease
+        self.leaving_s = 0.0  # since when nothing but exit handlers keep it
         self.undelivered: list[Job] = []  # finished here, and not settled when last looked at
         self.ready = False
         self.functions: dict[int, bytes] = {}
@@ -118,6 +120,7 @@ class Worker:
     def _attach(self, attach: Attach) -> None:
         self.lease = attach
         self.ready = False
+        self.runs = 0
         self.world.attached(self)
         owner = self.world.find_owner(attach.address)
         if owner is None or not self.world.network.reachable(self, owner):
@@ -142,10 +145,9 @@ class Worker:
             case Interrupt(attempt):
                 self._interrupt(attempt)
             case Setup(blob):
-                self._later(self.world.loop.rng.uniform(1e-4, 5e-3), self._set_up, blob, self.lease)
+                self._later(self.world.set_up_s(), self._set_up, blob, self.lease)
             case Retire():
-                self.retiring = True
-                self._go_on()
+                self._retire()
             case Attach():
                 if self.lease is None:
                     self._attach(message)
@@ -174,8 +176,11 @@ class Worker:
     def _detach(self, message: Detach) -> None:
         """The lease has ended: finish what was offered, then hang up and wait for the next."""
         if self.lease is not None and self.lease.lease == message.lease:
-            self.retiring = True
-            self._go_on()
+            self._retire()
+
+    def _retire(self) -> None:
+        self.retiring = True
+        self._go_on()
 
     def _hang_up(self) -> None:
         """A shared worker is done with a lease."""
@@ -279,6 +284,9 @@ class Worker:
         if job.owner != self.lease.owner or job.pool.number != self.lease.pool:
             raise Violation("right_pool", f"{self.name} of {self.lease} runs task {number} of {job.owner}")
         self.careful = careful
+        self.runs += 1
+        if 0 < job.pool.max_tasks < self.runs:
+            raise Violation("max_tasks_kept", f"{self.name} starts its task no. {self.runs} of {job.pool.max_tasks}")
         if careful != (job.retries == 0):
             raise Violation("careful_marked", f"task {number} with retries={job.retries} came careful={careful}")
         self.held_busy_s += duration_s
@@ -290,7 +298,7 @@ class Worker:
             case "crash_once" if job.starts == 1:
                 self.step = self._later(duration_s, self.die, 9)
             case "exit":
-                self.step = self._later(duration_s, self.exit, 3)
+                self.step = self._later(duration_s, self._exit_in_task, job)
             case "raise":
                 self.step = self._later(duration_s, self._finish, None, b"raised %d" % number)
             case "barrier":
@@ -300,6 +308,10 @@ class Worker:
                 self.step = self._later(duration_s, self._nest, argument)
             case _:
                 self.step = self._later(duration_s, self._finish, [number, function], None)
+
+    def _exit_in_task(self, job: Job) -> None:
+        job.exited = True
+        self.exit(3)
 
     def _meet(self, job: Job) -> None:
         if len(job.pool.barrier) >= job.pool.barrier_size:

@@ -32,6 +32,8 @@ LIVENESS_S = 400.0
 #: A worker may be idle for this long while its pool has pending work and nothing has struck meanwhile.
 IDLE_S = 1.5
 SAMPLE_S = 0.25
+#: After a fault this much is allowed for its repair, before anything counts as too long.
+PATIENCE_S = 3.0
 
 
 class World:
@@ -60,6 +62,7 @@ class World:
         self.idle_since: dict[Worker, float] = {}
         self.attaches = 0
         self.children = 0
+        self.trap: Callable[[Worker, str], bool] | None = None  # scenarios: which step of which worker is its last
 
     # --------------------------------------------------------------------------------- building
 
@@ -128,6 +131,10 @@ class World:
             return rng.uniform(1e-3, 2e-2), rng.choice(("dies", "dies", "hangs"))
         return rng.uniform(2e-3, 2e-2), "comes"
 
+    def set_up_s(self) -> float:
+        """How long an initializer takes."""
+        return 1e-3 if self.network.fixed_order else self.loop.rng.uniform(1e-4, 5e-3)
+
     def exit_delay_s(self) -> float:
         """How long a worker's exit handlers take; a few exceed every grace."""
         if self.network.fixed_order:
@@ -137,7 +144,10 @@ class World:
 
     def strikes(self, worker: Worker, step: str) -> bool:
         """SIGKILL at just this step of the worker's main thread, by chance."""
-        if self.quiet or not self.plan.strike or self.loop.rng.random() >= self.plan.strike:
+        if self.trap is not None:
+            if not self.trap(worker, step):
+                return False
+        elif self.quiet or not self.plan.strike or self.loop.rng.random() >= self.plan.strike:
             return False
         if self.trace:
             self.trace(f"{self.loop.now * 1000:10.3f} ms  !! SIGKILL {worker.name}, {step}")
@@ -290,6 +300,15 @@ class World:
     # ----------------------------------------------------------------------------------- samples
 
     def _sample(self) -> None:
+        """The oracles that watch for too long, each from the last fault on."""
+        self._sample_idle()
+        if self.loop.now > self.last_fault_s + PATIENCE_S:
+            self._sample_sizes()
+            self._sample_cancels()
+            self._sample_retiring()
+        self.loop.after(SAMPLE_S, self._sample)
+
+    def _sample_idle(self) -> None:
         """No worker is idle beyond a bound while its pool has pending work, unless something has just struck."""
         now = self.loop.now
         waiting: dict[tuple[str, int], bool] = {}
@@ -306,10 +325,37 @@ class World:
                 self.idle_since.pop(worker, None)
                 continue
             since = self.idle_since.setdefault(worker, now)
-            if now - max(since, self.last_fault_s + 3.0) > IDLE_S:
-                raise Violation("no_idle_worker_beside_work", f"{worker.name} is idle since {since:.2f} s, pool {key} waits")
+            if now - max(since, self.last_fault_s + PATIENCE_S) > IDLE_S:
+                text = f"{worker.name} is idle since {since:.2f} s, and pool {key} has pending work"
+                raise Violation("no_idle_worker_beside_work", text)
         self.idle_since = {worker: since for worker, since in self.idle_since.items() if worker.alive}
-        self.loop.after(SAMPLE_S, self._sample)
+
+    def _sample_sizes(self) -> None:
+        """A pool has no more workers than its size, but for those on their way out."""
+        counts: dict[tuple[str, int], int] = {}
+        for worker in self._workers():
+            lease = worker.lease
+            if lease is not None and worker.ready and not worker.retiring:
+                key = (lease.owner, lease.pool)
+                counts[key] = counts.get(key, 0) + 1
+        for key, count in counts.items():
+            book = self.books[key]
+            if count > book.size and self.loop.now > book.sized_s + PATIENCE_S:
+                raise Violation("size_respected", f"pool {key} of size {book.size} has {count} workers")
+
+    def _sample_cancels(self) -> None:
+        """Cancelling what runs ends it within the grace."""
+        for job in self.ledger.open_jobs.values():
+            late_s = max(job.cancelled_s, self.last_fault_s) + self.limits.cancel_grace_s + PATIENCE_S
+            if job.cancel == "running" and self.loop.now > late_s:
+                raise Violation("cancel_in_time", f"task {job.number} ({job.kind}) was cancelled at {job.cancelled_s:.2f} s")
+
+    def _sample_retiring(self) -> None:
+        """A worker that is on its way out leaves within the grace, once its tasks are done."""
+        for worker in self._workers():
+            late_s = worker.leaving_s + self.limits.retire_grace_s + PATIENCE_S
+            if worker.leaving_s and self.loop.now > max(late_s, self.last_fault_s + PATIENCE_S):
+                raise Violation("retire_in_time", f"{worker.name} began to leave at {worker.leaving_s:.2f} s")
 
 
 def run(seed: int, trace: Callable[[str], None] | None = None) -> World:

@@ -457,7 +457,8 @@ class OwnerCore:
     def _on_lease_hello(self, _sender: str, message: LeaseHello, now: float) -> None:
         pool = self.pools.get(message.pool)
         if pool is None or pool.state in (PoolState.DROPPED, PoolState.BROKEN):
-            return  # the agent knows already that this pool is dropped
+            self.out.append((f"worker:{message.lease}", Retire()))  # it crossed our word that the pool is dropped
+            return
         lease = Lease(message.lease, pool, message.node, message.pid, pool.max_tasks or -1, now)
         self.leases[message.lease] = pool.leases[message.lease] = lease
         self.out.append((lease.data, Setup(pool.setup)))
@@ -485,6 +486,10 @@ class OwnerCore:
         ):
             pool.ready_once = True
             self.out.append(("app", PoolReady(pool.pool)))
+            if pool.state is PoolState.CLOSING:
+                self._drop_if_done(pool)
+                if lease.state is not LeaseState.READY:
+                    return
         if pool.staying > pool.size:
             self._retire(lease)  # the pool was made smaller meanwhile
             return
@@ -665,31 +670,46 @@ class OwnerCore:
         elif pool.state is PoolState.OPEN:
             pool.state = PoolState.CLOSING
             self._drop_if_done(pool)
+        elif pool.state is PoolState.BROKEN:
+            self._bury(pool)
+
+    def _bury(self, pool: Pool) -> None:
+        """A broken pool that is closed too need not be remembered for later tasks."""
+        pool.state = PoolState.DROPPED
+        self._gone_if_dropped(pool)
 
     def _drop_if_done(self, pool: Pool) -> None:
-        """The last task of a closed pool is done: its workers may finish, and go."""
+        """The last task of a closed pool is done: its workers may finish, and go.
+
+        Each worker of a pool gets its set-up once, even if the pool is closed right after it was opened.
+        """
         if pool.pending or any(lease.offered for lease in pool.leases.values()):
             return
+        if pool.dedicated and not pool.ready_once:
+            return
+        self._drop(pool, kill=False)  # first, or the agent replaces those that leave
         for lease in pool.leases.values():
             if lease.state is not LeaseState.RETIRING:
                 lease.state = LeaseState.RETIRING
                 self.out.append((lease.data, Retire()))
-        self._drop(pool, kill=False)
 
     def _on_terminate(self, _sender: str, message: TerminatePool, _now: float) -> None:
         pool = self.pools.get(message.pool)
         if pool is None:
             self.out.append(("app", PoolGone(message.pool)))
             return
+        if pool.state is PoolState.BROKEN:
+            self._bury(pool)
+            return
         self._fail_all(pool, None, None, "cancelled")
         self._drop(pool, kill=True)
 
     def _break(self, pool: Pool, error: bytes | None, death: Death | None, reason: str) -> None:
+        closing = pool.state is PoolState.CLOSING
         pool.failure = PoolBroken(pool.pool, error, death, reason)
         self.out.append(("app", pool.failure))
         self._fail_all(pool, error, death, reason)
-        self._drop(pool, kill=True)
-        pool.state = PoolState.BROKEN
+        self._drop(pool, kill=True, state=PoolState.DROPPED if closing else PoolState.BROKEN)
 
     def _fail_all(self, pool: Pool, error: bytes | None, death: Death | None, reason: str) -> None:
         for lease in pool.leases.values():
@@ -703,10 +723,10 @@ class OwnerCore:
         pool.queue.clear()
         pool.stale = 0
 
-    def _drop(self, pool: Pool, *, kill: bool) -> None:
+    def _drop(self, pool: Pool, *, kill: bool, state: PoolState = PoolState.DROPPED) -> None:
         """Tell every agent that was asked for leases; the pool is gone when each says that its workers are reaped."""
-        if pool.state is not PoolState.DROPPED:
-            pool.state = PoolState.DROPPED
+        if pool.state in (PoolState.OPEN, PoolState.CLOSING):
+            pool.state = state
             pool.queue.clear()  # nothing but stale tasks
             pool.stale = 0
             pool.dropping = {node for node in pool.wanted if node in self.agents}

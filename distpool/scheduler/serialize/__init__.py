@@ -10,7 +10,7 @@
 ``importable.py``    what can go by reference; ``codes.py``: what a function reads
 ``registry.py``      who is who in this process: identities, namespaces, captured globals
 ``blobs.py``         the frame around a pickle and the definitions that it needs
-``explain.py``       the path to what cannot be pickled
+``explain.py``       the path to what cannot be pickled; ``explain_loading.py``: or unpickled
 ===================  =====================================================================================
 """
 

@@ -17,9 +17,9 @@ import pickle
 from collections.abc import Iterable
 from typing import Any
 
-from distpool.scheduler.serialize.errors import SerializationError, add_note_once
+from distpool.scheduler.serialize.errors import SerializationError
 from distpool.scheduler.serialize.rebuild import LOADING, ModuleFacts, namespace_of
-from distpool.scheduler.serialize.registry import MAIN, REGISTRY, Stamp
+from distpool.scheduler.serialize.registry import REGISTRY, Stamp
 
 Entry = tuple[int, "tuple[Any, ...] | None", "ModuleFacts | None", bytes]
 
@@ -38,20 +38,28 @@ def pack_entries(entries: Iterable[Entry]) -> bytes:
     return pickle.dumps(tuple(entries), 5)
 
 
-def loads(blob: bytes | bytearray | memoryview, buffers: Iterable[Any] | None = None) -> Any:
+def loads(
+    blob: bytes | bytearray | memoryview, buffers: Iterable[Any] | None = None, *, label: str = "args"
+) -> Any:
     """Rebuild what ``Exporter`` pickled.
 
     Args:
         blob: as returned by ``dumps`` and ``function``, unchanged.
         buffers: the out-of-band buffers, in the order in which ``buffer_callback`` got them.
+        label: what the path in an error's note begins with.
 
     Raises:
-        Whatever the user's ``__setstate__``, constructors and modules raise, with a note where it was in a captured
-        global; SerializationError if the blob is not one of ours or names what is unknown here.
+        Whatever the user's ``__setstate__``, constructors and modules raise, of the same type, with a note that
+        names the path to what cannot be rebuilt; SerializationError if the blob is not one of ours or names what
+        is unknown here.
     """
     mark = blob[0] if len(blob) else None
     if mark == _BARE:
-        return pickle.loads(blob, buffers=buffers)
+        try:
+            return pickle.loads(blob, buffers=buffers)
+        except Exception as error:
+            _explain(error, blob, label, buffers)
+            raise
     if mark != _FRAMED:
         raise SerializationError(
             f"not a blob of this version of distpool: it begins with {bytes(blob[:4])!r}"
@@ -65,7 +73,11 @@ def loads(blob: bytes | bytearray | memoryview, buffers: Iterable[Any] | None = 
         for _, stamp, facts, data in entries:
             if stamp is not None:
                 _install(Stamp(*stamp), facts, data)
-        return pickle.loads(view[start:], buffers=buffers)
+        try:
+            return pickle.loads(view[start:], buffers=buffers)
+        except Exception as error:
+            _explain(error, view[start:], label, buffers)
+            raise
     finally:
         LOADING.definitions = outer
 
@@ -75,6 +87,13 @@ def _install(stamp: Stamp, facts: ModuleFacts | None, data: bytes) -> None:
         namespace = namespace_of(stamp.key, facts)
         REGISTRY.install(stamp, namespace, lambda: pickle.loads(data))
     except Exception as error:
-        where = f" of {stamp.key}" if stamp.key == MAIN else ""
-        add_note_once(error, f"while rebuilding the captured global {stamp.name!r}{where}")
+        _explain(error, data, f"<globals>.{stamp.name}")
         raise
+
+
+def _explain(error: Exception, data: bytes | bytearray | memoryview, label: str, buffers: Any = None) -> None:
+    from distpool.scheduler.serialize.explain_loading import (
+        explain_loading,
+    )  # rarely needed: not imported before
+
+    explain_loading(error, bytes(data), label, buffers)

@@ -41,7 +41,7 @@ _MODULE_FACTS = frozenset(
 
 def reduce_function(pickler: TaskPickler, function: FunctionType) -> Any:
     """By reference; as an attribute of its by-value class; by uid; or, for lambdas and closures, in full."""
-    if is_by_reference(function):
+    if function is rebuild.definition or is_by_reference(function):
         return NotImplemented
     if function is pickler.root:
         return _function_pieces(pickler, function, REGISTRY.uid_of(function))

@@ -90,11 +90,11 @@ def _parts(obj: Any) -> Iterator[Part]:
             yield f"[{index}]", item
     elif kind is dict:
         for key, value in list(obj.items()):
-            yield f".<key {_short(key)}>", key
-            yield f"[{_short(key)}]", value
+            yield f".<key {short_repr(key)}>", key
+            yield f"[{short_repr(key)}]", value
     elif kind in (set, frozenset):
         for item in obj:
-            yield f".<item {_short(item)}>", item
+            yield f".<item {short_repr(item)}>", item
     elif kind is FunctionType:
         yield from _function_parts(obj)
     elif kind is CellType:
@@ -159,8 +159,8 @@ def _reduced_parts(obj: Any) -> Iterator[Part]:
     for index, item in enumerate(items or ()):
         yield f"[{index}]", item
     for key, value in pairs or ():
-        yield f".<key {_short(key)}>", key
-        yield f"[{_short(key)}]", value
+        yield f".<key {short_repr(key)}>", key
+        yield f"[{short_repr(key)}]", value
     yield f".<class {type(obj).__qualname__}>", type(obj)
 
 
@@ -174,7 +174,8 @@ def _state_parts(state: Any) -> Iterator[Part]:
             yield ".<state>", piece
 
 
-def _short(key: Any) -> str:
+def short_repr(key: Any) -> str:
+    """A ``repr`` that neither raises nor fills the screen."""
     try:
         text = repr(key)
     except Exception:

@@ -51,9 +51,8 @@ _SIMPLE_TUPLE_MAX = 6
 UNITS_MAX = 2_000
 FUNCTIONS_MAX = 1_000
 _CELLS_MAX = 5_000
-_HEADERS_MAX = 64
+_HEADERS_MAX = 256
 _HEADER_BYTES_MAX = 64 * 1024
-_PICKLERS_MAX = 4
 
 _function_ids = count(1)
 
@@ -86,26 +85,13 @@ class Unit:
 class Exported:
     """A function ready to send, and what must still be so for its blob to be right."""
 
-    __slots__ = ("answer", "function", "reads")
+    __slots__ = ("answer", "function", "is_used", "reads")
 
     def __init__(self, function: Any, answer: tuple[int, bytes], reads: list[Read]) -> None:
         self.function = function
         self.answer = answer
         self.reads = reads
-
-    def is_current(self) -> bool:
-        """Whether no global or cell that was read has been rebound since."""
-        for holder, name, value in self.reads:
-            if type(holder) is dict:
-                if holder.get(name, MISSING) is not value:
-                    return False
-            else:
-                try:
-                    if holder.cell_contents is not value:  # type: ignore[union-attr]
-                        return False
-                except ValueError:  # emptied by `del`
-                    return False
-        return True
+        self.is_used = False
 
 
 class Exporter:
@@ -127,7 +113,7 @@ class Exporter:
         self._globals: dict[Place, Unit] = {}
         self._stamps: dict[Place, tuple[Any, Stamp]] = {}
         self._cells: OrderedDict[int, tuple[CellType, Any, int]] = OrderedDict()
-        self._headers: OrderedDict[tuple[int, ...], bytes] = OrderedDict()
+        self._headers: OrderedDict[tuple[Any, ...], tuple[bytes, list[Read]]] = OrderedDict()
         self._free: list[tuple[TaskPickler, list[bytes]]] = []
 
     # --------------------------------------------------------------------------------- functions
@@ -144,31 +130,39 @@ class Exporter:
             Whatever pickle raises, of the same type, with a note that names the path to the culprit.
         """
         known = self._functions.get(id(function))
-        if known is not None and known.function is function and (not known.reads or known.is_current()):
-            try:
-                self._functions.move_to_end(id(function))
-            except KeyError:  # another thread has just pushed it out
-                pass
+        if known is not None and known.function is function and (not known.reads or _is_current(known.reads)):
+            known.is_used = True
             return known.answer
         return self._export(function)
 
     def _export(self, function: Callable[..., Any]) -> tuple[int, bytes]:
         try:
             payload, needs, cells = self._pickle(function)
-            units, reads = self._collect(needs)
+            header, reads = self._header(needs)
         except Exception as error:
             label = getattr(function, "__qualname__", None) or type(function).__qualname__
             explain_pickling(error, function, str(label), self._try)
             raise
-        blob = self._framed(payload, units)
+        blob = frame(header, payload) if header else payload
         if not _is_stable(function):
             return -next(_function_ids), blob
-        reads += [(cell, "", content) for cell, content in cells]
         answer = next(_function_ids), blob
+        reads = [*reads, *((cell, "", content) for cell, content in cells)]
         self._functions[id(function)] = Exported(function, answer, reads)
-        while len(self._functions) > FUNCTIONS_MAX:
-            self._pop_oldest(self._functions)
+        if len(self._functions) > FUNCTIONS_MAX:
+            self._drop_functions()
         return answer
+
+    def _drop_functions(self) -> None:
+        """Make room; what was used since it last came to the head of the line goes to its end once more."""
+        while len(self._functions) > FUNCTIONS_MAX:
+            try:
+                key, oldest = self._functions.popitem(last=False)
+            except KeyError:  # other threads make room too
+                return
+            if oldest.is_used:
+                oldest.is_used = False
+                self._functions[key] = oldest
 
     # --------------------------------------------------------------------------- arguments, results
 
@@ -198,17 +192,30 @@ class Exporter:
             else:
                 return pickle.dumps(obj, 5)
         try:
-            return self._dumps(obj, buffer_callback, to)
+            if buffer_callback is not None:
+                return self._dumps(obj, buffer_callback, to)
+            # What _dumps does, in line, for the common case.
+            try:
+                pickler, chunks = self._free.pop()
+            except IndexError:
+                pickler, chunks = self._new_pickler()
+            pickler.dump(obj)
+            if pickler.needs or pickler.hollow or len(chunks) > 1:
+                payload, needs, _ = self._take(pickler, chunks)
+                header, _ = self._header(needs, to)
+                return frame(header, payload) if header else payload
+            pickler.clear_memo()
+            payload = chunks.pop()
+            self._free.append((pickler, chunks))
+            return payload
         except Exception as error:
             explain_pickling(error, obj, label, self._try)
             raise
 
     def _dumps(self, obj: Any, buffer_callback: Callable[[Any], Any] | None = None, to: int = 0) -> bytes:
         payload, needs, _ = self._pickle(obj, buffer_callback)
-        if not needs:
-            return payload
-        units, _ = self._collect(needs, to)
-        return self._framed(payload, units)
+        header, _ = self._header(needs, to)
+        return frame(header, payload) if header else payload
 
     def _try(self, obj: Any) -> None:
         """Pickle ``obj`` with all that it needs, for ``explain``: only whether it raises counts."""
@@ -225,15 +232,20 @@ class Exporter:
             except IndexError:
                 pickler, chunks = self._new_pickler()
             pickler.dump(obj)  # if it raises, the pickler is not used again
-        else:
-            pickler, chunks = self._new_pickler(buffer_callback)
-            pickler.dump(obj)
+            return self._take(pickler, chunks)
+        pickler, chunks = self._new_pickler(buffer_callback)
+        pickler.dump(obj)
+        return b"".join(chunks), pickler.needs, pickler.seen_cells
+
+    def _take(
+        self, pickler: TaskPickler, chunks: list[bytes]
+    ) -> tuple[bytes, Needs, list[tuple[CellType, Any]]]:
+        """What a pickler has made; the pickler is free for the next."""
         payload = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         needs, cells = pickler.needs, pickler.seen_cells
         pickler.reset()
-        if buffer_callback is None and len(self._free) < _PICKLERS_MAX:
-            chunks.clear()
-            self._free.append((pickler, chunks))
+        chunks.clear()
+        self._free.append((pickler, chunks))
         return payload, needs, cells
 
     def _pickle_unit(self, obj: Any, root: Any) -> tuple[bytes, Needs]:
@@ -249,20 +261,23 @@ class Exporter:
         chunks: list[bytes] = []
         return new_pickler(self, _Chunks(chunks.append), buffer_callback), chunks
 
-    def _framed(self, payload: bytes, units: list[Unit]) -> bytes:
-        if not units:
-            return payload
-        key = tuple([unit.uid for unit in units])
-        header = self._headers.get(key)
-        if header is None:
-            header = pack_entries(unit.entry() for unit in units)
-            if len(header) <= _HEADER_BYTES_MAX:
-                self._headers[key] = header
-                if len(self._headers) > _HEADERS_MAX:
-                    self._pop_oldest(self._headers)
-        return frame(header, payload)
-
     # -------------------------------------------------------------------------- what comes along
+
+    def _header(self, needs: Needs, to: int = 0) -> tuple[bytes, list[Read]]:
+        """The entries that must come before a pickle with these needs (empty if none), and what was read for them."""
+        if not needs:
+            return b"", []
+        key = (to, *needs)
+        known = self._headers.get(key)
+        if known is not None and (not known[1] or _is_current(known[1])):
+            return known
+        units, reads = self._collect(needs, to)
+        header = pack_entries(unit.entry() for unit in units) if units else b""
+        if len(header) <= _HEADER_BYTES_MAX:
+            self._headers[key] = header, reads
+            if len(self._headers) > _HEADERS_MAX:
+                self._pop_oldest(self._headers)
+        return header, reads
 
     def _collect(self, needs: Needs, to: int = 0) -> tuple[list[Unit], list[Read]]:
         """All units that ``needs`` lead to, each after what it needs itself; and the globals that were read."""
@@ -344,6 +359,7 @@ class Exporter:
             return
         snapshot[name] = namespace[name]
         self._functions.clear()
+        self._headers.clear()
 
     def cell_uid(self, cell: CellType, content: Any) -> int:
         """The identity of a shared cell for as long as it holds ``content``."""
@@ -378,6 +394,21 @@ class _Chunks:
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self.write = write
+
+
+def _is_current(reads: list[Read]) -> bool:
+    """Whether no global or cell that was read has been rebound since."""
+    for holder, name, value in reads:
+        if type(holder) is dict:
+            if holder.get(name, MISSING) is not value:
+                return False
+        else:
+            try:
+                if holder.cell_contents is not value:  # type: ignore[union-attr]
+                    return False
+            except ValueError:  # emptied by `del`
+                return False
+    return True
 
 
 def _is_stable(function: Any) -> bool:

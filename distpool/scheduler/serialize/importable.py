@@ -54,6 +54,8 @@ def is_by_reference(obj: Any) -> bool:
 def is_importable(module: ModuleType) -> bool:
     """Whether another process gets this very module by importing its name."""
     name = module.__name__
+    if name.partition(".")[0] == "distpool":
+        return True  # every process of a session has it, wherever the program found it
     if sys.modules.get(name) is not module or name in MAIN_NAMES or _is_registered_by_value(name):
         return False
     spec = getattr(module, "__spec__", None)

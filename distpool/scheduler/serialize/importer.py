@@ -50,7 +50,7 @@ def describe_main() -> bytes:
 
 def loads_result(blob: bytes | memoryview, buffers: Any = None) -> Any:
     """In the driver: rebuild what ``Importer.dumps_result`` made."""
-    return loads(blob, buffers)
+    return loads(blob, buffers, label="result")
 
 
 class Importer:

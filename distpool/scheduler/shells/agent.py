@@ -56,6 +56,8 @@ from distpool.scheduler.shells.slots import Slots
 #: Head and node share a process here, so neither needs a sign of life from the other.
 EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"), node_silent_s=float("inf"))
 
+_SLEEP_MS_MAX = 3_600_000  # a poll takes a C int
+
 
 class AgentRequest(msgspec.Struct, frozen=True):
     """What the driver asks for. ``resources`` default to the CPUs there are; ``node`` to a name of our own."""
@@ -228,7 +230,7 @@ class Agent:
         if not self._wake_s:
             return None
         left_s = min(self._wake_s.values()) - time.monotonic()
-        return max(0, int(left_s * 1000) + 1)
+        return max(0, min(int(left_s * 1000) + 1, _SLEEP_MS_MAX))
 
 
 def _resources(request: AgentRequest) -> dict[str, float]:

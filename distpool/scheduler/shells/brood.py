@@ -13,6 +13,7 @@ reported here, and the next nursery is started by exec, because an agent with Ze
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -126,6 +127,7 @@ class Brood:
 
     def _end_orphans(self, reason: str) -> list[Message]:
         """Everything below us was below the nursery. The workers' own deaths are told as they were, if they were first."""
+        host = self._start.host
         pids = {pid: worker for worker, pid in self._pid_of.items()}
         for pid in processes.descendants(os.getpid()):
             processes.kill(pid)
@@ -133,13 +135,16 @@ class Brood:
         for pid, worker in pids.items():
             try:
                 _, status, usage = os.wait4(pid, 0)
-                death = death_of(pid, self._start.host, status, usage)
+                death = death_of(pid, host, status, usage)
             except ChildProcessError:
-                death = Death(pid, self._start.host, 9, -9)
+                death = Death(pid, host, signal.SIGKILL, -signal.SIGKILL)
+            if not death.signal:
+                # It had seen what happened and left by itself: its task is not to blame for that.
+                death = msgspec.structs.replace(death, signal=signal.SIGKILL, exit_code=-signal.SIGKILL)
             out.append(self._bury(worker, msgspec.structs.replace(death, reason=reason)))
         processes.end_descendants()
         for worker in list(self._slot_of):
-            out.append(self._bury(worker, Death(0, self._start.host, 0, 1, reason=reason)))
+            out.append(self._bury(worker, Death(0, host, 0, 1, reason=reason)))
         return out
 
     def _exec_nursery(self) -> None:

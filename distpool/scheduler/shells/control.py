@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import zmq
 
@@ -63,7 +63,7 @@ def _watch_above(*pids: int) -> list[int]:
         try:
             fds.append(os.pidfd_open(pid))
         except ProcessLookupError:
-            os._exit(1)
+            _die()
     return fds
 
 
@@ -81,7 +81,13 @@ def _leave(worker: Worker, above: list[int]) -> None:
             poller.unregister(fd)
     if len(gone) == len(above):
         end_session(worker.start.directory, os.getsid(0))
-    os._exit(1)
+    _die()
+
+
+def _die() -> NoReturn:
+    """End by a signal, not by an exit: an exit would count as the running task's own."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("still alive")
 
 
 def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any) -> None:
@@ -100,7 +106,7 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any) -> None:
                 assert main is not None
                 signal.pthread_kill(main, signal.SIGINT)
         case Leave():
-            os._exit(1)
+            _die()
         case _:
             raise AssertionError(f"neither owner nor agent says {message} on this link")
 

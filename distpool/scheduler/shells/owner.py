@@ -268,6 +268,7 @@ class OwnerShell:
         """The engine thread: lead, deliver, step aside; until ``stop``."""
         self._engine_ident = threading.get_ident()
         while not self._stopping:
+            self._deliver_all()  # what borrowers have left
             if self._lead_lock.acquire(blocking=False):
                 try:
                     self._step(None)

@@ -17,6 +17,7 @@ import msgspec
 
 from distpool.scheduler.serialize import Exporter, Importer, describe_main
 from distpool.scheduler.shells.worker_start import WorkerStart
+from distpool.scheduler.worker_hooks import HOOKS
 
 
 class _Setup(msgspec.Struct, array_like=True):
@@ -25,6 +26,7 @@ class _Setup(msgspec.Struct, array_like=True):
     main: bytes
     parent: str
     name: str
+    hooks: bytes
     initializer: bytes | None
 
 
@@ -40,6 +42,7 @@ def make_setup(
             main=describe_main(),
             parent=process.name,
             name=name,
+            hooks=exporter.dumps(tuple(HOOKS)),
             initializer=None if initializer is None else exporter.dumps((initializer, initargs)),
         )
     )
@@ -52,6 +55,8 @@ def apply_setup(blob: bytes, start: WorkerStart, importer: Importer) -> None:
     os.umask(setup.umask)
     _become_child(setup, start)
     importer.prepare_main(setup.main)
+    for hook in importer.loads(setup.hooks):
+        hook()
     if setup.initializer is not None:
         function, args = importer.loads(setup.initializer)
         function(*args)

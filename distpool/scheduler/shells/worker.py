@@ -106,9 +106,9 @@ class Worker:
         control = threading.Thread(target=control_loop, args=(self,), name="distpool-control", daemon=True)
         control.start()
         data, lock, queue = self.data, self.data_lock, self.queue
-        while not self.retiring or queue:
-            with lock:
-                frame = None if queue else data.recv()
+        while queue or not self.retiring:
+            with lock:  # the second thread may just have read the link: Execute, or Retire
+                frame = None if queue or self.retiring else data.recv()
             if frame is not None:
                 self.take(decode(frame))
             if queue:

@@ -1,0 +1,82 @@
+"""The same test bodies over the standard library and over distpool, on each of its engines."""
+
+import concurrent.futures
+import importlib.util
+import multiprocessing
+import multiprocessing.pool
+from contextlib import ExitStack, nullcontext
+from types import SimpleNamespace
+
+import pytest
+
+from distpool import context, engines, futures, pool
+from distpool.engines.local import LocalEngine
+
+BACKENDS = ["stdlib", "local"]
+if importlib.util.find_spec("distpool.scheduler.client") is not None:
+    BACKENDS.append("native")
+
+
+def library_of(backend):
+    if backend == "stdlib":
+        return SimpleNamespace(
+            Pool=multiprocessing.pool.Pool,
+            pool=multiprocessing.pool,
+            ProcessPoolExecutor=concurrent.futures.ProcessPoolExecutor,
+            get_context=multiprocessing.get_context,
+        )
+    return SimpleNamespace(
+        Pool=pool.Pool, pool=pool, ProcessPoolExecutor=futures.ProcessPoolExecutor, get_context=context.get_context
+    )
+
+
+@pytest.fixture(scope="package")
+def local_engine():
+    engine = LocalEngine()
+    yield engine
+    engine.shutdown()
+
+
+@pytest.fixture(params=BACKENDS)
+def library(request, local_engine):
+    """The names of one library, with ``backend`` and ``ours``."""
+    library = library_of(request.param)
+    library.backend = request.param
+    library.ours = request.param != "stdlib"
+    with engines.use(local_engine) if request.param == "local" else nullcontext():
+        yield library
+
+
+@pytest.fixture
+def ours(library):
+    """For what only distpool promises."""
+    if not library.ours:
+        pytest.skip("the standard library does otherwise")
+    return library
+
+
+@pytest.fixture
+def make_pool(library):
+    """Opens pools that are ended with the test."""
+    with ExitStack() as stack:
+
+        def make(*args, **kwargs):
+            made = library.Pool(*args, **kwargs)
+            stack.callback(made.join)
+            stack.callback(made.terminate)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def make_executor(library):
+    """Opens executors that are shut down with the test."""
+    with ExitStack() as stack:
+
+        def make(*args, **kwargs):
+            made = library.ProcessPoolExecutor(*args, **kwargs)
+            stack.callback(made.shutdown)
+            return made
+
+        yield make

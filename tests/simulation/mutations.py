@@ -1,0 +1,416 @@
+"""Planted bugs: each is a small patch of a real core that some oracle must catch within ``SEEDS`` seeds.
+
+A mutation replaces one place in the source of one method (the anchor is asserted to be there exactly once) and runs the
+worlds with the patched method. So the list also tells what the simulator can see; a bug that survives is a hole in it.
+``tests/simulation/test_mutations.py`` runs them by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from distpool.scheduler.cores import ahead, deadlines, head, node, owner
+
+from .loop import Violation
+from .world import run
+
+SEEDS = 500
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """``anchor`` in the source of ``target`` (a method or function of ``module``) becomes ``replacement``."""
+
+    name: str
+    module: ModuleType
+    target: str  # "Class.method" or "function"
+    anchor: str
+    replacement: str
+    why: str  # what a person would see
+
+
+# fmt: off
+MUTATIONS = (
+    Mutation(
+        "drop_the_attempt_check", owner, "OwnerCore._take_results",
+        '                continue  # a late answer names an attempt that this worker no longer has\n',
+        '                task = next(iter(offered.values()), None)\n                if task is None:\n                    continue\n                del offered[task.attempt]\n',
+        "a late answer is taken for another task's",
+    ),
+    Mutation(
+        "charge_the_wrong_task", owner, "OwnerCore._on_worker_died",
+        'lease.offered.pop(message.running, None)',
+        'lease.offered.pop(max(lease.offered, default=0), None)',
+        "a task that never ran fails with WorkerDied",
+    ),
+    Mutation(
+        "charge_all_offered", owner, "OwnerCore._on_worker_died",
+        'self._requeue(lease, lease.offered.values())',
+        '[self._charge(lease, task, message.death) for task in lease.offered.values()]',
+        "one crash fails its neighbours",
+    ),
+    Mutation(
+        "charge_nobody", owner, "OwnerCore._charge",
+        'task.retries -= 1',
+        'pass',
+        "a poison task kills workers for ever",
+    ),
+    Mutation(
+        "repeat_the_careful", owner, "OwnerCore._charge",
+        'task.retries > 0 and death.signal',
+        'death.signal',
+        "a retries=0 task runs twice",
+    ),
+    Mutation(
+        "retry_an_exit", owner, "OwnerCore._charge",
+        'task.retries > 0 and death.signal',
+        'task.retries > 0',
+        "os._exit in a task is tried again",
+    ),
+    Mutation(
+        "ignore_the_mailbox", owner, "OwnerCore._on_worker_died",
+        'for answers in message.answers:',
+        'for answers in ():',
+        "a recorded answer is lost",
+    ),
+    Mutation(
+        "forget_the_unstarted", owner, "OwnerCore._on_worker_died",
+        'self._requeue(lease, lease.offered.values())',
+        '[self._unoffer(lease, task) for task in lease.offered.values()]',
+        "calls behind a crash never end",
+    ),
+    Mutation(
+        "requeue_twice", owner, "OwnerCore._requeue",
+        'lease.pool.queue.extendleft(reversed(keep))',
+        'lease.pool.queue.extendleft(reversed(keep + keep))',
+        "a call is delivered twice",
+    ),
+    Mutation(
+        "lose_the_recalled", owner, "OwnerCore._on_recalled",
+        'self._requeue(lease, back)',
+        '[self._unoffer(lease, task) for task in back]',
+        "a recalled call never ends",
+    ),
+    Mutation(
+        "recall_only_once", owner, "OwnerCore._on_recalled",
+        'lease.recalling = False',
+        'pass',
+        "work hides behind a long task",
+    ),
+    Mutation(
+        "skip_a_recall", owner, "OwnerCore._steal",
+        'self.out.append((victim.control, Recall(len(victim.offered) // 2)))',
+        'pass',
+        "an idle worker beside a full one",
+    ),
+    Mutation(
+        "stalled_for_ever", owner, "OwnerCore._take_results",
+        'lease.stalled = False',
+        'pass',
+        "a worker that ran one long task gets nothing any more",
+    ),
+    Mutation(
+        "deliver_the_cancelled", owner, "OwnerCore._on_cancel",
+        'was, task.cancel = task.cancel, wanted',
+        'was = task.cancel',
+        "a cancelled call is run and delivered all the same",
+    ),
+    Mutation(
+        "forget_to_kill", owner, "OwnerCore._on_tick",
+        'if lease is not None and attempt in lease.offered:',
+        'if False:',
+        "cancel() of a task deaf to KeyboardInterrupt has no effect",
+    ),
+    Mutation(
+        "forget_a_tick", owner, "OwnerCore._on_tick",
+        'self.wake_at = 0.0',
+        'pass',
+        "no deadline after the first is kept",
+    ),
+    Mutation(
+        "max_tasks_uncounted", owner, "OwnerCore._offer",
+        'lease.tasks_left -= len(functions)',
+        'pass',
+        "maxtasksperchild has no effect",
+    ),
+    Mutation(
+        "never_retire", owner, "OwnerCore._after_work",
+        'if lease.tasks_left == 0 and',
+        'if False and',
+        "a worker that is used up stays, and its pool waits",
+    ),
+    Mutation(
+        "functions_not_sent", owner, "OwnerCore._offer",
+        'blobs[function] = task.blob',
+        'pass',
+        "a worker does not know its function",
+    ),
+    Mutation(
+        "mixed_batches", owner, "OwnerCore._offer",
+        '                if functions:\n                    break\n',
+        '',
+        "tasks that may not be repeated travel as careless ones",
+    ),
+    Mutation(
+        "terminate_forgets_the_offered", owner, "OwnerCore._fail_all",
+        'for task in lease.offered.values():',
+        'for task in ():',
+        "terminate() leaves calls without an outcome",
+    ),
+    Mutation(
+        "reuse_an_incarnation", owner, "OwnerCore.hello",
+        'self.incarnation += 1',
+        'self.incarnation = 1',
+        "an owner that comes back is not heard",
+    ),
+    Mutation(
+        "drop_said_once", owner, "OwnerCore._on_welcome",
+        'if message.node in pool.dropping:',
+        'if False:',
+        "join() hangs after a lost link",
+    ),
+    Mutation(
+        "gone_too_early", owner, "OwnerCore._drop",
+        '{node for node in pool.wanted if node in self.agents}',
+        'set()',
+        "join() returns while workers live",
+    ),
+    Mutation(
+        "never_break", owner, "OwnerCore._setup_failed",
+        'pool.setup_failures >= pool.setup_attempts',
+        'False',
+        "a failing initializer is tried for ever",
+    ),
+    Mutation(
+        "failed_setup_stays", owner, "OwnerCore._on_setup_done",
+        '            if pool.state is not PoolState.BROKEN:\n                self._retire(lease)\n',
+        '',
+        "a worker without its set-up blocks its pool",
+    ),
+    Mutation(
+        "offer_before_set_up", owner, "OwnerCore._spread",
+        'if lease.state is LeaseState.READY]',
+        ']',
+        "tasks run before the initializer",
+    ),
+    Mutation(
+        "forget_the_surplus", owner, "OwnerCore._on_resize",
+        'self._retire(lease)',
+        'pass',
+        "a pool made smaller stays as it was",
+    ),
+    Mutation(
+        "lost_link_ignored", owner, "OwnerCore._on_link_lost",
+        'if lease is not None:',
+        'if False:',
+        "a cut link loses calls",
+    ),
+    Mutation(
+        "levels_said_once", owner, "OwnerCore._on_welcome",
+        'if message.node in pool.wanted:',
+        'if False:',
+        "after a lost link nobody replaces workers",
+    ),
+    Mutation(
+        "unfair_share", ahead, "fair_level",
+        '-(-(pending + offered) // leases)',
+        '(pending + offered) // leases',
+        "the last tasks are never offered",
+    ),
+    Mutation(
+        "heavy_bytes_forgotten", owner, "OwnerCore._unoffer",
+        'lease.heavy_bytes -= task.size',
+        'pass',
+        "big arguments throttle a worker for ever",
+    ),
+    Mutation(
+        "grant_twice", node, "NodeCore._grant_one",
+        'self._start_lease(pool, now):',
+        'self._start_lease(pool, now) and self._start_lease(pool, now):',
+        "a pool of n has n + 1 workers",
+    ),
+    Mutation(
+        "forget_a_returned_lease", node, "NodeCore._give_back",
+        'lease.returned = True',
+        'pass',
+        "a retired worker is not replaced",
+    ),
+    Mutation(
+        "leak_a_slot", node, "NodeCore._exited",
+        'heapq.heappush(self.free_slots, worker.slot)',
+        'pass',
+        "no slots after 4,096 workers",
+    ),
+    Mutation(
+        "leak_resources", node, "NodeCore._end_lease",
+        'add(self.free, lease.need)',
+        'pass',
+        "CPUs vanish with each lease",
+    ),
+    Mutation(
+        "oversubscribe", node, "NodeCore._start_lease",
+        'subtract(self.free, lease.need)',
+        'pass',
+        "more leases than CPUs",
+    ),
+    Mutation(
+        "ignore_blocked", node, "NodeCore._block",
+        'if lease.blocked == blocked:',
+        'if True:',
+        "nested tasks deadlock on one CPU",
+    ),
+    Mutation(
+        "terminate_without_kill", node, "NodeCore._drop",
+        'self._kill(lease.worker, "its pool was terminated")',
+        'pass',
+        "terminate() leaves workers",
+    ),
+    Mutation(
+        "dropped_too_early", node, "NodeCore._drop",
+        'self._settle(pool)',
+        'self._send(f"owner:{owner.name}", PoolDropped(number))',
+        "join() returns while workers live",
+    ),
+    Mutation(
+        "orphans_live_on", node, "NodeCore._end_owner",
+        'self._kill(lease.worker, "its owner is gone")',
+        'pass',
+        "workers outlive their driver",
+    ),
+    Mutation(
+        "deaths_untold", node, "NodeCore._exited",
+        'self._tell_death(lease, death, exited)',
+        'pass',
+        "a call on a dead worker never ends",
+    ),
+    Mutation(
+        "slot_unread", node, "NodeCore._tell_death",
+        'exited.running, exited.answers)',
+        '0, exited.answers)',
+        "nobody is charged, and retries=0 runs twice",
+    ),
+    Mutation(
+        "mailbox_unread", node, "NodeCore._tell_death",
+        'exited.running, exited.answers)',
+        'exited.running)',
+        "a recorded answer is lost",
+    ),
+    Mutation(
+        "birth_unwatched", node, "NodeCore._start_lease",
+        'self.deadlines.set(("worker", worker.number), now + self.limits.worker_start_s)',
+        'pass',
+        "a worker that hangs at its start is waited for without end",
+    ),
+    Mutation(
+        "late_unpunished", node, "NodeCore._late",
+        'self._kill(worker, f"it did not start within {limits.worker_start_s:g} s")',
+        'pass',
+        "a worker that hangs at its start is never replaced",
+    ),
+    Mutation(
+        "exit_handlers_unbounded", node, "NodeCore._late",
+        'self._kill(worker, f"it did not exit within {limits.retire_grace_s:g} s of being retired")',
+        'pass',
+        "a hanging exit handler holds join() up",
+    ),
+    Mutation(
+        "deaf_idle_worker", node, "NodeCore._give_back",
+        'self._send(worker.address, Detach(lease.name))',
+        'pass',
+        "a shared worker serves an ended lease",
+    ),
+    Mutation(
+        "wake_asked_once", deadlines, "Deadlines.due",
+        'self._asked_s = math.inf',
+        'pass',
+        "no deadline after the first is kept",
+    ),
+    Mutation(
+        "head_spreads_no_view", head, "HeadCore._hello",
+        'self._spread(now)',
+        'pass',
+        "work that fits another node is refused",
+    ),
+    Mutation(
+        "point_to_one_too_many", node, "NodeCore._point_to",
+        'pool.elsewhere += count',
+        'pass',
+        "leases are granted here and elsewhere",
+    ),
+)
+# fmt: on
+
+
+def method_of(mutation: Mutation) -> tuple[Any, str, Any]:
+    """Where the patched thing lives, its name there, and it."""
+    holder: Any = mutation.module
+    *path, name = mutation.target.split(".")
+    for part in path:
+        holder = getattr(holder, part)
+    return holder, name, getattr(holder, name)
+
+
+@contextmanager
+def planted(mutation: Mutation) -> Iterator[None]:
+    """The core with this bug in it."""
+    holder, name, original = method_of(mutation)
+    source = inspect.getsource(original)
+    count = source.count(mutation.anchor)
+    assert count == 1, f"{mutation.name}: the anchor occurs {count} times in {mutation.target}; write it anew"
+    text = textwrap.dedent(source.replace(mutation.anchor, mutation.replacement))
+    names: dict[str, Any] = {}
+    exec(compile(text, f"<{mutation.name}>", "exec"), vars(mutation.module), names)
+    setattr(holder, name, names[name])
+    importers = [] if "." in mutation.target else _importers(name, original)
+    for module in importers:
+        setattr(module, name, names[name])
+    try:
+        yield
+    finally:
+        setattr(holder, name, original)
+        for module in importers:
+            setattr(module, name, original)
+
+
+def _importers(name: str, original: Any) -> list[ModuleType]:
+    """Modules of the engine that have imported a mutated function by name."""
+    modules = [module for key, module in sys.modules.items() if key.startswith("distpool.scheduler")]
+    return [module for module in modules if vars(module).get(name) is original]
+
+
+def hunt(mutation: Mutation, seeds: range = range(SEEDS)) -> tuple[int, Violation] | None:
+    """The first seed on which an oracle catches the bug."""
+    with planted(mutation):
+        for seed in seeds:
+            try:
+                run(seed)
+            except Violation as violation:
+                return seed, violation
+    return None
+
+
+def main() -> int:
+    """``python -m tests.simulation.mutations [NAME...]``: where each planted bug is caught, and by what."""
+    wanted = set(sys.argv[1:])
+    missed = 0
+    for mutation in MUTATIONS:
+        if wanted and mutation.name not in wanted:
+            continue
+        found = hunt(mutation)
+        if found is None:
+            missed += 1
+            print(f"{mutation.name}: NOT CAUGHT", flush=True)
+        else:
+            print(f"{mutation.name}: seed {found[0]}, {str(found[1])[:150]}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
