@@ -30,7 +30,7 @@ import sys
 from types import ModuleType
 
 TYPE_CHECKING = False
-from distpool.scheduler.worker_hooks import HOOKS
+from distpool.worker_hooks import HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

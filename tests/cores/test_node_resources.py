@@ -285,7 +285,7 @@ def test_a_node_that_the_head_lost_introduces_itself_again() -> None:
     mine = NodeFacts("n", "ipc://n", {"CPU": 4.0}, {"CPU": 4.0})
     assert node.tell("head", NodeWelcome(1, False, "not known")) == [("head", NodeHello(1, mine))]
     assert node.tell("head", NodeWelcome(1, False, "name taken")) == []
-    assert node.core.refusal == "name taken"
+    assert node.core.head.refusal == "name taken"
     assert node.tell("head", LinkLost()) == [("head", NodeHello(1, mine))]
 
 
@@ -293,4 +293,4 @@ def test_an_old_view_is_ignored() -> None:
     node = Node({"CPU": 1})
     node.view(facts("a", 1), version=5)
     node.view(version=4)
-    assert set(node.core.view) == {"a"}
+    assert set(node.core.head.others) == {"a"}

@@ -1,7 +1,6 @@
 """What the front door tests have run: importable functions, so that the standard library's workers can run them too."""
 
 import os
-import sys
 import threading
 import time
 
@@ -48,6 +47,14 @@ def nothing(*_):
 
 def large(size):
     return bytes(size)
+
+
+class Thing:
+    pass
+
+
+def make_object(_):
+    return Thing()
 
 
 def name_of_worker():
@@ -135,5 +142,3 @@ class CannotPickle:
 def make_cannot_pickle():
     return CannotPickle()
 
-
-assert sys.version_info >= (3, 11)

@@ -13,7 +13,8 @@ leases and deaths. It forks and kills nothing itself: Fork and Signal go to the 
 A level is compared with the leases that count, after every message; whatever is missing is granted when its
 resources are free: local first, then where ``place`` points, else it waits in turn. Turns go round the owners, first
 in first out within each; what an earlier one waits for is reserved, so that nobody starves. A worker serves one lease
-and exits: no state leaks from one job to another. The records are in ``node_records``, the amounts in ``resources``.
+and exits: no state leaks from one job to another. The records are in ``node_records``, amounts in ``resources``, what
+is said to the head in ``node_head``, the invariants in ``node_check``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Mapping
 import msgspec
 
 from distpool.scheduler.cores.deadlines import Deadlines
+from distpool.scheduler.cores.node_head import HeadLink, Key
 from distpool.scheduler.cores.node_records import Lease, Owner, WantedPool, Worker
 from distpool.scheduler.cores.place import place, place_later
 from distpool.scheduler.cores.resources import (
@@ -53,16 +55,11 @@ from distpool.scheduler.messages import (
     LinkLost,
     Message,
     NodeFacts,
-    NodeHello,
-    NodeReport,
-    NodeWelcome,
     OwnerBye,
     OwnerHello,
     PoolDropped,
     ReturnLease,
     Signal,
-    Tick,
-    View,
     WakeAt,
     WantLeases,
     WorkerDied,
@@ -72,7 +69,6 @@ from distpool.scheduler.messages import (
 SIGKILL = 9
 
 Output = list[tuple[str, Message]]
-Key = tuple[str, object]  # of a deadline: what it is about, and which
 
 
 class NodeCore:
@@ -90,7 +86,7 @@ class NodeCore:
         address: str,
         total: Mapping[str, float],
         limits: Limits,
-        labels: Mapping[str, str] = {},  # noqa: B006
+        labels: Mapping[str, str] = {},
         incarnation: int = 1,
     ) -> None:
         self.node, self.host, self.pid, self.address = node, host, pid, address
@@ -106,15 +102,10 @@ class NodeCore:
         self.owed: dict[str, Lease] = {}  # no longer blocked, and not charged again yet
         self.free_slots: list[int] = []  # a heap: low slots first keep the mapping's touched pages few
         self.slots_used = 0  # slots below this were given out at least once
-        self.view: dict[str, NodeFacts] = {}  # the other nodes, by the head's last word and our own guesses since
-        self.view_version = 0
-        self.introduced = self.registered = False
-        self.refusal = ""  # why the head will not have us
-        self.reported: Amounts = {}
-        self.reported_s = 0.0
         self.deadlines: Deadlines[Key] = Deadlines()
         self.workers_made = 0
         self._out: Output = []
+        self.head = HeadLink(node, incarnation, limits, self.deadlines, self._send)
 
     def receive(self, sender: str, message: Message, now: float) -> Output:
         """Take in one message and return the messages that it causes, in the order in which they must be sent."""
@@ -127,13 +118,13 @@ class NodeCore:
             case "nursery":
                 self._from_nursery(message, now)
             case "head":
-                self._from_head(message, now)
+                self.head.hear(message, self._facts(), now)
             case "timer":
                 self._tick(now)
             case _:
                 raise AssertionError(f"a node has no dealings with {sender}")
         self._grant(now)
-        self._report_changes(now)
+        self.head.tell_changes(self.free, self._queued, now)
         if (at_s := self.deadlines.wake()) is not None:
             self._send("timer", WakeAt(at_s))
         out, self._out = self._out, []
@@ -329,7 +320,7 @@ class NodeCore:
             return False
         if fits(pool.need, without(self.free, reserved)) and self._start_lease(pool, now):
             return True
-        if not pool.spilled and (node := place(pool.resources, self.view.values())) is not None:
+        if not pool.spilled and (node := place(pool.resources, self.head.others.values())) is not None:
             self._point_to(pool, node, how_often(pool.need, to_units(node.available)))
             return True
         elif (chain := self._exhausted_chain(pool.owner)) is not None:
@@ -362,17 +353,17 @@ class NodeCore:
     def _send_away(self, pool: WantedPool, now: float) -> None:
         """What this node can never have is another's, or nobody's."""
         if not pool.spilled:
-            nodes = self.view.values()
+            nodes = self.head.others.values()
             node = place(pool.resources, nodes) or place_later(pool.resources, nodes)
             if node is not None:
                 self._point_to(pool, node, None)
                 return
             patience_s = pool.asked_s + self.limits.node_silent_s
-            if not self.view_version and now < patience_s:
+            if not self.head.version and now < patience_s:
                 self.deadlines.set(("pool", pool.key), patience_s)  # the head has not told us yet who there is
                 return
         mine = NodeFacts(self.node, self.address, to_floats(self.total), {})
-        have = "; ".join(f"{node.node} has {show(node.total)}" for node in [mine, *self.view.values()])
+        have = "; ".join(f"{node.node} has {show(node.total)}" for node in [mine, *self.head.others.values()])
         asked = show(pool.resources)
         self._refuse(pool, f"each worker asks for {asked}, and no node has that: {have}; ask for less, or add a node")
 
@@ -382,11 +373,7 @@ class NodeCore:
         pool.elsewhere += count
         self._look(pool)
         self._send(f"owner:{pool.owner.name}", LeaseElsewhere(pool.number, count, node.node, node.address))
-        available = to_units(node.available)
-        taken = {name: units * count for name, units in pool.need.items()}
-        # A guess until the head's next View, so that not everybody is sent to the same place meanwhile.
-        guess = to_floats(without(available, taken))
-        self.view[node.node] = msgspec.structs.replace(node, available=guess)
+        self.head.reckon(node, {name: units * count for name, units in pool.need.items()})
 
     def _refuse(self, pool: WantedPool, reason: str) -> None:
         pool.count = 0
@@ -419,7 +406,7 @@ class NodeCore:
         if lease.blocked == blocked:
             return
         lease.blocked = blocked
-        if blocked and lease.charged and lease.need and self._lending() < self._lending_max():
+        if blocked and lease.charged and lease.need and self.lending() < self.lending_max():
             lease.charged = False
             add(self.free, lease.need)
         elif blocked:
@@ -427,10 +414,12 @@ class NodeCore:
         elif not lease.charged:
             self.owed[lease.name] = lease
 
-    def _lending(self) -> int:
+    def lending(self) -> int:
+        """How many leases do without their resources: blocked, or waiting to get them back."""
         return sum(not lease.charged for lease in self.leases.values())
 
-    def _lending_max(self) -> int:
+    def lending_max(self) -> int:
+        """How many leases may be lent at once."""
         return self.limits.nested_workers_per_cpu_max * max(1, self._cpus())
 
     def _cpus(self) -> int:
@@ -447,7 +436,7 @@ class NodeCore:
             owner = lease.pool.owner
             links.append(f"{owner.name} (lease {lease.name}, pid {lease.worker.pid})")
             lease = self._lease_under(owner)
-        most = self.limits.workers_max if full else self._lending_max()
+        most = self.limits.workers_max if full else self.lending_max()
         chain = " <- ".join(links)
         return f"tasks wait for tasks that they started, {most} workers at once on this node, and no more may: {chain}"
 
@@ -524,24 +513,25 @@ class NodeCore:
             pool.not_before_s = now + delay_s
             self.deadlines.set(("pool", pool.key), pool.not_before_s)
 
-    # ----------------------------------------------------------------------------- time, head
+    # ------------------------------------------------------------------------------------ time
 
     def _tick(self, now: float) -> None:
-        if not self.introduced:
-            self.introduced = True
-            self._introduce(now)
+        if not self.head.introduced:
+            self.head.introduce(self._facts(), now)
         for kind, which in self.deadlines.due(now):
             match kind, which:
                 case "worker", int(number):
                     self._late(self.workers[number])
                 case "owner", str(name):
                     self._end_owner(self.owners[name], final=True)
-                case "heartbeat", _:
-                    self._report(now) if self.registered else self._introduce(now)
-                case "report", _:
-                    self._report(now)
+                case "heartbeat" | "report", _:
+                    self.head.beat(self._facts(), self._queued(), now)
                 case _:
                     pass  # "pool": its turn to be granted, which follows every message
+
+    def _queued(self) -> int:
+        """Leases that are wanted here and not granted."""
+        return sum(pool.missing for pools in self.hungry.values() for pool in pools.values())
 
     def _late(self, worker: Worker) -> None:
         if worker.lease.returned:
@@ -549,98 +539,11 @@ class NodeCore:
         else:
             self._kill(worker, f"it did not start within {self.limits.worker_start_s:g} s")
 
-    def _from_head(self, message: Message, now: float) -> None:
-        match message:
-            case NodeWelcome(incarnation=incarnation, accepted=accepted, reason=reason):
-                if incarnation == self.incarnation:
-                    if self.registered and not accepted:
-                        self._introduce(now)  # it took us for dead, or is another head now
-                    self.registered, self.refusal = accepted, reason
-            case View(version=version, nodes=nodes):
-                if version > self.view_version:
-                    self.view_version = version
-                    self.view = {facts.node: facts for facts in nodes if facts.node != self.node}
-            case LinkLost():
-                # The head may come back as another, which counts its versions anew.
-                self.registered, self.view_version = False, 0
-                self._introduce(now)
-            case _:
-                raise AssertionError(f"a head does not say {message}")
-
-    def _introduce(self, now: float) -> None:
-        facts = NodeFacts(self.node, self.address, to_floats(self.total), to_floats(self.free), self.labels)
-        self._send("head", NodeHello(self.incarnation, facts))
-        self._reported(now)
-
-    def _report(self, now: float) -> None:
-        queued = sum(pool.missing for pools in self.hungry.values() for pool in pools.values())
-        self._send("head", NodeReport(self.incarnation, to_floats(self.free), queued))
-        self._reported(now)
-
-    def _reported(self, now: float) -> None:
-        self.reported, self.reported_s = dict(self.free), now
-        self.deadlines.clear(("report", 0))
-        self.deadlines.set(("heartbeat", 0), now + self.limits.heartbeat_s)
-
-    def _report_changes(self, now: float) -> None:
-        """Free resources that changed are told soon, but many changes at once only once."""
-        if self.registered and self.free != self.reported and ("report", 0) not in self.deadlines.at_s:
-            if now >= self.reported_s + self.limits.report_s:
-                self._report(now)
-            else:
-                self.deadlines.set(("report", 0), self.reported_s + self.limits.report_s)
-
-    # --------------------------------------------------------------------------------- oracle
+    def _facts(self) -> NodeFacts:
+        return NodeFacts(self.node, self.address, to_floats(self.total), to_floats(self.free), self.labels)
 
     def check(self) -> None:
         """Assert every invariant; for tests and the simulator."""
-        charged: Amounts = {}
-        for name, lease in self.leases.items():
-            assert lease.name == name and lease.pool.leases[name] is lease and lease.worker.lease is lease
-            assert self.workers[lease.worker.number] is lease.worker, "a lease on a dead worker"
-            assert (name in self.owed) == (not lease.charged and not lease.blocked)
-            add(charged, lease.need if lease.charged else {})
-        for name, units in self.total.items():
-            assert 0 <= self.free[name] == units - charged.get(name, 0), f"{name} miscounted"
-        assert self._lending() <= self._lending_max()
-        assert set(self.owed) <= set(self.leases)
-        self._check_workers()
-        self._check_owners()
-        self._check_deadlines()
+        from distpool.scheduler.cores.node_check import check_node
 
-    def _check_workers(self) -> None:
-        slots = [worker.slot for worker in self.workers.values()] + self.free_slots
-        assert sorted(slots) == list(range(self.slots_used)), "a slot leaked, or was given out twice"
-        assert len(self.workers) == len(self.leases), "a worker without a lease"
-        for number, worker in self.workers.items():
-            assert worker.number == number and worker.lease.worker is worker
-            if not worker.doomed and (worker.lease.returned or not worker.greeted):
-                assert ("worker", number) in self.deadlines.at_s, "nothing bounds the wait for a worker"
-
-    def _check_owners(self) -> None:
-        count = 0
-        for name, owner in self.owners.items():
-            assert owner.name == name
-            assert not (owner.lost and any(pool.count for pool in owner.pools.values()))
-            assert not (owner.final and not owner.pools), "an owner that is over is remembered"
-            assert owner.lost or not owner.untold
-            for number, pool in owner.pools.items():
-                assert pool.number == number and pool.owner is owner
-                assert pool.leases or not (pool.dropping or owner.lost), "a dropped pool without workers is kept"
-                hungry = pool.number in self.hungry.get(name, {})
-                assert hungry == (pool.missing > 0), "a pool is hungry exactly while it misses leases"
-                count += len(pool.leases)
-        assert count == len(self.leases)
-        assert set(self.hungry) <= set(self.owners) and all(self.hungry.values())
-
-    def _check_deadlines(self) -> None:
-        for kind, which in self.deadlines.at_s:
-            match kind, which:
-                case "worker", int(number):
-                    assert not self.workers[number].doomed
-                case "owner", str(name):
-                    assert self.owners[name].lost and not self.owners[name].final
-                case "pool", (str(name), int(pool)):
-                    assert pool in self.owners[name].pools
-                case _:
-                    assert kind in ("heartbeat", "report")
+        check_node(self)

@@ -17,7 +17,7 @@ import msgspec
 
 from distpool.scheduler.serialize import Exporter, Importer, describe_main
 from distpool.scheduler.shells.worker_start import WorkerStart
-from distpool.scheduler.worker_hooks import HOOKS
+from distpool.worker_hooks import HOOKS
 
 
 class _Setup(msgspec.Struct, array_like=True):

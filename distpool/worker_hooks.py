@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # a program under ``distpool run`` that makes no pool must not pay for this import
+    from collections.abc import Callable
 
 #: Importable functions without arguments; what is here when a pool is opened runs in each of its workers.
 HOOKS: list[Callable[[], None]] = []

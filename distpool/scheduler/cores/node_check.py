@@ -1,0 +1,67 @@
+"""The invariants of a NodeCore, asserted after every step by tests and the simulator; too slow for the real loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distpool.scheduler.cores.resources import Amounts, add
+
+if TYPE_CHECKING:
+    from distpool.scheduler.cores.node import NodeCore
+
+
+def check_node(node: NodeCore) -> None:
+    """Assert every invariant."""
+    charged: Amounts = {}
+    for name, lease in node.leases.items():
+        assert lease.name == name and lease.pool.leases[name] is lease and lease.worker.lease is lease
+        assert node.workers[lease.worker.number] is lease.worker, "a lease on a dead worker"
+        assert (name in node.owed) == (not lease.charged and not lease.blocked)
+        add(charged, lease.need if lease.charged else {})
+    for name, units in node.total.items():
+        assert 0 <= node.free[name] == units - charged.get(name, 0), f"{name} miscounted"
+    assert node.lending() <= node.lending_max()
+    assert set(node.owed) <= set(node.leases)
+    _check_workers(node)
+    _check_owners(node)
+    _check_deadlines(node)
+
+
+def _check_workers(node: NodeCore) -> None:
+    slots = [worker.slot for worker in node.workers.values()] + node.free_slots
+    assert sorted(slots) == list(range(node.slots_used)), "a slot leaked, or was given out twice"
+    assert len(node.workers) == len(node.leases), "a worker without a lease"
+    for number, worker in node.workers.items():
+        assert worker.number == number and worker.lease.worker is worker
+        if not worker.doomed and (worker.lease.returned or not worker.greeted):
+            assert ("worker", number) in node.deadlines.at_s, "nothing bounds the wait for a worker"
+
+
+def _check_owners(node: NodeCore) -> None:
+    count = 0
+    for name, owner in node.owners.items():
+        assert owner.name == name
+        assert not (owner.lost and any(pool.count for pool in owner.pools.values()))
+        assert not (owner.final and not owner.pools), "an owner that is over is remembered"
+        assert owner.lost or not owner.untold
+        for number, pool in owner.pools.items():
+            assert pool.number == number and pool.owner is owner
+            assert pool.leases or not (pool.dropping or owner.lost), "a dropped pool without workers is kept"
+            hungry = pool.number in node.hungry.get(name, {})
+            assert hungry == (pool.missing > 0), "a pool is hungry exactly while it misses leases"
+            count += len(pool.leases)
+    assert count == len(node.leases)
+    assert set(node.hungry) <= set(node.owners) and all(node.hungry.values())
+
+
+def _check_deadlines(node: NodeCore) -> None:
+    for kind, which in node.deadlines.at_s:
+        match kind, which:
+            case "worker", int(number):
+                assert not node.workers[number].doomed
+            case "owner", str(name):
+                assert node.owners[name].lost and not node.owners[name].final
+            case "pool", (str(name), int(pool)):
+                assert pool in node.owners[name].pools
+            case _:
+                assert kind in ("heartbeat", "report")

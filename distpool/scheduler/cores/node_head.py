@@ -1,0 +1,114 @@
+"""What a node tells its cluster's head, and what it believes of the other nodes.
+
+::
+
+    introduce ──► NodeHello ──► head ──► NodeWelcome, View ──► others
+    beat, tell_changes ──► NodeReport
+
+``others`` is the head's last View, corrected by what we have sent there ourselves since. A node that the head has
+lost, or has never got to know, introduces itself again with each heartbeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from distpool.scheduler.cores.deadlines import Deadlines
+from distpool.scheduler.cores.resources import Amounts, to_floats, to_units, without
+from distpool.scheduler.limits import Limits
+from distpool.scheduler.messages import (
+    LinkLost,
+    Message,
+    NodeFacts,
+    NodeHello,
+    NodeReport,
+    NodeWelcome,
+    View,
+)
+
+Key = tuple[str, object]  # of a node's deadline: what it is about, and which
+
+_HEARTBEAT: Key = ("heartbeat", 0)
+_REPORT: Key = ("report", 0)
+
+
+class HeadLink:
+    """A part of ``NodeCore``: it shares the core's deadlines and its way to send."""
+
+    def __init__(
+        self,
+        node: str,
+        incarnation: int,
+        limits: Limits,
+        deadlines: Deadlines[Key],
+        send: Callable[[str, Message], None],
+    ) -> None:
+        self.node = node
+        self.incarnation = incarnation
+        self.others: dict[str, NodeFacts] = {}
+        self.version = 0  # of the View that ``others`` comes from; 0: none yet
+        self.introduced = self.registered = False
+        self.refusal = ""  # why the head will not have us
+        self._limits = limits
+        self._deadlines = deadlines
+        self._send = send
+        self._told: Amounts = {}  # what the head knows to be free here
+        self._told_s = 0.0
+
+    def introduce(self, facts: NodeFacts, now: float) -> None:
+        """Say who we are and what we have."""
+        self.introduced = True
+        self._send("head", NodeHello(self.incarnation, facts))
+        self._note(to_units(facts.available), now)
+
+    def hear(self, message: Message, facts: NodeFacts, now: float) -> None:
+        """Take in what the head says."""
+        match message:
+            case NodeWelcome(incarnation=incarnation, accepted=accepted, reason=reason):
+                if incarnation != self.incarnation:
+                    return
+                if self.registered and not accepted:
+                    self.introduce(facts, now)  # it took us for dead, or is another head now
+                self.registered, self.refusal = accepted, reason
+            case View(version=version, nodes=nodes):
+                if version > self.version:
+                    self.version = version
+                    self.others = {other.node: other for other in nodes if other.node != self.node}
+            case LinkLost():
+                # It may come back as another head, which counts its versions anew.
+                self.registered, self.version = False, 0
+                self.introduce(facts, now)
+            case _:
+                raise AssertionError(f"a head does not say {message}")
+
+    def beat(self, facts: NodeFacts, queued: int, now: float) -> None:
+        """The time for a report has come."""
+        if self.registered:
+            self._report(to_units(facts.available), queued, now)
+        else:
+            self.introduce(facts, now)
+
+    def tell_changes(self, free: Amounts, queued: Callable[[], int], now: float) -> None:
+        """Free resources that changed are told soon, but many changes at once only once."""
+        if not self.registered or free == self._told or _REPORT in self._deadlines.at_s:
+            return
+        if now >= self._told_s + self._limits.report_s:
+            self._report(free, queued(), now)
+        else:
+            self._deadlines.set(_REPORT, self._told_s + self._limits.report_s)
+
+    def _report(self, free: Amounts, queued: int, now: float) -> None:
+        self._send("head", NodeReport(self.incarnation, to_floats(free), queued))
+        self._note(free, now)
+
+    def _note(self, free: Amounts, now: float) -> None:
+        self._told, self._told_s = dict(free), now
+        self._deadlines.clear(_REPORT)
+        self._deadlines.set(_HEARTBEAT, now + self._limits.heartbeat_s)
+
+    def reckon(self, node: NodeFacts, taken: Amounts) -> None:
+        """We have sent somebody there: count it until the head's next View, or all would be sent to one place."""
+        left = without(to_units(node.available), taken)
+        self.others[node.node] = msgspec.structs.replace(node, available=to_floats(left))
