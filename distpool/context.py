@@ -1,8 +1,8 @@
 """``multiprocessing`` contexts whose pools are distpool's.
 
 A context here *is* a standard context of its start method (locks, queues, processes and managers come from it
-unchanged); only ``Pool`` and ``cpu_count`` are ours. The start method of a context names the pool's workers and
-decides, for executors, whether workers come at once or one by one. How a worker is really started does not depend on it.
+unchanged); only ``Pool`` and ``cpu_count`` are ours. The start method names a pool's workers and decides, for
+executors, whether workers come at once or one by one. How a worker is really started does not depend on it.
 
 Stands in for ``multiprocessing.context`` and for the context functions of ``multiprocessing``.
 """
@@ -42,7 +42,7 @@ set_start_method = multiprocessing.set_start_method
 class _PoolsOfOurs:
     """What a standard context gets in addition."""
 
-    def Pool(  # noqa: N802
+    def Pool(
         self,
         processes: int | None = None,
         initializer: Callable[..., Any] | None = None,

@@ -2,13 +2,13 @@
 
 ::
 
-    lists, tuples, ranges      as they are, by a feeder's thread; never held back (Feeder)
+    lists, tuples, ranges      as they are, by a feeder's thread; never held back           (Feeder)
     others with a length       read to the end at once, on the caller's thread, then as above
-    endless, or who knows      on the threads of the program only: some at once, more whenever a result is asked for,
-                               the rest at shutdown                                       (PullFeeder)
+    endless, or who knows      on the threads of the program only: some at once, more       (PullFeeder)
+                               whenever a result is asked for, the rest at shutdown
 
-The standard library reads everything at once, on the caller's thread. Here an endless iterable works too, and a database cursor
-still is read only by the thread that made it.
+The standard library reads everything at once, on the caller's thread. Here an endless iterable works too, and a
+database cursor is still read only by the threads that use it.
 
 Stands in for ``concurrent.futures.Executor.map``.
 """
@@ -32,7 +32,7 @@ __all__ = ["start_map"]
 
 #: ``map`` itself reads an iterable of unknown length for about this long.
 START_S = 0.02
-#: A started map of unknown length is read for at most so long, and no further than its window, when its executor is shut down.
+#: At shutdown, a map of unknown length whose results are being taken is read for at most so long.
 FAREWELL_S = 1.0
 
 _PLAIN = frozenset((list, tuple, range))
@@ -88,7 +88,12 @@ class PullFeeder(Feeder):
     """
 
     def __init__(
-        self, work: Work, stream: MapStream, function: Callable[..., Any], source: Iterator[Any], buffer: int | None
+        self,
+        work: Work,
+        stream: MapStream,
+        function: Callable[..., Any],
+        source: Iterator[Any],
+        buffer: int | None,
     ) -> None:
         super().__init__(work.desk, stream, function, source, plain=False)
         self._stream = stream
@@ -113,7 +118,7 @@ class PullFeeder(Feeder):
         """No thread sleeps here."""
 
     def before_take(self) -> None:
-        """A result is wanted: read on for as long as it is not there, and while reading is quick and the window half empty."""
+        """A result is wanted: read on while it is not there, or while reading is quick and the window half empty."""
         stream = self._stream
         while not self._over and (room := self._room()) > 0:
             if stream.has_next() and (self._slow or room <= self._window() // 2):
@@ -155,17 +160,21 @@ def start_map(
     chunksize: int,
     buffersize: int | None,
 ) -> tuple[Generator[Any, None, None], int]:
-    """Submit what may be submitted now; the rest follows as described above. Results, and how many calls that was."""
+    """Submit what may be submitted now; the rest follows as described above.
+
+    Returns:
+        The generator of results, and how many calls have been submitted.
+    """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     known = buffersize is None and any(hasattr(iterable, "__len__") for iterable in iterables)
     source: Iterator[Sequence[Any]]
     if not known:
-        source = zip(*iterables)
+        source = zip(*iterables, strict=False)
     elif all(type(iterable) in _PLAIN for iterable in iterables):
         # A list is copied, because the program may change it meanwhile.
-        source = zip(*(list(i) if type(i) is list else i for i in iterables))
+        source = zip(*(list(i) if type(i) is list else i for i in iterables), strict=False)
     else:
-        source = iter(list(zip(*iterables)))
+        source = iter(list(zip(*iterables, strict=False)))
     function = fn
     if chunksize > 1:
         function, source = StarmapChunk(fn), _chunks_of(source, chunksize)

@@ -142,7 +142,7 @@ def _finish_all() -> None:
     """The interpreter ends: finish all work, while threads can still be started."""
     global _ending
     _ending = True
-    # After a Ctrl-C nobody wants to wait for what runs. (A prompt keeps its last exception long after it was dealt with.)
+    # After a Ctrl-C nobody wants to wait for what runs. (A prompt keeps its last exception for ever.)
     interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt) and not hasattr(sys, "ps1")
     mine = [work for work in list(_open) if work.is_mine()]
     try:

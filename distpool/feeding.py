@@ -164,7 +164,13 @@ class Feeder:
     """
 
     def __init__(
-        self, desk: Desk, promise: Tally, function: Callable[..., Any], source: Iterator[Sequence[Any]], *, plain: bool
+        self,
+        desk: Desk,
+        promise: Tally,
+        function: Callable[..., Any],
+        source: Iterator[Sequence[Any]],
+        *,
+        plain: bool,
     ) -> None:
         self._desk = desk
         self._promise = promise
@@ -246,7 +252,7 @@ class Feeder:
             self._promise.notify_at(NEVER)
 
     def _feed(self, room: int) -> None:
-        """Submit some calls: a batch of a plain source; of another one by one, because its next item may be long in coming."""
+        """Submit a batch of a plain source; of another one by one, because its next item may be long in coming."""
         if self._plain:
             count = min(room, BATCH_CALLS if self._weight is not None else BATCH_CALLS_UNKNOWN)
             batch = list(itertools.islice(self._source, count))
@@ -278,7 +284,9 @@ class Feeder:
             with self._submitting:
                 if self._over:
                     return
-                self._promise.sent(self._desk.pool.submit_many(self._promise, self.sent, self._function, batch))
+                self._promise.sent(
+                    self._desk.pool.submit_many(self._promise, self.sent, self._function, batch)
+                )
                 self.sent += len(batch)
         except Exception as refused:  # the function cannot be pickled, or the pool is gone
             self._finish(refused)

@@ -1,14 +1,14 @@
 """``Future``: a ``concurrent.futures.Future`` that is itself the promise which an engine fulfils.
 
-A standard future carries a Condition from birth, most of its cost in time and memory. Here it is made only when foreign code
-(``wait``, ``as_completed``, ``asyncio``) asks for it::
+A standard future carries a Condition from birth, most of its cost in time and memory. Here it is made only when
+foreign code (``wait``, ``as_completed``) asks for it::
 
-                     no Condition yet                          a Condition was asked for
-    state changes    under the one lock _births                under the Condition, and _births within
-    waiting          Engine.wait (Promise.ready, wakeups)      both ways
+                     no Condition yet                        a Condition was asked for
+    state changes    under the one lock _births              under the Condition, then _births
+    waiting          Engine.wait (Promise.ready, wakeups)    both ways
 
-Whoever holds the Condition therefore sees a state that stands still, as the standard library's own code expects, and the
-Condition cannot come into being in the middle of a change.
+Whoever holds the Condition therefore sees a state that stands still, as the standard library's own code expects,
+and the Condition cannot come into being in the middle of a change.
 
 Stands in for ``concurrent.futures.Future``.
 """
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, InvalidStateError
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING, RUNNING
 from concurrent.futures.process import _RemoteTraceback
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from distpool.engines.protocol import Call, Failure, Promise
 from distpool.errors import TimeoutError
@@ -38,25 +38,27 @@ _DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 _births = threading.RLock()
 
 
-class Future(Promise, concurrent.futures.Future, Generic[T]):  # type: ignore[type-arg]
+class Future(Promise, concurrent.futures.Future[T]):
     """The result of one call, now or later (``concurrent.futures.Future``).
 
-    ``cancel`` takes back a call that waits, and interrupts one that runs: the future is cancelled at once in either case.
+    ``cancel`` takes back a call that waits and interrupts one that runs; the future is cancelled at once.
     """
 
-    # What a pending future has, until something else is known of it.
-    _state: str = PENDING
-    _result: Any = None
+    # What every future has; what few have is kept in the instance's dict, which the others do not make.
+    __slots__ = ("_call", "_result", "_state", "_work", "ready")
+
+    _state: str
     _exception: BaseException | None = None
     _done_callbacks: Any = ()
     _waiters: Any = ()
     _made_condition: threading.Condition | None = None
-    _work: Work | None = None
-    _call: Call | None = None
 
     def __init__(self, work: Work | None = None) -> None:
-        if work is not None:
-            self._work = work
+        self.ready = False
+        self._state = PENDING
+        self._result: Any = None
+        self._work = work
+        self._call: Call | None = None
 
     # ---------------------------------------------------------------------- what programs call
 
@@ -80,7 +82,7 @@ class Future(Promise, concurrent.futures.Future, Generic[T]):  # type: ignore[ty
                 raise CancelledError
             return self._result  # type: ignore[no-any-return]
         finally:
-            self = None  # type: ignore[assignment]  # the exception's traceback would hold it, and it the exception
+            del self  # the exception's traceback holds this frame, and the future the exception
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The call's exception, or None if it returned; waits and raises as ``result`` does."""
@@ -113,7 +115,7 @@ class Future(Promise, concurrent.futures.Future, Generic[T]):  # type: ignore[ty
         """Whether it has ended, or was cancelled."""
         return self._state in _DONE
 
-    def add_done_callback(self, fn: Callable[[Future[T]], Any]) -> None:  # type: ignore[override]
+    def add_done_callback(self, fn: Callable[[Future[T]], Any]) -> None:
         """Call ``fn(future)`` when it has ended: in a thread of the engine, or here if it has ended already."""
         with _births:
             if self._state not in _DONE:
@@ -146,7 +148,16 @@ class Future(Promise, concurrent.futures.Future, Generic[T]):  # type: ignore[ty
                     return
                 self._result = value
                 self._state = FINISHED
-        if alone or self._change(FINISHED, value, None):
+        if not alone:
+            if self._change(FINISHED, value, None):
+                self._settled()
+            return
+        # As _settled, but this is the path that nearly all calls take.
+        work: Any = self._work
+        work.pending.discard(self)
+        self._call = None
+        self.ready = True
+        if self.wakeups is not None or self._done_callbacks:
             self._settled()
 
     def reject(self, key: int, failure: Failure) -> None:
@@ -244,7 +255,8 @@ class Future(Promise, concurrent.futures.Future, Generic[T]):  # type: ignore[ty
         if self._state in _DONE:
             return False
         self._result = result
-        self._exception = error
+        if error is not None:
+            self._exception = error
         self._state = state
         return True
 

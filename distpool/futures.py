@@ -6,8 +6,8 @@
       ├─ submit ──► Future                   itself the engine's promise     (future_states.py)
       └─ map ─────► a generator over a MapStream                             (executor_map.py)
 
-A worker that dies costs, after its retries, the one call that it ran; the executor stays usable. What breaks an executor
-for good is an initializer that fails, or a program that ends the workers itself.
+A worker that dies costs, after its retries, the one call that it ran; the executor stays usable. What breaks an
+executor for good is an initializer that fails, or a program that ends the workers itself.
 
 Stands in for ``concurrent.futures`` and ``concurrent.futures.process``.
 """
@@ -75,12 +75,12 @@ class ProcessPoolExecutor(Executor):
 
     Args:
         max_workers: how many workers; None: as many as there are CPUs.
-        mp_context: a multiprocessing context. With "fork" all workers come with the first call, else one by one as calls wait.
+        mp_context: a multiprocessing context. With "fork" all workers come with the first call, else one by one.
         initializer: called as ``initializer(*initargs)`` once in each worker before its first call.
         initargs: its arguments.
         max_tasks_per_child: calls after which a worker is replaced; None: never.
-        retries: how often a call whose worker died is run again; None: ``DISTPOOL_RETRIES``, else 2. With 0 no call is ever
-            started twice.
+        retries: how often a call whose worker died is run again; None: ``DISTPOOL_RETRIES``, else 2. With 0 no call
+            is ever started twice.
         resources: what each worker needs ({"GPU": 1}); None: nothing.
 
     Raises:
@@ -125,7 +125,7 @@ class ProcessPoolExecutor(Executor):
 
     # --------------------------------------------------------------------------- what programs call
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:  # type: ignore[override]
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Have ``fn(*args, **kwargs)`` run in a worker.
 
         The arguments are copied before this returns; if they cannot be, the future says why.
@@ -153,7 +153,7 @@ class ProcessPoolExecutor(Executor):
             future._call = None  # it ended before it was known here
         return future
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],
@@ -168,10 +168,10 @@ class ProcessPoolExecutor(Executor):
             iterables: those without a length may be endless: they are read a window ahead of the results taken.
             timeout: seconds from now within which every result must be there.
             chunksize: items that travel as one call.
-            buffersize: calls (or chunks) to be read ahead at most, whatever the iterables; None: a window of thousands.
+            buffersize: calls (or chunks) to be read ahead at most; None: a window of thousands.
 
         Returns:
-            A generator of the results, in order. When it is closed, or a call raises, what has not started is cancelled.
+            A generator of the results, in order. Once it is closed, or a call raises, the rest is cancelled.
 
         Raises:
             TimeoutError: (from the generator) a result was not there in time.
@@ -222,12 +222,11 @@ class ProcessPoolExecutor(Executor):
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt) and self._work is not None:
             # The terminal interrupts only the program itself; whoever pressed the key means all of it.
             self._work.interrupt()
         self.shutdown(wait=True)
-        return False
 
     def __del__(self, _start: Any = _thread.start_new_thread) -> None:
         work = getattr(self, "_work", None)

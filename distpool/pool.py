@@ -6,8 +6,8 @@
       │        └────► Feeder, one for each running map or imap
       └─ apply, map, imap, ... ──► AsyncResult, MapResult, IMapIterator     (pool_results.py)
 
-What it is not: the scheduler. It checks arguments, cuts iterables into calls and keeps the standard library's manners; when
-a worker dies under a call, the engine runs it again (``retries``), and what had not started is never lost.
+What it is not: the scheduler. It checks arguments, cuts iterables into calls and keeps the standard library's
+manners. When a worker dies under a call, the engine runs that again (``retries``); other calls never notice.
 
 Stands in for ``multiprocessing.pool``.
 """
@@ -20,7 +20,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from multiprocessing.pool import (
+from multiprocessing.pool import (  # type: ignore[attr-defined]
     CLOSE,
     INIT,
     RUN,
@@ -90,8 +90,8 @@ class Pool:
         initargs: its arguments.
         maxtasksperchild: calls (or chunks of a map) after which a worker is replaced; None: never.
         context: a multiprocessing context; names the workers, and is otherwise of no consequence.
-        retries: how often a call whose worker died is run again; None: ``DISTPOOL_RETRIES``, else 2. With 0 no call is ever
-            started twice.
+        retries: how often a call whose worker died is run again; None: ``DISTPOOL_RETRIES``, else 2. With 0 no call
+            is ever started twice.
         resources: what each worker needs ({"GPU": 1}); None: nothing.
 
     Raises:
@@ -147,7 +147,7 @@ class Pool:
 
     # --------------------------------------------------------------------------------- one call
 
-    def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}) -> T:  # noqa: B006
+    def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}) -> T:
         """``func(*args, **kwds)`` in a worker; its value, or its exception."""
         return self.apply_async(func, args, kwds).get()
 
@@ -155,14 +155,14 @@ class Pool:
         self,
         func: Callable[..., T],
         args: Iterable[Any] = (),
-        kwds: Mapping[str, Any] = {},  # noqa: B006
+        kwds: Mapping[str, Any] = {},
         callback: Callable[[T], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
     ) -> AsyncResult[T]:
         """``func(*args, **kwds)`` in a worker, without waiting.
 
-        The arguments are copied before this returns; if they cannot be, ``get`` raises why. Callbacks run in a thread of
-        the engine, before ``get`` returns.
+        The arguments are copied before this returns; if they cannot be, ``get`` raises why. Callbacks run in a
+        thread of the engine, before ``get`` returns.
         """
         if self._state != RUN:
             raise ValueError("Pool not running")
@@ -198,7 +198,9 @@ class Pool:
         """``map`` without waiting."""
         return self._map_async(func, iterable, MapChunk, chunksize, callback, error_callback)
 
-    def starmap(self, func: Callable[..., T], iterable: Iterable[Iterable[Any]], chunksize: int | None = None) -> list[T]:
+    def starmap(
+        self, func: Callable[..., T], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
+    ) -> list[T]:
         """``[func(*item) for item in iterable]``, in the workers."""
         return self.starmap_async(func, iterable, chunksize).get()
 
@@ -237,7 +239,7 @@ class Pool:
             result.settle()
             return result
         try:
-            items = iterable if type(iterable) in (tuple, range) else list(iterable)
+            items: Any = iterable if type(iterable) in (tuple, range) else list(iterable)
             function, source = _calls_of_map(func, items, chunk, chunksize)
         except Exception as error:  # a sized iterable that fails on the way
             result.fail(error)
@@ -257,7 +259,9 @@ class Pool:
         """
         return self._imap(IMapIterator, func, iterable, chunksize)
 
-    def imap_unordered(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[T]:
+    def imap_unordered(
+        self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1
+    ) -> Iterator[T]:
         """Like ``imap``, but results come as they arrive."""
         return self._imap(IMapUnorderedIterator, func, iterable, chunksize)
 
@@ -309,7 +313,9 @@ class Pool:
     ) -> None:
         self.terminate()
 
-    def __del__(self, _warn: Any = warnings.warn, _run: str = RUN, _start: Any = _thread.start_new_thread) -> None:
+    def __del__(
+        self, _warn: Any = warnings.warn, _run: str = RUN, _start: Any = _thread.start_new_thread
+    ) -> None:
         if self._state != _run or self._pid != os.getpid():
             return
         _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)

@@ -19,7 +19,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
+from multiprocessing.pool import MaybeEncodingError, RemoteTraceback  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from distpool.engines.protocol import Failure, Promise
@@ -36,11 +36,12 @@ _jobs = itertools.count()
 
 
 class Flag(int):
-    """A truth value that can be asked and called: the engine reads ``result.ready``, programs call ``result.ready()``."""
+    """A truth value that can also be called: engines read ``result.ready``, programs call ``result.ready()``."""
 
     __slots__ = ()
 
     def __call__(self) -> bool:
+        """What a program wants to know."""
         return bool(self)
 
 
@@ -60,6 +61,7 @@ class MapChunk:
         return type(self), (self.function,)
 
     def __call__(self, items: Sequence[Any]) -> list[Any]:
+        """One value for each item."""
         return list(map(self.function, items))
 
 
@@ -69,6 +71,7 @@ class StarmapChunk(MapChunk):
     __slots__ = ()
 
     def __call__(self, items: Sequence[Any]) -> list[Any]:
+        """One value for each item."""
         return list(itertools.starmap(self.function, items))
 
 
@@ -76,7 +79,7 @@ def exception_of(failure: Failure, pool: Pool | None) -> BaseException:
     """What ``get`` raises for this failure."""
     if pool is not None and (broken := pool._broken) is not None:
         return broken_pool(broken)
-    error = failure.to_exception(RemoteTraceback)
+    error: BaseException = failure.to_exception(RemoteTraceback)
     value = getattr(error, "unpicklable_result", None)
     if isinstance(value, str):  # the worker could not send the result, and says what it was
         return _cannot_send(error, value)
@@ -86,7 +89,9 @@ def exception_of(failure: Failure, pool: Pool | None) -> BaseException:
 def broken_pool(failure: Failure) -> PoolBroken:
     """What every call of a pool gets whose workers cannot be set up."""
     cause = failure.to_exception(RemoteTraceback)
-    error = PoolBroken(f"A child process terminated abruptly, the process pool is not usable anymore: {cause!r}")
+    error = PoolBroken(
+        f"A child process terminated abruptly, the process pool is not usable anymore: {cause!r}"
+    )
     error.__cause__ = cause
     return error
 
@@ -101,8 +106,9 @@ class _Shown:
         return self._text
 
 
-def _cannot_send(error: BaseException, value: str) -> MaybeEncodingError:
-    return MaybeEncodingError(error, _Shown(value))  # type: ignore[arg-type]
+def _cannot_send(error: BaseException, value: str) -> BaseException:
+    made: BaseException = MaybeEncodingError(error, _Shown(value))
+    return made
 
 
 def call_back(callback: Callable[[Any], Any], value: Any) -> None:
@@ -118,8 +124,17 @@ class AsyncResult(Promise, Generic[T]):
     """The result of one call, now or later (``multiprocessing.pool.ApplyResult``)."""
 
     __slots__ = (
-        "__weakref__", "_callback", "_error_callback", "_job", "_pool", "_success", "_value", "quick", "ready", "wakeups",
-    )  # fmt: skip
+        "__weakref__",
+        "_callback",
+        "_error_callback",
+        "_job",
+        "_pool",
+        "_success",
+        "_value",
+        "quick",
+        "ready",
+        "wakeups",
+    )
 
     ready: Any
     quick: bool
@@ -222,8 +237,8 @@ ApplyResult = AsyncResult
 class MapResult(AsyncResult[list[T]], Tally):
     """The results of one map, in a list (``multiprocessing.pool.MapResult``).
 
-    ``chunksize`` items travel as one call; 0 for calls of single items. As in the standard library, all calls end before
-    the first error is raised.
+    ``chunksize`` items travel as one call; 0 for calls of single items. As in the standard library, all calls end
+    before the first error is raised.
     """
 
     def __init__(

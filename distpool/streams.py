@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from _thread import allocate_lock
 from collections import deque
-from multiprocessing.pool import RemoteTraceback
+from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from typing import Any
 
 from distpool.engines.protocol import Call, Failure

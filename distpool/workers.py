@@ -147,7 +147,7 @@ class Roster:
 
 
 class WorkerTable(dict[int, WorkerProcess]):
-    """``executor._processes``: pid to process, taken in when it is looked at. Keeps the last ones when all have gone."""
+    """``executor._processes``: pid to process, taken in when looked at. Keeps the last ones when all have gone."""
 
     def __init__(self, roster: Roster, work: Work) -> None:
         super().__init__()

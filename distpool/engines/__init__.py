@@ -34,7 +34,7 @@ def current() -> Engine:
 
 @contextmanager
 def use(engine: Engine) -> Iterator[Engine]:
-    """Open the pools of this ``with`` block (in every thread) on ``engine``; those opened before stay where they are."""
+    """Open pools on ``engine`` during this ``with`` block, in every thread; those opened before stay where they are."""
     _chosen.append(engine)
     try:
         yield engine

@@ -1,13 +1,13 @@
 """An engine that runs calls in threads of this very process.
 
-For tests of the front doors, and for debugging: breakpoints, profilers and coverage see the calls. Arguments and results are
-pickled and unpickled as if they travelled, so what could not be sent to a worker fails here too::
+For tests of the front doors, and for debugging: breakpoints, profilers and coverage see the calls. Arguments and
+results are pickled and unpickled as if they travelled, so what could not be sent to a worker fails here too::
 
     submit ──► pickled ──► queue ──► worker thread: unpickle, run, pickle ──► promise.fulfil / reject
                                         └─ as many as the pool has; each runs the initializer first
 
-What it is not: parallel (one GIL), or able to end what runs: a cancelled or terminated call is rejected at once, and its thread
-goes when the call returns. Raise ``WorkerKilled`` in a call to see what the death of its worker does.
+What it is not: parallel (one GIL), or able to end what runs: a cancelled or terminated call is rejected at once, and
+its thread goes when the call returns. Raise ``WorkerKilled`` in a call to see what the death of its worker does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import cloudpickle
 
 from distpool.cpus import cpu_count
-from distpool.engines.protocol import EnginePool, PoolSpec, Promise, WorkerInfo
+from distpool.engines.protocol import Call, EnginePool, PoolSpec, Promise, WorkerInfo
 from distpool.errors import Failure
 from distpool.scheduler.messages import Death
 
@@ -110,12 +110,12 @@ class LocalEngine:
                     promise.wakeups = [lock]
                 else:
                     wakeups.append(lock)
-            if promise.ready:
+            if _is_ready(promise):
                 return True
             if deadline is None:
                 lock.acquire()
             elif not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                return bool(promise.ready)
+                return _is_ready(promise)
         return True
 
     def shutdown(self) -> None:
@@ -148,7 +148,12 @@ class LocalPool:
     # --------------------------------------------------------------------------------- protocol
 
     def submit(
-        self, promise: Promise, key: int, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        promise: Promise,
+        key: int,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
     ) -> LocalCall:
         """Queue one call."""
         call = self._call(promise, key, function, args, kwargs)
@@ -156,27 +161,35 @@ class LocalPool:
         return call
 
     def submit_many(
-        self, promise: Promise, first_key: int, function: Callable[..., Any], arguments: Sequence[Sequence[Any]]
-    ) -> list[LocalCall]:
+        self,
+        promise: Promise,
+        first_key: int,
+        function: Callable[..., Any],
+        arguments: Sequence[Sequence[Any]],
+    ) -> list[Call]:
         """Queue a call for each of ``arguments``."""
-        calls, failed = [], []
+        calls: list[LocalCall] = []
+        failed: dict[int, Exception] = {}
         cloudpickle.dumps(function)
         for key, args in enumerate(arguments, first_key):
             try:
                 calls.append(self._call(promise, key, function, args, {}))
             except Exception as error:
-                failed.append((key, error))
+                failed[key] = error
         self._enqueue(calls)
-        for key, error in failed:
-            promise.reject(key, Failure(exception=error))
-        return calls
+        for key, reason in failed.items():
+            promise.reject(key, Failure(exception=reason))
+        return list[Call](calls)
 
-    def cancel(self, calls: Sequence[LocalCall], *, running: bool) -> None:  # type: ignore[override]
+    def cancel(self, calls: Sequence[Call], *, running: bool) -> None:
         """Reject what has not started and, with ``running``, what has (its thread goes on to the end of it)."""
+        ended: list[LocalCall] = []
         with self._changed:
-            ended = [call for call in calls if not call.ended and (running or not call.offered)]
-            for call in ended:
-                call.ended = True
+            for call in calls:
+                assert isinstance(call, LocalCall)
+                if not call.ended and (running or not call.offered):
+                    call.ended = True
+                    ended.append(call)
         _reject(ended, Failure(cancelled=True, reason="cancelled"))
 
     def close(self) -> None:
@@ -219,7 +232,12 @@ class LocalPool:
     # ---------------------------------------------------------------------------------- queueing
 
     def _call(
-        self, promise: Promise, key: int, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+        self,
+        promise: Promise,
+        key: int,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
     ) -> LocalCall:
         blob = cloudpickle.dumps((function, tuple(args), dict(kwargs)))
         label = getattr(function, "__qualname__", type(function).__qualname__)
@@ -350,6 +368,10 @@ class LocalPool:
     def _tell(self) -> None:
         if self._spec.on_workers is not None:
             self._spec.on_workers()
+
+
+def _is_ready(promise: Promise) -> bool:
+    return promise.ready  # as a function, because another thread may have set it since one looked
 
 
 def _pickled_result(value: Any) -> bytes:

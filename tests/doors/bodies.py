@@ -141,4 +141,3 @@ class CannotPickle:
 
 def make_cannot_pickle():
     return CannotPickle()
-

@@ -1,7 +1,6 @@
 """The same test bodies over the standard library and over distpool, on each of its engines."""
 
 import concurrent.futures
-import importlib.util
 import multiprocessing
 import multiprocessing.pool
 from contextlib import ExitStack, nullcontext
@@ -12,9 +11,7 @@ import pytest
 from distpool import context, engines, futures, pool
 from distpool.engines.local import LocalEngine
 
-BACKENDS = ["stdlib", "local"]
-if importlib.util.find_spec("distpool.scheduler.client") is not None:
-    BACKENDS.append("native")
+BACKENDS = ["stdlib", "local", "native"]
 
 
 def library_of(backend):
@@ -26,7 +23,10 @@ def library_of(backend):
             get_context=multiprocessing.get_context,
         )
     return SimpleNamespace(
-        Pool=pool.Pool, pool=pool, ProcessPoolExecutor=futures.ProcessPoolExecutor, get_context=context.get_context
+        Pool=pool.Pool,
+        pool=pool,
+        ProcessPoolExecutor=futures.ProcessPoolExecutor,
+        get_context=context.get_context,
     )
 
 
@@ -37,7 +37,18 @@ def local_engine():
     engine.shutdown()
 
 
-@pytest.fixture(params=BACKENDS)
+def pytest_generate_tests(metafunc):
+    """Run a test on each backend; one that asks for ``ours`` only on distpool's, for ``on_local`` only on that."""
+    if "library" in metafunc.fixturenames:
+        backends = BACKENDS
+        if "ours" in metafunc.fixturenames:
+            backends = BACKENDS[1:]
+        if "on_local" in metafunc.fixturenames:
+            backends = ["local"]
+        metafunc.parametrize("library", backends, indirect=True)
+
+
+@pytest.fixture
 def library(request, local_engine):
     """The names of one library, with ``backend`` and ``ours``."""
     library = library_of(request.param)
@@ -50,8 +61,12 @@ def library(request, local_engine):
 @pytest.fixture
 def ours(library):
     """For what only distpool promises."""
-    if not library.ours:
-        pytest.skip("the standard library does otherwise")
+    return library
+
+
+@pytest.fixture
+def on_local(library):
+    """For what only the engine of threads can show."""
     return library
 
 

@@ -35,7 +35,7 @@ def test_apply(two):
 def test_map(two, count, chunksize):
     items = list(range(count))
     assert two.map(bodies.square, items, chunksize) == [x * x for x in items]
-    assert two.starmap(bodies.add, zip(items, items), chunksize) == [2 * x for x in items]
+    assert two.starmap(bodies.add, zip(items, items, strict=True), chunksize) == [2 * x for x in items]
     assert two.map_async(bodies.square, iter(items), chunksize).get() == [x * x for x in items]
     assert two.map(bodies.square, set(items), chunksize) == [x * x for x in set(items)]
 
@@ -132,7 +132,11 @@ def test_callbacks(two):
 
 def test_callback_may_use_the_pool(two):
     done = threading.Event()
-    two.apply_async(bodies.square, (3,), callback=lambda value: two.apply_async(bodies.square, (value,), callback=lambda _: done.set()))
+
+    def again(value):
+        two.apply_async(bodies.square, (value,), callback=lambda _: done.set())
+
+    two.apply_async(bodies.square, (3,), callback=again)
     assert done.wait(30)
 
 
@@ -345,7 +349,7 @@ def test_unclosed_pool_warns(library):
     pool.terminate()
     pool.join()
     pool._state = multiprocessing.pool.RUN
-    with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool"):
+    with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool"):  # noqa: PT031
         del pool
         gc.collect()
 
@@ -373,7 +377,9 @@ def test_pool_is_not_kept_by_its_results(two):
 def test_repr_and_pickle(library, two):
     name = "multiprocessing.pool" if not library.ours else "distpool.pool"
     assert repr(two) == f"<{name}.Pool state=RUN pool_size=2>"
-    with pytest.raises(NotImplementedError, match="pool objects cannot be passed between processes or pickled"):
+    with pytest.raises(
+        NotImplementedError, match="pool objects cannot be passed between processes or pickled"
+    ):
         pickle.dumps(two)
 
 
@@ -463,9 +469,7 @@ def test_a_waiting_generator_delays_nothing(ours, two, tmp_path):
     assert next(iterator) == 16
 
 
-def test_dead_worker_costs_its_call_alone(library, make_pool):
-    if library.backend != "local":
-        pytest.skip("kills a thread that stands for a worker")
+def test_dead_worker_costs_its_call_alone(on_local, make_pool):
     from distpool.errors import WorkerDied
 
     pool = make_pool(2, retries=1)

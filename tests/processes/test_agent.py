@@ -161,7 +161,8 @@ def test_when_the_nursery_is_killed_its_workers_are_reported_and_another_takes_o
 
 def test_nurseries_that_die_too_often_end_the_session_with_a_word(tmp_path: Path) -> None:
     errors = tmp_path / "stderr"
-    limits = msgspec.to_builtins(msgspec.structs.replace(EMBEDDED, agent_restarts_max=1, heartbeat_s=1e9, node_silent_s=1e9))
+    few = msgspec.structs.replace(EMBEDDED, agent_restarts_max=1, heartbeat_s=1e9, node_silent_s=1e9)
+    limits = msgspec.to_builtins(few)  # JSON has no infinity
     session = Session(stderr=str(errors), worker_main="tests.processes.two_threaded:main", limits=limits)
     try:
         session.say(WantLeases(1, 1, True, {}))
@@ -208,8 +209,9 @@ def _kill_and_look(arguments: list[str], victims: list[str]) -> None:
     try:
         who = json.loads(driver.stdout.readline())
         doomed = [who["agent"], who["nursery"], *who["workers"]] + [who["orphan"]] * bool(who["orphan"])
-        for victim in victims:
-            os.kill(who[victim], signal.SIGKILL)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none can react to another's death
+            for victim in victims:
+                os.kill(who[victim], number)
         assert not survivors(doomed, within_s=5.0)
         assert not os.path.exists(who["directory"])
     finally:

@@ -6,6 +6,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,14 @@ from distpool.scheduler.shells import session_dir
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Two short-named candidates of the test's own; nobody else's sessions are swept by these tests."""
-    parents = [tmp_path / "a", tmp_path / "b"]
-    for parent in parents:
-        parent.mkdir()
-    monkeypatch.setattr(session_dir, "_parents", lambda: [str(parent) for parent in parents])
-    return parents
+def places(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
+    """Two candidates of the test's own, with short names; nobody else's sessions are swept by these tests."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="dp") as root:
+        parents = [Path(root) / "a", Path(root) / "b"]
+        for parent in parents:
+            parent.mkdir()
+        monkeypatch.setattr(session_dir, "_parents", lambda: [str(parent) for parent in parents])
+        yield parents
 
 
 def test_a_new_directory_is_private_and_locked(places: list[Path]) -> None:
@@ -101,8 +104,9 @@ def test_a_maker_that_met_a_sweeper_makes_another(places: list[Path], monkeypatc
             assert session_dir.sweep() == [os.path.dirname(path)]
         return fd
 
-    monkeypatch.setattr(session_dir.os, "open", open_and_be_swept)
-    path, lock = session_dir.create()
+    with monkeypatch.context() as patch:
+        patch.setattr(session_dir.os, "open", open_and_be_swept)
+        path, lock = session_dir.create()
     assert os.path.dirname(swept[0]) != path
     assert os.path.exists(f"{path}/lock")
     os.close(lock)

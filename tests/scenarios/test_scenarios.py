@@ -25,7 +25,9 @@ def test_story(story: Story, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--rewrite-scenarios"):
         path.write_text(played)
     assert path.exists(), f"no transcript: run pytest {HERE.name} --rewrite-scenarios, and read what it wrote"
-    assert played.splitlines() == path.read_text().splitlines(), "the story has changed: see --rewrite-scenarios"
+    assert played.splitlines() == path.read_text().splitlines(), (
+        "the story has changed: see --rewrite-scenarios"
+    )
 
 
 def test_every_transcript_has_its_story() -> None:

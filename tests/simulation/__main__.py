@@ -39,7 +39,9 @@ def one(seed: int, trace: bool) -> int:
     except Violation as violation:
         print(f"seed {seed}: {violation}")
         return 1
-    print(f"seed {seed}: well after {world.loop.now:.0f} simulated s, {world.loop.events_run} events, {world.plan}")
+    print(
+        f"seed {seed}: well after {world.loop.now:.0f} simulated s, {world.loop.events_run} events, {world.plan}"
+    )
     print(f"outcomes: {world.ledger.outcomes}")
     return 0
 
@@ -52,7 +54,10 @@ def many(seeds: range, jobs: int) -> int:
     for seed, text in results:
         if text:
             failed += 1
-            print(f"seed {seed}: {text}\n    repeat: python -m tests.simulation --seed {seed} --trace", flush=True)
+            print(
+                f"seed {seed}: {text}\n    repeat: python -m tests.simulation --seed {seed} --trace",
+                flush=True,
+            )
     if executor:
         executor.shutdown()
     print(f"{len(seeds)} seeds, {failed} failed, {time.perf_counter() - began:.1f} s")

@@ -61,7 +61,11 @@ def kill_worker(world: World) -> None:
 def kill_busy_worker(world: World) -> None:
     """One with something at stake, if there is one: a task, a queue, results held or in flight."""
     workers = [w for machine in world.machines.values() for w in machine.workers.values() if w.alive]
-    busy = [w for w in workers if w.busy or w.queue or w.held or any(end.peer.arriving for end in w.links.values())]
+    busy = [
+        w
+        for w in workers
+        if w.busy or w.queue or w.held or any(end.peer.arriving for end in w.links.values())
+    ]
     if busy:
         worker = world.loop.rng.choice(busy)
         _note(world, f"SIGKILL busy {worker.name}")

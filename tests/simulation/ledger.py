@@ -74,7 +74,8 @@ class PoolBook:
     def pending(self) -> bool:
         """Whether a task of this pool waits for a worker."""
         return any(
-            job.submitted and not (job.outcome or job.cancel or job.running_on or job.finishes) for job in self.jobs
+            job.submitted and not (job.outcome or job.cancel or job.running_on or job.finishes)
+            for job in self.jobs
         )
 
 
@@ -85,7 +86,9 @@ class Ledger:
         self.loop = loop
         self.jobs: list[Job] = []
         self.open_jobs: dict[int, Job] = {}
-        self.lossy: set[str] = set()  # owners that lost links or nodes, for which "may have run" is a fair answer
+        self.lossy: set[str] = (
+            set()
+        )  # owners that lost links or nodes, for which "may have run" is a fair answer
         self.anything_lost = False  # a node or a link, at any time
         self.outcomes: dict[str, int] = {}
 
@@ -107,17 +110,25 @@ class Ledger:
     def started(self, number: int, worker: str) -> Job:
         job = self.jobs[number]
         if job.exited and not self.anything_lost:
-            raise Violation("exit_fails_at_once", f"task {number} ended its process itself, and is started again")
+            raise Violation(
+                "exit_fails_at_once", f"task {number} ended its process itself, and is started again"
+            )
         job.starts += 1
         job.running_on.add(worker)
         if job.outcome == "forgotten":
             return job  # its owner is dead, and this worker has not heard of it yet
         if job.starts > 1 and not job.retries:
-            raise Violation("never_repeated", f"task {number} (retries=0) is started a second time, on {worker}")
+            raise Violation(
+                "never_repeated", f"task {number} (retries=0) is started a second time, on {worker}"
+            )
         if job.starts > 1 + job.retries + job.lost_results and not self.anything_lost:
-            raise Violation("retries_bounded", f"task {number} is started {job.starts} times with retries={job.retries}")
+            raise Violation(
+                "retries_bounded", f"task {number} is started {job.starts} times with retries={job.retries}"
+            )
         if job.outcome == "cancelled" and job.cancel == "unstarted" and job.pool.state == "open":
-            raise Violation("cancelled_stays_cancelled", f"task {number} starts after it was reported cancelled")
+            raise Violation(
+                "cancelled_stays_cancelled", f"task {number} starts after it was reported cancelled"
+            )
         return job
 
     def finished(self, job: Job, worker: str) -> None:
@@ -169,7 +180,9 @@ class Ledger:
     def _failed_by_death(self, job: Job, death: Death) -> None:
         self._settle(job, "death")
         if job.recorded and not job.cancel and job.pool.state == "open":
-            raise Violation("recorded_answers_kept", f"task {job.number} left its answer in the mailbox, and failed")
+            raise Violation(
+                "recorded_answers_kept", f"task {job.number} left its answer in the mailbox, and failed"
+            )
         if job.pool.broke or job.cancel == "running":
             return
         if job.kind == "exit" and job.deaths:
@@ -190,7 +203,9 @@ class Ledger:
 
     def _settle(self, job: Job, outcome: str) -> None:
         if job.outcome:
-            raise Violation("exactly_once", f"task {job.number} is told {outcome} after it was told {job.outcome}")
+            raise Violation(
+                "exactly_once", f"task {job.number} is told {outcome} after it was told {job.outcome}"
+            )
         job.outcome = outcome
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         del self.open_jobs[job.number]

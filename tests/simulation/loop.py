@@ -54,7 +54,10 @@ class Loop:
             action(*arguments)
             self.events_run += 1
             if self.events_run > self.events_max:
-                raise Violation("bounded_events", f"{self.events_max} events at {self.now:.3f} s: messages go round and round")
+                raise Violation(
+                    "bounded_events",
+                    f"{self.events_max} events at {self.now:.3f} s: messages go round and round",
+                )
             if done is not None and done():
                 return True
         self.now = max(self.now, at_s)

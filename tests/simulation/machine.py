@@ -1,6 +1,7 @@
 """A node: the agent's shell around NodeCore, the nursery, the slots and mailboxes of its workers; and the head's shell.
 
-The nursery is the machine's: it answers the agent in order, reaps after a moment, and kills everything when its agent dies.
+The nursery is the machine's: it answers the agent in order, reaps after a moment, and kills everything when its
+agent dies.
 """
 
 from __future__ import annotations
@@ -133,10 +134,14 @@ class Machine:
             case Signal(number, signal):
                 if (worker := self.workers.get(number)) is not None:
                     worker.die(signal)
+            case _:
+                raise Violation("protocol", f"a nursery heard {message!r}")
 
     def _fork(self, number: int, slot: int, attach: Any) -> None:
         if slot in self.slots:
-            raise Violation("slots_unique", f"{self.name}: worker {number} gets slot {slot} of worker {self.slots[slot]}")
+            raise Violation(
+                "slots_unique", f"{self.name}: worker {number} gets slot {slot} of worker {self.slots[slot]}"
+            )
         if number in self.workers:
             raise Violation("slots_unique", f"{self.name}: worker number {number} is taken")
         worker = Worker(self.world, self, number, self.next_pid(), attach)
@@ -169,4 +174,3 @@ class Machine:
         if self.agent is not None:
             decoded = msgspec.msgpack.Decoder(type(message)).decode(msgspec.msgpack.encode(message))
             self.agent.hear("nursery", decoded)
-

@@ -1,8 +1,8 @@
 """Simulated links: first in first out and reliable for one incarnation, until cut or until an end dies.
 
-A cut drops what is in flight and, after a detection delay, tells both ends ``LinkLost``. A process that dies takes with it
-the tail of what it had sent (a ZeroMQ socket's last messages die with their sender). A reconnect is a new link: the
-end that it replaces hears ``LinkLost`` first. Messages are really encoded and decoded.
+A cut drops what is in flight and, after a detection delay, tells both ends ``LinkLost``. A process that dies takes
+with it the tail of what it had sent (a ZeroMQ socket's last messages die with their sender). A reconnect is a new
+link: the end that it replaces hears ``LinkLost`` first. Messages are really encoded and decoded.
 
 ::
 
@@ -111,7 +111,7 @@ class Network:
             return
         message = decode(data)
         if self.trace:
-            self.trace(line(self.loop.now, end.label, end.process.name, message))
+            self.trace(line(self.loop.now, *_names(end), message))
         if end.label.startswith(("worker:", "control:")):
             self.late.append((end.process, end.label, data))
         end.process.hear(end.label, message)
@@ -137,7 +137,9 @@ class Network:
         """The process is gone: the tail of what it had in flight is lost, its peers hear LinkLost."""
         for end in list(process.links.values()):
             peer = end.peer
-            keep = self.loop.rng.randint(0, len(peer.arriving)) if peer.arriving and not self.fixed_order else 0
+            keep = (
+                self.loop.rng.randint(0, len(peer.arriving)) if peer.arriving and not self.fixed_order else 0
+            )
             for index in range(keep, len(peer.arriving)):
                 peer.arriving[index] = None
             end.open = False
@@ -158,7 +160,7 @@ class Network:
         self._forget(end)
         if end.process.alive:
             if self.trace:
-                self.trace(line(self.loop.now, end.label, end.process.name, LinkLost()))
+                self.trace(line(self.loop.now, *_names(end), LinkLost()))
             end.process.hear(end.label, LinkLost())
 
     @staticmethod
@@ -180,3 +182,10 @@ class Network:
                 if self.trace:
                     self.trace(line(self.loop.now, label + " (late)", process.name, message))
                 process.hear(label, message)
+
+
+def _names(end: End) -> tuple[str, str]:
+    """Sender and receiver for the trace; a worker is called by the link, as its owner does."""
+    if end.label in ("owner", "owner-control"):
+        return end.peer.process.name, end.peer.label
+    return end.label, end.process.name

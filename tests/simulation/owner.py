@@ -24,8 +24,8 @@ from .shell import Shell
 
 if TYPE_CHECKING:
     from .program import Program
-    from .world import World
     from .worker import Worker
+    from .world import World
 
 REDIAL_S = 0.2
 
@@ -35,7 +35,9 @@ class OwnerShell(Shell):
 
     core: OwnerCore
 
-    def __init__(self, world: World, owner: str, machine: str, pid: int, worker: Worker | None = None) -> None:
+    def __init__(
+        self, world: World, owner: str, machine: str, pid: int, worker: Worker | None = None
+    ) -> None:
         core = OwnerCore(owner, f"sim://{owner}", pid, world.limits)
         super().__init__(world, f"owner:{owner}", machine, core)
         self.owner = owner
@@ -65,7 +67,13 @@ class OwnerShell(Shell):
         hello = self.core.hello()
         if self.worker is not None:
             hello = OwnerHello(
-                hello.owner, hello.pid, hello.incarnation, hello.address, hello.held, self.machine, self.worker.number
+                hello.owner,
+                hello.pid,
+                hello.incarnation,
+                hello.address,
+                hello.held,
+                self.machine,
+                self.worker.number,
             )
         self.world.network.connect(self, f"agent:{node}", agent, f"owner:{self.owner}")
         self.world.network.send(self, f"agent:{node}", hello)

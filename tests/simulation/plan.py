@@ -1,7 +1,7 @@
 """What a seed means: how many nodes and owners, which programs they run, and which faults may strike.
 
-Chance is spent so that one seed in four is calm (the oracles are strictest where nothing fails), one in three only loses
-workers, and the rest see everything.
+Chance is spent so that one seed in four is calm (the oracles are strictest where nothing fails), one in three only
+loses workers, and the rest see everything.
 """
 
 from __future__ import annotations
@@ -101,15 +101,25 @@ def _batch(world: World, program: Program, book: PoolBook) -> None:
         jobs = [_mixed(rng, program, book) for _ in range(rng.randint(1, 25))]
     elif shape == "long":
         jobs = [program.job(book, "plain", 1e-5, retries=retries) for _ in range(rng.randint(10, 120))]
-        jobs.insert(rng.randint(0, len(jobs)), program.job(book, "plain", rng.choice((1.0, 5.0, 30.0)), retries=retries))
-    elif shape == "meeting" and not book.barrier_size and book.size > 1 and book.dedicated and not book.setup_fails:
+        jobs.insert(
+            rng.randint(0, len(jobs)),
+            program.job(book, "plain", rng.choice((1.0, 5.0, 30.0)), retries=retries),
+        )
+    elif (
+        shape == "meeting"
+        and not book.barrier_size
+        and book.size > 1
+        and book.dedicated
+        and not book.setup_fails
+    ):
         book.barrier_size = book.size
         jobs = [program.job(book, "plain", 1e-5) for _ in range(rng.randint(0, 150))]
         jobs += [program.job(book, "barrier", 0.0, retries=retries) for _ in range(book.size)]
     elif shape == "nested":
         plan: Any = [rng.randint(1, 6), rng.choice((0.0, 0.01, 0.5)), rng.random() < 0.5, rng.choice((0, 1))]
         jobs = [
-            program.job(book, "nested", 1e-4, retries=retries, argument=plan) for _ in range(rng.randint(1, 3))
+            program.job(book, "nested", 1e-4, retries=retries, argument=plan)
+            for _ in range(rng.randint(1, 3))
         ]
     else:
         for index in range(rng.randint(1, 20)):

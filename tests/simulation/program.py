@@ -54,7 +54,14 @@ class Program:
         return book
 
     def job(
-        self, book: PoolBook, kind: str, duration_s: float, *, retries: int = 2, function: int = 1, argument: Any = None
+        self,
+        book: PoolBook,
+        kind: str,
+        duration_s: float,
+        *,
+        retries: int = 2,
+        function: int = 1,
+        argument: Any = None,
     ) -> Job:
         job = self.world.ledger.job(
             owner=self.shell.owner, pool=book, kind=kind, duration_s=duration_s, function=function, retries=retries,
@@ -124,7 +131,9 @@ class Program:
 
     def _gone(self, book: PoolBook) -> None:
         if book.state == "open":
-            raise Violation("pools_end_when_told", f"pool {book.number} of {book.owner} is gone, and nobody ended it")
+            raise Violation(
+                "pools_end_when_told", f"pool {book.number} of {book.owner} is gone, and nobody ended it"
+            )
         self.world.pool_gone(book)
         if book.state != "broken":
             book.state = "gone"

@@ -1,8 +1,8 @@
 """``python -m tests.simulation.scale [--nodes 1000] [--tasks 1000000]``: what many nodes and tasks cost the cores.
 
-Coarse workers: each answers an Execute at once, as one message, after the time that its tasks take in all; there is no slot, no
-mailbox, no encoding and no ``check()``. What is measured is the owner's core (its time per task) and the head (its messages
-per task, which must not grow with the tasks).
+Coarse workers: each answers an Execute at once, as one message, after the time that its tasks take in all; there is
+no slot, no mailbox, no encoding and no ``check()``. What is measured is the owner's core (its time per task) and the
+head (its messages per task, which must not grow with the tasks).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from distpool.scheduler.cores.owner import OwnerCore
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
+    Death,
     Done,
     Execute,
     Exited,
-    Death,
     Fork,
     LeaseHello,
     OpenPool,
@@ -59,14 +59,17 @@ class Scale:
         self.owner = OwnerCore("d", "sim://d", 1, limits)
         self.head = HeadCore(limits)
         self.nodes = {
-            f"n{i}": NodeCore(f"n{i}", f"n{i}", 2, f"sim://n{i}", {"CPU": float(CPUS)}, limits) for i in range(nodes)
+            f"n{i}": NodeCore(f"n{i}", f"n{i}", 2, f"sim://n{i}", {"CPU": float(CPUS)}, limits)
+            for i in range(nodes)
         }
         for name in self.nodes:
             self.post("timer", f"agent:{name}", Tick())
 
     def post(self, sender: str, to: str, message: Any, at_s: float | None = None) -> None:
         self.sequence += 1
-        heapq.heappush(self.heap, (self.now + HOP_S if at_s is None else at_s, self.sequence, sender, to, message))
+        heapq.heappush(
+            self.heap, (self.now + HOP_S if at_s is None else at_s, self.sequence, sender, to, message)
+        )
 
     def tell_owner(self, sender: str, message: Any) -> None:
         began = time.perf_counter()
@@ -157,13 +160,17 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--task-ms", type=float, default=10.0)
-    parser.add_argument("--dedicated", action="store_true", help="one pool of dedicated workers, all on the first node")
+    parser.add_argument(
+        "--dedicated", action="store_true", help="one pool of dedicated workers, all on the first node"
+    )
     options = parser.parse_args()
     began = time.perf_counter()
     scale = Scale(options.nodes, options.task_ms / 1000)
     scale.run(options.tasks, 10_000, dedicated=options.dedicated)
     tasks = options.tasks
-    print(f"{options.nodes} nodes, {tasks:,} tasks of {options.task_ms:g} ms, {len(scale.free_at)} workers used")
+    print(
+        f"{options.nodes} nodes, {tasks:,} tasks of {options.task_ms:g} ms, {len(scale.free_at)} workers used"
+    )
     print(f"simulated {scale.now:.2f} s in {time.perf_counter() - began:.1f} s")
     print(f"messages to the head: {scale.head_messages:,}, {scale.head_messages / tasks:.5f} per task")
     print(f"owner core: {scale.owner_s / tasks * 1e6:.2f} us per task, {scale.owner_messages:,} messages in")

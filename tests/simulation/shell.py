@@ -1,4 +1,4 @@
-"""What the shells of all three cores have in common: a clock of their own, one pending Tick, ``check()`` after each step."""
+"""What the three cores' shells have in common: their own clock, one pending Tick, ``check()`` after each step."""
 
 from __future__ import annotations
 
@@ -45,8 +45,10 @@ class Shell:
         except Violation:
             raise
         except AssertionError as error:
-            where = traceback.extract_tb(error.__traceback__)[-1].line
-            raise Violation("check", f"{self.name} after {message!r} from {sender}: {error} ({where})") from error
+            assertion = traceback.extract_tb(error.__traceback__)[-1].line
+            raise Violation(
+                "check", f"{self.name} after {message!r} from {sender}: {error} ({assertion})"
+            ) from error
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = f"{self.name} at {message!r} from {sender}: {error!r} ({where.name}: {where.line})"
@@ -88,4 +90,3 @@ class Shell:
         if self.alive:
             self.alive = False
             self.world.network.died(self)
-

@@ -19,7 +19,6 @@ from distpool.scheduler.messages import (
     Attach,
     ControlHello,
     Death,
-    Detach,
     Execute,
     Interrupt,
     LeaseHello,
@@ -35,7 +34,7 @@ from distpool.scheduler.messages import (
 )
 
 from .ledger import Job
-from .loop import Event, Loop, Violation
+from .loop import Event, Violation
 from .network import End
 
 if TYPE_CHECKING:
@@ -61,10 +60,10 @@ class Worker:
         self.links: dict[str, End] = {}
         self.lease: Attach | None = None
         self.told = attach
-        self.next_lease: Attach | None = None
         self.slot = -1
         self.careful = False
         self.ever_blocked = False
+        self.began_s = 0.0
         self.runs = 0  # tasks started for the present lease
         self.leaving_s = 0.0  # since when nothing but exit handlers keep it
         self.undelivered: list[Job] = []  # finished here, and not settled when last looked at
@@ -129,7 +128,9 @@ class Worker:
         network = self.world.network
         network.connect(self, "owner", owner, f"worker:{attach.lease}")
         network.connect(self, "owner-control", owner, f"control:{attach.lease}")
-        network.send(self, "owner", LeaseHello(attach.lease, attach.pool, self.machine, self.machine, self.pid))
+        network.send(
+            self, "owner", LeaseHello(attach.lease, attach.pool, self.machine, self.machine, self.pid)
+        )
         network.send(self, "owner-control", ControlHello(attach.lease))
 
     def _retry(self, attach: Attach) -> None:
@@ -148,13 +149,6 @@ class Worker:
                 self._later(self.world.set_up_s(), self._set_up, blob, self.lease)
             case Retire():
                 self._retire()
-            case Attach():
-                if self.lease is None:
-                    self._attach(message)
-                else:
-                    self.next_lease = message
-            case Detach():
-                self._detach(message)
             case Leave():
                 self.exit(0)
             case LinkLost():
@@ -163,7 +157,7 @@ class Worker:
                 raise Violation("protocol", f"a worker heard {message!r} from {sender}")
 
     def _link_lost(self, sender: str) -> None:
-        """Without its agent, or its lease's owner, a worker leaves; a shared one between leases waits on.
+        """Without its agent, or its lease's owner, a worker leaves.
 
         In the middle of a task it ends by a signal: an exit would count as the task's own doing.
         """
@@ -173,29 +167,9 @@ class Worker:
             else:
                 self.exit(0)
 
-    def _detach(self, message: Detach) -> None:
-        """The lease has ended: finish what was offered, then hang up and wait for the next."""
-        if self.lease is not None and self.lease.lease == message.lease:
-            self._retire()
-
     def _retire(self) -> None:
         self.retiring = True
         self._go_on()
-
-    def _hang_up(self) -> None:
-        """A shared worker is done with a lease."""
-        self._send_held()
-        self.lease = None
-        self.retiring = self.ready = False
-        self.functions.clear()
-        self.mailbox.clear()
-        self.answers = 0
-        for label in ("owner", "owner-control"):
-            if label in self.links:
-                self.world.network.close(self.links[label])
-        if self.next_lease is not None:
-            attach, self.next_lease = self.next_lease, None
-            self._attach(attach)
 
     def _set_up(self, blob: bytes, lease: Attach | None) -> None:
         if lease is not self.lease:
@@ -258,8 +232,6 @@ class Worker:
             self.busy = True
             entry = self.queue.popleft()
             self.step = self._later(STEP_S, self._start, *entry)
-        elif self.retiring and self.lease is not None and not self.lease.dedicated:
-            self._hang_up()
         elif self.retiring:
             self._send_held()
             self.busy = True
@@ -284,12 +256,16 @@ class Worker:
         if job.owner != self.lease.owner or job.pool.number != self.lease.pool:
             raise Violation("right_pool", f"{self.name} of {self.lease} runs task {number} of {job.owner}")
         self.careful = careful
+        self.began_s = self.world.loop.now
         self.runs += 1
         if 0 < job.pool.max_tasks < self.runs:
-            raise Violation("max_tasks_kept", f"{self.name} starts its task no. {self.runs} of {job.pool.max_tasks}")
+            raise Violation(
+                "max_tasks_kept", f"{self.name} starts its task no. {self.runs} of {job.pool.max_tasks}"
+            )
         if careful != (job.retries == 0):
-            raise Violation("careful_marked", f"task {number} with retries={job.retries} came careful={careful}")
-        self.held_busy_s += duration_s
+            raise Violation(
+                "careful_marked", f"task {number} with retries={job.retries} came careful={careful}"
+            )
         if self.world.strikes(self, "running"):
             return
         match kind:
@@ -336,7 +312,9 @@ class Worker:
         if self.careful:
             self.answers += 1
             entry = (
-                Results([self.attempt], [value]) if error is None else Results([], [], [(self.attempt, error)])
+                Results([self.attempt], [value])
+                if error is None
+                else Results([], [], [(self.attempt, error)])
             )
             self.mailbox.append((self.answers, entry))
             self.job.recorded = True
@@ -349,6 +327,7 @@ class Worker:
     def _finished(self, value: Any, error: bytes | None) -> None:
         assert self.job is not None
         self.finished = self.attempt
+        self.held_busy_s += self.world.loop.now - self.began_s
         self.world.ledger.finished(self.job, self.name)
         self.undelivered = [job for job in self.undelivered if not job.outcome]
         self.undelivered.append(self.job)

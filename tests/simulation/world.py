@@ -60,9 +60,12 @@ class World:
         self.machines: dict[str, Machine] = {}
         self.head: HeadShell | None = None
         self.idle_since: dict[Worker, float] = {}
+        self.understaffed: dict[tuple[str, int], float] = {}
         self.attaches = 0
         self.children = 0
-        self.trap: Callable[[Worker, str], bool] | None = None  # scenarios: which step of which worker is its last
+        self.trap: Callable[[Worker, str], bool] | None = (
+            None  # scenarios: which step of which worker is its last
+        )
 
     # --------------------------------------------------------------------------------- building
 
@@ -80,7 +83,9 @@ class World:
 
     def nested_owner(self, worker: Worker, plan: Any) -> OwnerShell:
         self.children += 1
-        shell = OwnerShell(self, f"{worker.machine}-w{worker.number}-{self.children}", worker.machine, worker.pid, worker)
+        shell = OwnerShell(
+            self, f"{worker.machine}-w{worker.number}-{self.children}", worker.machine, worker.pid, worker
+        )
         self.owners[shell.core.address] = shell
         shell.dial(worker.machine)
         shell.block(True)
@@ -167,10 +172,17 @@ class World:
                     used[name] = used.get(name, 0.0) + amount
         for name, amount in used.items():
             if amount > worker.host.total.get(name, 0.0) + 1e-6:
-                raise Violation("never_oversubscribed", f"{worker.machine}: {amount:g} {name} of {worker.host.total}")
+                raise Violation(
+                    "never_oversubscribed", f"{worker.machine}: {amount:g} {name} of {worker.host.total}"
+                )
 
     def pool_broken(self, book: PoolBook, message: PoolBroken) -> None:
-        if book.setup_fails or self.kills >= 3 or "tasks wait for tasks" in message.reason or self.ledger.lossy:
+        if (
+            book.setup_fails
+            or self.kills >= 3
+            or "tasks wait for tasks" in message.reason
+            or self.ledger.lossy
+        ):
             return
         if "no node has" in message.reason and not self._feasible(book):
             return
@@ -191,8 +203,10 @@ class World:
             return
         for worker in self._workers():
             lease = worker.lease
-            if lease is not None and (lease.owner, lease.pool) == (book.owner, book.number) and lease.dedicated:
-                raise Violation("terminated_means_gone", f"pool {book.number} is gone, and {worker.name} lives")
+            if lease is not None and (lease.owner, lease.pool) == (book.owner, book.number):
+                raise Violation(
+                    "terminated_means_gone", f"pool {book.number} is gone, and {worker.name} lives"
+                )
 
     def uncertain(self) -> None:
         """A node or a link is lost: what ran there cannot be known, so "it may have run" is a fair answer."""
@@ -250,14 +264,22 @@ class World:
 
     def _expect_end(self) -> None:
         def over() -> bool:
-            return not self._open_jobs() and all(s.program.finished for s in self._living_drivers() if s.program)
+            return not self._open_jobs() and all(
+                s.program.finished for s in self._living_drivers() if s.program
+            )
 
         if not self.loop.run_until(self.loop.now + LIVENESS_S, over):
             jobs = self._open_jobs()
             if jobs:
                 some = [(j.number, j.owner, j.pool.number, j.kind, sorted(j.running_on)) for j in jobs[:5]]
                 raise Violation("everything_ends", f"{len(jobs)} tasks without an outcome, such as {some}")
-            pools = [b for s in self._living_drivers() if s.program for b in s.program.pools.values() if b.state != "gone"]
+            pools = [
+                b
+                for s in self._living_drivers()
+                if s.program
+                for b in s.program.pools.values()
+                if b.state != "gone"
+            ]
             raise Violation("pools_go", f"not gone: {[(b.owner, b.number, b.state) for b in pools]}")
 
     def _open_jobs(self) -> list[Any]:
@@ -268,14 +290,21 @@ class World:
         before = shell.ticks
         self.loop.run_until(self.loop.now + 20.0)
         if shell.ticks - before > 4:
-            raise Violation("idle_is_idle", f"{shell.name} had {shell.ticks - before} ticks in 20 s with nothing to do")
+            raise Violation(
+                "idle_is_idle", f"{shell.name} had {shell.ticks - before} ticks in 20 s with nothing to do"
+            )
         if core.pools or core.leases or core.kill_at:
-            raise Violation("nothing_left", f"{shell.name}: pools {list(core.pools)}, leases {list(core.leases)}, {core.kill_at}")
+            raise Violation(
+                "nothing_left",
+                f"{shell.name}: pools {list(core.pools)}, leases {list(core.leases)}, {core.kill_at}",
+            )
 
     def account_nodes(self) -> None:
         """After the last owner has left nothing of it remains."""
         for worker in self._workers():
-            raise Violation("nothing_left", f"{worker.name} lives, serving {worker.lease}, after every owner has left")
+            raise Violation(
+                "nothing_left", f"{worker.name} lives, serving {worker.lease}, after every owner has left"
+            )
         for machine in self.machines.values():
             assert machine.agent is not None
             core = machine.agent.core
@@ -295,15 +324,24 @@ class World:
         clock = len(self.machines) * (self.loop.now / self.limits.heartbeat_s)
         bound = clock + 6 * (forks + self.attaches + 2 * self.kills + 20 * len(self.machines))
         if said > bound:
-            raise Violation("head_hears_no_tasks", f"{said} messages to the head, {bound:.0f} expected at most")
+            raise Violation(
+                "head_hears_no_tasks", f"{said} messages to the head, {bound:.0f} expected at most"
+            )
 
     # ----------------------------------------------------------------------------------- samples
 
     def _sample(self) -> None:
         """The oracles that watch for too long, each from the last fault on."""
+        if (
+            self.network.partitions
+            or self.head is None
+            or any(m.agent is None for m in self.machines.values())
+        ):
+            self.last_fault_s = self.loop.now  # it still lasts
         self._sample_idle()
         if self.loop.now > self.last_fault_s + PATIENCE_S:
             self._sample_sizes()
+            self._sample_staff()
             self._sample_cancels()
             self._sample_retiring()
         self.loop.after(SAMPLE_S, self._sample)
@@ -343,12 +381,37 @@ class World:
             if count > book.size and self.loop.now > book.sized_s + PATIENCE_S:
                 raise Violation("size_respected", f"pool {key} of size {book.size} has {count} workers")
 
+    def _sample_staff(self) -> None:
+        """A dedicated pool has as many workers as it asked for, but for a moment after one has gone."""
+        counts: dict[tuple[str, int], int] = {}
+        for worker in self._workers():
+            attach = worker.lease or worker.told
+            if attach is not None and not worker.retiring:
+                key = (attach.owner, attach.pool)
+                counts[key] = counts.get(key, 0) + 1
+        now, understaffed = self.loop.now, {}
+        for shell in self._living_drivers():
+            for number, book in shell.program.pools.items() if shell.program else ():
+                short = counts.get((book.owner, number), 0) < book.size
+                if not short or not book.dedicated or book.state != "open" or book.setup_fails:
+                    continue
+                since = understaffed[book.owner, number] = self.understaffed.get((book.owner, number), now)
+                if now - max(since, book.sized_s, self.last_fault_s) > PATIENCE_S:
+                    raise Violation(
+                        "workers_replaced",
+                        f"pool {number} of {book.owner} is short of workers since {since:.2f} s",
+                    )
+        self.understaffed = understaffed
+
     def _sample_cancels(self) -> None:
         """Cancelling what runs ends it within the grace."""
         for job in self.ledger.open_jobs.values():
             late_s = max(job.cancelled_s, self.last_fault_s) + self.limits.cancel_grace_s + PATIENCE_S
             if job.cancel == "running" and self.loop.now > late_s:
-                raise Violation("cancel_in_time", f"task {job.number} ({job.kind}) was cancelled at {job.cancelled_s:.2f} s")
+                raise Violation(
+                    "cancel_in_time",
+                    f"task {job.number} ({job.kind}) was cancelled at {job.cancelled_s:.2f} s",
+                )
 
     def _sample_retiring(self) -> None:
         """A worker that is on its way out leaves within the grace, once its tasks are done."""
@@ -363,4 +426,3 @@ def run(seed: int, trace: Callable[[str], None] | None = None) -> World:
     world = World(seed, trace=trace)
     world.run()
     return world
-

@@ -30,6 +30,7 @@ class Deadlines(Generic[Key]):
         self._first_s = min(self._first_s, at_s)
 
     def clear(self, key: Key) -> None:
+        """Drop the key's deadline, if it has one."""
         self.at_s.pop(key, None)
 
     def due(self, now: float) -> list[Key]:

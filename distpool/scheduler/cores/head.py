@@ -169,7 +169,8 @@ class HeadCore:
     def check(self) -> None:
         """Assert every invariant; for tests and the simulator."""
         for name, node in self.nodes.items():
-            assert node.facts.node == name and node.sender == f"agent:{name}"
+            assert node.facts.node == name
+            assert node.sender == f"agent:{name}"
             for resource, free in node.facts.available.items():
                 assert 0 <= free <= node.facts.total.get(resource, 0.0), f"{name} has more {resource} free than it has"
         for kind, name in self.deadlines.at_s:

@@ -105,7 +105,9 @@ class NodeCore:
         self.deadlines: Deadlines[Key] = Deadlines()
         self.workers_made = 0
         self._out: Output = []
-        self.head = HeadLink(node, incarnation, limits, self.deadlines, self._send)
+        self.head = HeadLink(
+            self._facts, self._queued, self.free, incarnation, limits, self.deadlines, self._send
+        )
 
     def receive(self, sender: str, message: Message, now: float) -> Output:
         """Take in one message and return the messages that it causes, in the order in which they must be sent."""
@@ -118,13 +120,13 @@ class NodeCore:
             case "nursery":
                 self._from_nursery(message, now)
             case "head":
-                self.head.hear(message, self._facts(), now)
+                self.head.hear(message, now)
             case "timer":
                 self._tick(now)
             case _:
                 raise AssertionError(f"a node has no dealings with {sender}")
         self._grant(now)
-        self.head.tell_changes(self.free, self._queued, now)
+        self.head.tell_changes(now)
         if (at_s := self.deadlines.wake()) is not None:
             self._send("timer", WakeAt(at_s))
         out, self._out = self._out, []
@@ -517,7 +519,7 @@ class NodeCore:
 
     def _tick(self, now: float) -> None:
         if not self.head.introduced:
-            self.head.introduce(self._facts(), now)
+            self.head.introduce(now)
         for kind, which in self.deadlines.due(now):
             match kind, which:
                 case "worker", int(number):
@@ -525,7 +527,7 @@ class NodeCore:
                 case "owner", str(name):
                     self._end_owner(self.owners[name], final=True)
                 case "heartbeat" | "report", _:
-                    self.head.beat(self._facts(), self._queued(), now)
+                    self.head.beat(now)
                 case _:
                     pass  # "pool": its turn to be granted, which follows every message
 

@@ -14,7 +14,9 @@ def check_node(node: NodeCore) -> None:
     """Assert every invariant."""
     charged: Amounts = {}
     for name, lease in node.leases.items():
-        assert lease.name == name and lease.pool.leases[name] is lease and lease.worker.lease is lease
+        assert lease.name == name
+        assert lease.pool.leases[name] is lease
+        assert lease.worker.lease is lease
         assert node.workers[lease.worker.number] is lease.worker, "a lease on a dead worker"
         assert (name in node.owed) == (not lease.charged and not lease.blocked)
         add(charged, lease.need if lease.charged else {})
@@ -32,7 +34,8 @@ def _check_workers(node: NodeCore) -> None:
     assert sorted(slots) == list(range(node.slots_used)), "a slot leaked, or was given out twice"
     assert len(node.workers) == len(node.leases), "a worker without a lease"
     for number, worker in node.workers.items():
-        assert worker.number == number and worker.lease.worker is worker
+        assert worker.number == number
+        assert worker.lease.worker is worker
         if not worker.doomed and (worker.lease.returned or not worker.greeted):
             assert ("worker", number) in node.deadlines.at_s, "nothing bounds the wait for a worker"
 
@@ -45,13 +48,15 @@ def _check_owners(node: NodeCore) -> None:
         assert not (owner.final and not owner.pools), "an owner that is over is remembered"
         assert owner.lost or not owner.untold
         for number, pool in owner.pools.items():
-            assert pool.number == number and pool.owner is owner
+            assert pool.number == number
+            assert pool.owner is owner
             assert pool.leases or not (pool.dropping or owner.lost), "a dropped pool without workers is kept"
             hungry = pool.number in node.hungry.get(name, {})
             assert hungry == (pool.missing > 0), "a pool is hungry exactly while it misses leases"
             count += len(pool.leases)
     assert count == len(node.leases)
-    assert set(node.hungry) <= set(node.owners) and all(node.hungry.values())
+    assert set(node.hungry) <= set(node.owners)
+    assert all(node.hungry.values())
 
 
 def _check_deadlines(node: NodeCore) -> None:
@@ -60,7 +65,8 @@ def _check_deadlines(node: NodeCore) -> None:
             case "worker", int(number):
                 assert not node.workers[number].doomed
             case "owner", str(name):
-                assert node.owners[name].lost and not node.owners[name].final
+                assert node.owners[name].lost
+                assert not node.owners[name].final
             case "pool", (str(name), int(pool)):
                 assert pool in node.owners[name].pools
             case _:

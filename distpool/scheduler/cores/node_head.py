@@ -35,18 +35,25 @@ _REPORT: Key = ("report", 0)
 
 
 class HeadLink:
-    """A part of ``NodeCore``: it shares the core's deadlines and its way to send."""
+    """A part of ``NodeCore``: it shares the core's deadlines, its ``free`` resources and its way to send.
+
+    ``facts`` and ``queued`` tell what the node is, and how many leases it owes.
+    """
 
     def __init__(
         self,
-        node: str,
+        facts: Callable[[], NodeFacts],
+        queued: Callable[[], int],
+        free: Amounts,
         incarnation: int,
         limits: Limits,
         deadlines: Deadlines[Key],
         send: Callable[[str, Message], None],
     ) -> None:
-        self.node = node
         self.incarnation = incarnation
+        self._facts = facts
+        self._queued = queued
+        self._free = free
         self.others: dict[str, NodeFacts] = {}
         self.version = 0  # of the View that ``others`` comes from; 0: none yet
         self.introduced = self.registered = False
@@ -57,54 +64,55 @@ class HeadLink:
         self._told: Amounts = {}  # what the head knows to be free here
         self._told_s = 0.0
 
-    def introduce(self, facts: NodeFacts, now: float) -> None:
+    def introduce(self, now: float) -> None:
         """Say who we are and what we have."""
         self.introduced = True
-        self._send("head", NodeHello(self.incarnation, facts))
-        self._note(to_units(facts.available), now)
+        self._send("head", NodeHello(self.incarnation, self._facts()))
+        self._note(now)
 
-    def hear(self, message: Message, facts: NodeFacts, now: float) -> None:
+    def hear(self, message: Message, now: float) -> None:
         """Take in what the head says."""
         match message:
             case NodeWelcome(incarnation=incarnation, accepted=accepted, reason=reason):
                 if incarnation != self.incarnation:
                     return
                 if self.registered and not accepted:
-                    self.introduce(facts, now)  # it took us for dead, or is another head now
+                    self.introduce(now)  # it took us for dead, or is another head now
                 self.registered, self.refusal = accepted, reason
             case View(version=version, nodes=nodes):
                 if version > self.version:
                     self.version = version
-                    self.others = {other.node: other for other in nodes if other.node != self.node}
+                    me = self._facts().node
+                    self.others = {other.node: other for other in nodes if other.node != me}
             case LinkLost():
                 # It may come back as another head, which counts its versions anew.
                 self.registered, self.version = False, 0
-                self.introduce(facts, now)
+                self.introduce(now)
             case _:
                 raise AssertionError(f"a head does not say {message}")
 
-    def beat(self, facts: NodeFacts, queued: int, now: float) -> None:
+    def beat(self, now: float) -> None:
         """The time for a report has come."""
         if self.registered:
-            self._report(to_units(facts.available), queued, now)
+            self._report(now)
         else:
-            self.introduce(facts, now)
+            self.introduce(now)
 
-    def tell_changes(self, free: Amounts, queued: Callable[[], int], now: float) -> None:
+    def tell_changes(self, now: float) -> None:
         """Free resources that changed are told soon, but many changes at once only once."""
-        if not self.registered or free == self._told or _REPORT in self._deadlines.at_s:
+        if not self.registered or self._free == self._told or _REPORT in self._deadlines.at_s:
             return
         if now >= self._told_s + self._limits.report_s:
-            self._report(free, queued(), now)
+            self._report(now)
         else:
             self._deadlines.set(_REPORT, self._told_s + self._limits.report_s)
 
-    def _report(self, free: Amounts, queued: int, now: float) -> None:
-        self._send("head", NodeReport(self.incarnation, to_floats(free), queued))
-        self._note(free, now)
+    def _report(self, now: float) -> None:
+        self._send("head", NodeReport(self.incarnation, to_floats(self._free), self._queued()))
+        self._note(now)
 
-    def _note(self, free: Amounts, now: float) -> None:
-        self._told, self._told_s = dict(free), now
+    def _note(self, now: float) -> None:
+        self._told, self._told_s = dict(self._free), now
         self._deadlines.clear(_REPORT)
         self._deadlines.set(_HEARTBEAT, now + self._limits.heartbeat_s)
 

@@ -62,11 +62,13 @@ class WantedPool:
 
     @property
     def missing(self) -> int:
+        """How many leases the level asks for beyond those that count."""
         counted = sum(not lease.returned for lease in self.leases.values())
         return self.count - self.elsewhere - counted
 
     @property
     def key(self) -> tuple[str, int]:
+        """What names the pool on this node."""
         return self.owner.name, self.number
 
 

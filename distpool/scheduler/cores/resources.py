@@ -28,10 +28,12 @@ def to_units(resources: Mapping[str, float]) -> Amounts:
 
 
 def to_floats(amounts: Amounts) -> dict[str, float]:
+    """Amounts as users write them."""
     return {name: units / UNITS for name, units in amounts.items()}
 
 
 def fits(need: Amounts, have: Amounts) -> bool:
+    """Whether ``have`` suffices for ``need``."""
     return all(have.get(name, 0) >= units for name, units in need.items())
 
 
@@ -43,6 +45,7 @@ def how_often(need: Amounts, have: Amounts) -> int | None:
 
 
 def add(amounts: Amounts, more: Amounts) -> None:
+    """Put ``more`` into ``amounts``."""
     for name, units in more.items():
         amounts[name] = amounts.get(name, 0) + units
 

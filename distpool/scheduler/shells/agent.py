@@ -8,12 +8,12 @@
       └───────────────────► NodeCore ◄── in memory ──► HeadCore       │
                                ▲──────────────────────────────────────┘
 
-It sleeps in one poll: over its ROUTER, its nursery's link, and pidfds of driver, nursery and owners. It wakes by events, and
-by a clock only when a core has asked for it. When the driver is dead, or says goodbye, everything below the agent is
-killed and reaped and the session directory removed; likewise when anything here goes wrong.
+It sleeps in one poll: over its ROUTER, its nursery's link, and pidfds of driver, nursery and owners. It wakes by
+events, and by a clock only when a core has asked for it. When the driver is dead, or says goodbye, everything below
+the agent is killed and reaped and the session directory removed; likewise when anything here goes wrong.
 
-Started by ``python -m distpool.scheduler.shells.agent ASK_FD TELL_FD``: one JSON line (``AgentRequest``) is read from the
-first descriptor, and one ({"ready": true, "node": ..., "agent_pid": ...}) written to the second.
+Started by ``python -m distpool.scheduler.shells.agent ASK_FD TELL_FD``: one JSON line (``AgentRequest``) is read from
+the first descriptor, and one ({"ready": true, "node": ..., "agent_pid": ...}) written to the second.
 """
 
 from __future__ import annotations

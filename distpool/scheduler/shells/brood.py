@@ -112,7 +112,10 @@ class Brood:
     # ------------------------------------------------------------------------- a nursery dies
 
     def replace(self) -> list[Message]:
-        """After the nursery's death: end and report its workers, start another. Raises NurseryLost if it dies too often."""
+        """After the nursery's death: end and report its workers, start another.
+
+        Raises NurseryLost if nurseries die too often.
+        """
         now = time.monotonic()
         self._deaths_s.append(now)
         out = self.read()
@@ -126,7 +129,7 @@ class Brood:
         return out
 
     def _end_orphans(self, reason: str) -> list[Message]:
-        """Everything below us was below the nursery. The workers' own deaths are told as they were, if they were first."""
+        """Kill, reap and report: everything below us was below the nursery."""
         host = self._start.host
         pids = {pid: worker for worker, pid in self._pid_of.items()}
         for pid in processes.descendants(os.getpid()):

@@ -6,9 +6,9 @@
       ▲                                         │                     │
       └───────── Forked, Exited ◄───────────────┴── wait4 ◄── SIGCHLD ┘
 
-A fork copies one thread and all locks, so it is only safe in a process that has one thread. The nursery is forked from
-the agent before that makes a ZeroMQ context, imports what workers need, makes no context itself, and asserts before each
-fork that the kernel counts one thread. Only it reaps, so a Signal never hits a reused pid.
+A fork copies one thread and all locks, so it is only safe in a process that has one thread. The nursery is forked
+from the agent before that makes a ZeroMQ context, imports what workers need, makes no context itself, and asserts
+before each fork that the kernel counts one thread. Only it reaps, so a Signal never hits a reused pid.
 
 It is a subreaper: what a dead worker's task left running comes to it. Such orphans live on, as under multiprocessing,
 until the session ends: when the agent is gone (end of file), everything below the nursery is killed and reaped

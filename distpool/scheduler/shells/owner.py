@@ -380,13 +380,15 @@ class OwnerShell:
             self._feed("app", Submit(tasks[0].pool, tasks))
 
     def _drain_router(self) -> None:
+        """Take in what workers have sent; a frame is one message, after its sender's routing id."""
         router = self._router
         assert router is not None
+        recv, getsockopt = router.recv, router.getsockopt
         for _ in range(64):  # then look at the other sources again
-            try:
-                identity, frame = router.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not getsockopt(zmq.EVENTS) & zmq.POLLIN:
                 return
+            identity = recv(zmq.NOBLOCK)
+            frame = recv(zmq.NOBLOCK)
             address = self._addresses.get(identity)
             if address is None:
                 address = self._addresses[identity] = _address_of(identity)
@@ -394,7 +396,7 @@ class OwnerShell:
             self._feed(address, message)
             if type(message) is ControlHello:
                 for early in self._early.pop(address, ()):
-                    router.send_multipart((identity, early), zmq.NOBLOCK)
+                    self._send_to_worker(identity, early)
                 self._early[address] = []
 
     def _drain_agent(self, link: zmq.Socket[bytes]) -> None:

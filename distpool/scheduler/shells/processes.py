@@ -99,11 +99,13 @@ def end_session(directory: str, session: int) -> None:
     """
     from distpool.scheduler.shells.session_dir import remove
 
+    # First the directory: another worker may do the same at this moment, and each kill the other.
+    remove(directory)
     me = os.getpid()
     for pid, state, _, its_session in _processes():
         if its_session == session and pid != me and state not in "ZX":
             kill(pid)
-    remove(directory)
+    remove(directory)  # again, if one of them has put something there meanwhile
 
 
 def kill(pid: int) -> None:

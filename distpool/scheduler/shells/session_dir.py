@@ -1,8 +1,8 @@
-"""The session directory: where a session's sockets and mailboxes are, how it is told that a session is dead, and the broom.
+"""The session directory: where a session's sockets and mailboxes are, and how one tells that a session is dead.
 
 Whoever starts a session makes the directory and locks ``lock`` in it; every process of the session inherits that
-descriptor, and with it the lock. The kernel drops the lock with the last of them, however they end. So a directory whose
-lock can be had is a dead session's, and the next session's start removes it: its own user's only.
+descriptor, and with it the lock. The kernel drops the lock with the last of them, however they end. So a directory
+whose lock can be had is a dead session's, and the next session's start removes it: its own user's only.
 
 A start and a sweep may meet: the sweeper takes the lock of a directory that is being made. The maker sees, once
 it has the lock, that the directory is gone, and makes another.
@@ -44,7 +44,9 @@ def create() -> tuple[str, int]:
             if lock is not None:
                 return path, lock
     places = ", ".join(_parents())
-    raise OSError(f"no place for a session directory: none of {places} is writable with a short enough path; set TMPDIR")
+    raise OSError(
+        f"no place for a session directory: none of {places} is writable and has a short enough path; set TMPDIR"
+    )
 
 
 def _lock(path: str) -> int | None:

@@ -10,16 +10,16 @@ it passes every signal on to the handler that it stands for, and the next hold o
 
 from __future__ import annotations
 
+import _signal
 import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-_SIGNALS = sorted(signal.valid_signals())
-_DEFAULTS = (signal.SIG_DFL, signal.SIG_IGN, None)
-
-
+# The C functions: the module's own make an enum of everything, which takes longer than a round trip is worth.
+_getsignal, _setsignal = _signal.getsignal, _signal.signal
+_SIGNALS = sorted(map(int, signal.valid_signals()))
 def on_main_thread() -> bool:
     """Whether this is the thread on which Python runs signal handlers."""
     return threading.get_ident() == threading.main_thread().ident
@@ -34,33 +34,41 @@ class DeferredSignals:
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._holding = False
+        self._recorder = self._record
+        self._seen: list[Any] = []  # the handlers at the last hold, ...
+        self._python: list[tuple[int, Any]] = []  # ... and those of them that are Python functions
         self._originals: dict[int, Any] = {}  # what the installed recorders stand for
         self.recorded: list[tuple[int, FrameType | None]] = []
 
     def hold(self) -> None:
         """From here on no Python handler runs; a signal that arrives half-way through this may still raise."""
         self._holding = True
-        originals, record = self._originals, self._record
-        for number, handler in zip(_SIGNALS, map(signal.getsignal, _SIGNALS), strict=True):
-            if handler not in _DEFAULTS and handler != record:
-                originals[number] = handler
-                signal.signal(number, record)
+        handlers = list(map(_getsignal, _SIGNALS))
+        if handlers != self._seen:
+            pairs = zip(_SIGNALS, handlers, strict=True)
+            self._python = [(n, h) for n, h in pairs if callable(h) and h is not self._recorder]
+            self._seen = handlers
+        originals, recorder = self._originals, self._recorder
+        for number, handler in self._python:
+            originals[number] = handler
+            _setsignal(number, recorder)
 
     def release(self) -> None:
         """Put the handlers back, then let them handle what came meanwhile; they may raise, as ever."""
         self._holding = False
-        originals, record = self._originals, self._record
+        originals, recorder = self._originals, self._recorder
         while originals:
             number, handler = next(iter(originals.items()))
-            if signal.getsignal(number) == record:
-                signal.signal(number, handler)
+            if _getsignal(number) is recorder:
+                _setsignal(number, handler)
             originals.pop(number, None)
-        self._deliver()
+        if self.recorded:
+            self._deliver()
 
     def _deliver(self) -> None:
         if self.recorded:
             number, frame = self.recorded.pop(0)
-            handler = signal.getsignal(number)
+            handler = _getsignal(number)
             try:
                 if callable(handler):
                     handler(number, frame)

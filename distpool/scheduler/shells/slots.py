@@ -1,7 +1,7 @@
 """What a worker leaves behind where its death cannot take it: a slot, a mailbox, and last words.
 
-- A **slot** is two native uint64 in memory shared by all processes of a node: the attempt last started, the attempt last
-  finished. Unequal means that attempt ``started`` was running. A worker writes it around each attempt; whoever
+- A **slot** is two native uint64 in memory shared by all processes of a node: the attempt last started, the attempt
+  last finished. Unequal means that attempt ``started`` was running. A worker writes it around each attempt; whoever
   sees the death reads it. 64 bytes each, a cache line, so that workers do not slow each other.
 - The **mailbox** ``worker-N.answers`` (``mailbox``) holds the answers of attempts that may not be repeated.
 - ``worker-N.fault`` is where faulthandler writes.
