@@ -15,5 +15,6 @@ REGRESSIONS = (
     (314, "check", "a closed pool with nothing but cancelled tasks in its queue"),
     (13, "nothing_left", "a pool that broke while closing was remembered for ever"),
     (466, "everything_ends", "a lost lease was among those held, so its worker was never killed"),
+    (1230, "pools_go", "WantLeases was said after DropPool, for a shared pool whose answers came in late"),
     (586, "everything_ends", "a closing pool kept an idle shared worker, whose CPU nested tasks waited for"),
 )

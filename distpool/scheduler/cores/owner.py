@@ -133,9 +133,7 @@ class OwnerCore:
         """The first word on a new link to an agent."""
         self.incarnation += 1
         held = tuple(self.leases)
-        return OwnerHello(
-            self.owner, self.pid, self.incarnation, self.address, held, self.node, self.worker
-        )
+        return OwnerHello(self.owner, self.pid, self.incarnation, self.address, held, self.node, self.worker)
 
     # ------------------------------------------------------------------------------- tasks come
 
@@ -173,10 +171,7 @@ class OwnerCore:
 
     def _share(self, pool: Pool) -> int:
         """What each worker would hold if all of the pool's work were spread evenly."""
-        staying = [
-            len(lease.offered) for lease in pool.leases.values() if lease.state is not LeaseState.RETIRING
-        ]
-        return fair_level(pool.pending, sum(staying), len(staying))
+        return fair_level(pool.pending, pool.offered, max(1, pool.staying))
 
     def _fill(self, lease: Lease, share: int, now: float) -> None:
         """Top a worker up to its share of the pending work, if enough of what it had is done."""
@@ -234,6 +229,7 @@ class OwnerCore:
         if not functions:
             return
         self.next_attempt = attempt
+        pool.offered += len(functions)
         if was_idle:
             lease.heard_s = now  # its silence counts from here
         if lease.tasks_left > 0:
@@ -265,6 +261,7 @@ class OwnerCore:
 
     def _take_results(self, lease: Lease, message: Results, now: float) -> None:
         offered = lease.offered
+        had = len(offered)
         tasks: list[Task] = []
         values: list[Any] = []
         for attempt, value in zip(message.attempts, message.values, strict=True):
@@ -279,6 +276,7 @@ class OwnerCore:
                 continue
             tasks.append(task)
             values.append(value)
+        lease.pool.offered -= had - len(offered)
         if tasks:
             self.out.append(("app", Done(tasks, values)))
         for attempt, error in message.failed:
@@ -299,14 +297,16 @@ class OwnerCore:
     def _after_work(self, lease: Lease, now: float) -> None:
         """A worker has room again: give it more, or take some from another for it, or let it go."""
         pool = lease.pool
+        if pool.state is PoolState.CLOSING:
+            self._drop_if_done(pool)
+        if pool.state not in (PoolState.OPEN, PoolState.CLOSING):
+            return
         if pool.queue and lease.state is LeaseState.READY:
             self._fill(lease, self._share(pool), now)
         if lease.offered:
             return
         if lease.tasks_left == 0 and lease.state is LeaseState.READY:
             self._retire(lease)
-        elif pool.state is PoolState.CLOSING:
-            self._drop_if_done(pool)
         elif not pool.pending:
             if not self._steal(pool) and not pool.dedicated:
                 self._retire(lease)
@@ -353,6 +353,7 @@ class OwnerCore:
             lease.heavy_bytes -= task.size
         self.kill_at.pop(task.attempt, None)
         task.lease = None
+        lease.pool.offered -= 1
 
     def _release(self, lease: Lease, task: Task) -> None:
         self._unoffer(lease, task)
@@ -457,10 +458,13 @@ class OwnerCore:
     def _on_lease_hello(self, _sender: str, message: LeaseHello, now: float) -> None:
         pool = self.pools.get(message.pool)
         if pool is None or pool.state in (PoolState.DROPPED, PoolState.BROKEN):
-            self.out.append((f"worker:{message.lease}", Retire()))  # it crossed our word that the pool is dropped
+            self.out.append(
+                (f"worker:{message.lease}", Retire())
+            )  # it crossed our word that the pool is dropped
             return
         lease = Lease(message.lease, pool, message.node, message.pid, pool.max_tasks or -1, now)
         self.leases[message.lease] = pool.leases[message.lease] = lease
+        pool.staying += 1
         self.out.append((lease.data, Setup(pool.setup)))
         self.out.append(("app", WorkerUp(pool.pool, lease.lease, lease.pid, lease.node)))
 
@@ -478,7 +482,7 @@ class OwnerCore:
                 self._retire(lease)
             return
         pool.setup_failures = 0
-        lease.state = LeaseState.READY
+        self._enter(lease, LeaseState.READY)
         lease.heard_s = now
         if (
             not pool.ready_once
@@ -500,9 +504,14 @@ class OwnerCore:
         if pool.setup_failures >= pool.setup_attempts:
             self._break(pool, error, death, "its workers fail in their set-up")
 
+    def _enter(self, lease: Lease, state: LeaseState) -> None:
+        if lease.state <= LeaseState.READY < state:
+            lease.pool.staying -= 1
+        lease.state = state
+
     def _retire(self, lease: Lease) -> None:
         """Let a worker finish what it has and go. The level stands, so the agent replaces it where that is wanted."""
-        lease.state = LeaseState.RETIRING
+        self._enter(lease, LeaseState.RETIRING)
         pool = lease.pool
         if not pool.dedicated:
             pool.wanted[lease.node] = max(0, pool.wanted.get(lease.node, 0) - 1)
@@ -549,6 +558,7 @@ class OwnerCore:
             self._fail(task, death=death)
 
     def _forget_lease(self, lease: Lease, exit_code: int) -> None:
+        self._enter(lease, LeaseState.LOST)
         del self.leases[lease.lease]
         del lease.pool.leases[lease.lease]
         self.out.append(("app", WorkerGone(lease.pool.pool, lease.lease, lease.pid, exit_code)))
@@ -576,7 +586,7 @@ class OwnerCore:
         """A worker's link is gone though nobody saw it die. It gets nothing more; its agent will say what it ran."""
         lease = self.leases.get(_lease_of(sender))
         if lease is not None:
-            lease.state = LeaseState.LOST
+            self._enter(lease, LeaseState.LOST)
             self._kill(lease, "its link to the owner was lost")
 
     def _on_node_lost(self, _sender: str, message: NodeLost, now: float) -> None:
@@ -598,6 +608,11 @@ class OwnerCore:
         self.agents[message.node] = sender
         if not self.home:
             self.home = message.node
+        for lease in self.leases.values():
+            if lease.state is LeaseState.LOST and lease.node == message.node:
+                self._kill(
+                    lease, "its link to the owner was lost"
+                )  # what was said before may not have arrived
         for pool in self.pools.values():
             if message.node in pool.dropping:
                 self.out.append((sender, DropPool(pool.pool, pool.killing)))
@@ -690,7 +705,7 @@ class OwnerCore:
         self._drop(pool, kill=False)  # first, or the agent replaces those that leave
         for lease in pool.leases.values():
             if lease.state is not LeaseState.RETIRING:
-                lease.state = LeaseState.RETIRING
+                self._enter(lease, LeaseState.RETIRING)
                 self.out.append((lease.data, Retire()))
 
     def _on_terminate(self, _sender: str, message: TerminatePool, _now: float) -> None:
@@ -766,6 +781,10 @@ class OwnerCore:
                 assert task.lease is None
                 assert task.cancel or task.payload is not None
             assert not pool.queue or pool.state in (PoolState.OPEN, PoolState.CLOSING)
+            assert pool.offered == sum(len(lease.offered) for lease in pool.leases.values()), (
+                "offered miscounted"
+            )
+            assert pool.staying == sum(le.state <= LeaseState.READY for le in pool.leases.values())
             for name, lease in pool.leases.items():
                 assert self.leases[name] is lease
                 assert lease.pool is pool

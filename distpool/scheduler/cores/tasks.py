@@ -126,6 +126,7 @@ class Pool:
         "leases",
         "max_tasks",
         "mean_s",
+        "offered",
         "pool",
         "queue",
         "ready_once",
@@ -135,6 +136,7 @@ class Pool:
         "setup_failures",
         "size",
         "stale",
+        "staying",
         "state",
         "wanted",
     )
@@ -161,6 +163,8 @@ class Pool:
         self.queue: deque[Task] = deque()
         self.stale = 0  # cancelled tasks still lying in the queue
         self.leases: dict[str, Lease] = {}
+        self.staying = 0  # leases that are not on their way out
+        self.offered = 0  # tasks that lie with them all
         self.wanted: dict[str, int] = {}  # node -> the level last said there
         self.dropping: set[str] = set()  # nodes whose PoolDropped is awaited
         self.killing = False  # dropped with its workers killed, not told to finish
@@ -171,8 +175,3 @@ class Pool:
     @property
     def pending(self) -> int:
         return len(self.queue) - self.stale
-
-    @property
-    def staying(self) -> int:
-        """Workers that are not on their way out."""
-        return sum(lease.state <= LeaseState.READY for lease in self.leases.values())

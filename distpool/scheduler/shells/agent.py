@@ -47,7 +47,7 @@ from distpool.scheduler.messages import (
     decode,
     encode,
 )
-from distpool.scheduler.shells import processes, session_dir
+from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.brood import Brood
 from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.nursery import NurseryStart
@@ -244,7 +244,7 @@ def _resources(request: AgentRequest) -> dict[str, float]:
 def main(ask_fd: int, tell_fd: int) -> None:
     """The life of an agent process. Does not return."""
     status = 1
-    directory = ""
+    directory: str | None = None
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.setsid()  # our own session: no terminal's Ctrl-C, and a name for all that we start
@@ -262,9 +262,7 @@ def main(ask_fd: int, tell_fd: int) -> None:
         traceback.print_exc()
         sys.stderr.flush()
     finally:
-        processes.end_descendants()
-        if directory:
-            session_dir.remove(directory)
+        processes.end_descendants(directory)
         os._exit(status)
 
 

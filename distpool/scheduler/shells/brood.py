@@ -29,6 +29,8 @@ from distpool.scheduler.shells.frames import Frames, frame
 from distpool.scheduler.shells.nursery import NurseryStart, death_of
 from distpool.scheduler.shells.slots import Slots, take_answers, take_last_words
 
+_TOGETHER_S = 0.05
+
 
 class NurseryLost(Exception):
     """Nurseries die faster than it makes sense to replace them."""
@@ -130,6 +132,9 @@ class Brood:
 
     def _end_orphans(self, reason: str) -> list[Message]:
         """Kill, reap and report: everything below us was below the nursery."""
+        # Were we to be killed at the same instant, the workers would find that and end the session's remains. They
+        # cannot if we have killed them just before.
+        time.sleep(_TOGETHER_S)
         host = self._start.host
         pids = {pid: worker for worker, pid in self._pid_of.items()}
         for pid in processes.descendants(os.getpid()):

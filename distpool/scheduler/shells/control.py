@@ -7,8 +7,10 @@ behind a task that turns out to be long, and ends the worker when the processes 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import zmq
@@ -35,15 +37,20 @@ BOTH_DEAD_S = 0.3
 def control_loop(worker: Worker) -> None:
     """Serve the control link, the agent's link and the two processes above, until the context ends."""
     start, attach = worker.start, worker.attach
+    above = [_pidfd(start.agent_pid), _pidfd(start.nursery_pid)]
+    if None in above:
+        _leave(worker, above)
     control = dealer(worker.context, attach.address, b"c:" + attach.lease.encode())
-    agent = dealer(worker.context, f"ipc://{os.path.join(start.directory, 'agent')}", b"w:%d" % start.worker)
-    control.send(encode(ControlHello(attach.lease)), zmq.NOBLOCK)
-    agent.send(encode(WorkerHello(start.worker, os.getpid())), zmq.NOBLOCK)
-    above = _watch_above(start.agent_pid, start.nursery_pid)
+    agent = dealer(worker.context, f"ipc://{start.directory}/agent", b"w:%d" % start.worker)
     poller = zmq.Poller()
     for source in (control, agent, *above):
         poller.register(source, zmq.POLLIN)
     try:
+        try:
+            control.send(encode(ControlHello(attach.lease)), zmq.NOBLOCK)
+            agent.send(encode(WorkerHello(start.worker, os.getpid())), zmq.NOBLOCK)
+        except zmq.Again:
+            pass  # one of them has hung up already: the poll will tell, or its death will end us
         while True:
             for source, _ in poller.poll():
                 if isinstance(source, int):
@@ -54,32 +61,24 @@ def control_loop(worker: Worker) -> None:
         agent.close()
 
 
-def _watch_above(*pids: int) -> list[int]:
-    """Descriptors that become readable when these processes end; one that is gone already ends us at once."""
-    if not hasattr(os, "pidfd_open"):
-        return []
-    fds = []
-    for pid in pids:
-        try:
-            fds.append(os.pidfd_open(pid))
-        except ProcessLookupError:
-            _die()
-    return fds
+def _pidfd(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends; None if it has ended."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
 
 
-def _leave(worker: Worker, above: list[int]) -> None:
+def _leave(worker: Worker, above: list[int | None]) -> NoReturn:
     """Agent or nursery is gone, and the other ends the session; if both are, that is up to us."""
     from distpool.scheduler.shells.processes import end_session
 
-    poller = zmq.Poller()
-    gone = set()
-    for fd in above:
-        poller.register(fd, zmq.POLLIN)
-    for _ in above:
-        for fd, _event in poller.poll(int(BOTH_DEAD_S * 1000)):
-            gone.add(fd)
-            poller.unregister(fd)
-    if len(gone) == len(above):
+    alive = {fd for fd in above if fd is not None}
+    until = time.monotonic() + BOTH_DEAD_S
+    while alive and (left_s := until - time.monotonic()) > 0:
+        dead, _, _ = select.select(alive, [], [], left_s)
+        alive.difference_update(dead)
+    if not alive:
         end_session(worker.start.directory, os.getsid(0))
     _die()
 

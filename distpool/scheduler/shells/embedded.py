@@ -12,7 +12,10 @@ from typing import Any
 
 from distpool.errors import ClusterError
 from distpool.scheduler.limits import DEFAULTS, Limits
-from distpool.scheduler.shells import session_dir
+from distpool.scheduler.shells import processes, session_dir
+
+#: How long nursery and workers may take to end by themselves when their agent is dead.
+REMAINS_S = 1.0
 
 
 class EmbeddedCluster:
@@ -82,14 +85,28 @@ class EmbeddedCluster:
         return answer
 
     def reap(self) -> None:
-        """Collect the dead agent, killing it if it is not quite dead."""
+        """Collect the dead agent, killing it if it is not quite dead, and see that nothing of its session is left."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
+            if process.returncode != 0:
+                process.kill()
+                self._end_remains(process.pid)
             process.wait()
         if self.agent_fd >= 0:
             os.close(self.agent_fd)
             self.agent_fd = -1
+
+    def _end_remains(self, agent_pid: int) -> None:
+        """Whoever outlives an agent ends its session; what no survivor was there to end, we do.
+
+        The agent is not reaped yet, so its pid, which is also the kernel's name of its session, is nobody else's.
+        """
+        until = time.monotonic() + REMAINS_S
+        while not session_dir.sweep_one(self._directory) and os.path.exists(self._directory):
+            if time.monotonic() > until:
+                break
+            time.sleep(0.002)
+        processes.end_session(self._directory, agent_pid)
 
     def wait_gone(self, timeout_s: float) -> None:
         """Wait for an agent that was told goodbye; then make sure."""

@@ -30,7 +30,7 @@ from collections.abc import Callable
 import msgspec
 
 from distpool.scheduler.messages import Death, Exited, Fork, Forked, Message, Signal, decode, encode
-from distpool.scheduler.shells import processes, session_dir
+from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.frames import Frames, frame
 from distpool.scheduler.shells.slots import Slots
 from distpool.scheduler.shells.worker_start import WorkerStart
@@ -193,9 +193,7 @@ def main(start: NurseryStart, link: socket.socket, slots: Slots) -> None:
         # The agent is gone, or we are about to be: without either of us nobody may live on.
         signal.set_wakeup_fd(-1)
         link.close()
-        processes.end_descendants()
-        if status == 0:
-            session_dir.remove(start.directory)
+        processes.end_descendants(start.directory if status == 0 else None)
         _flush()
         os._exit(status)
 

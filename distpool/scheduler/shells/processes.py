@@ -74,16 +74,21 @@ def descendants(root: int) -> list[int]:
     return [pid for pid in found if pid not in dead]
 
 
-def end_descendants(within_s: float = 2.0) -> bool:
+def end_descendants(directory: str | None = None, within_s: float = 2.0) -> bool:
     """SIGKILL everything below this process and reap what becomes our child, until nothing is left.
 
-    New ones that are forked meanwhile go in the next round. False if something is left after ``within_s``.
+    New ones that are forked meanwhile go in the next round. A session ``directory`` is removed as soon as the first
+    round has hit everybody: we may be killed ourselves at any moment. False if something is left after ``within_s``.
     """
+    from distpool.scheduler.shells.session_dir import remove
+
     give_up_s = time.monotonic() + within_s
     while True:
         below = descendants(os.getpid())
         for pid in below:
             kill(pid)
+        if directory is not None:
+            remove(directory)
         _reap_all()
         if not below:
             return True

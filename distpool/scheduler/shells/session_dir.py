@@ -86,7 +86,7 @@ def sweep() -> list[str]:
             continue
         for name in names:
             path = f"{parent}/{name}"
-            if name.startswith(mine) and _is_own_directory(path) and _sweep_one(path):
+            if name.startswith(mine) and _is_own_directory(path) and sweep_one(path):
                 swept.append(path)
     return swept
 
@@ -99,7 +99,7 @@ def _is_own_directory(path: str) -> bool:
     return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid()
 
 
-def _sweep_one(path: str) -> bool:
+def sweep_one(path: str) -> bool:
     try:
         lock = os.open(f"{path}/lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:

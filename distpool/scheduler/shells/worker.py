@@ -247,7 +247,7 @@ def main(start: WorkerStart) -> int:
     assert start.attach is not None
     worker_start.this_worker = start
     fault = open(os.path.join(start.directory, f"worker-{start.worker}.fault"), "w")  # noqa: SIM115
-    faulthandler.enable(fault)
+    faulthandler.enable(fault, all_threads=False)  # the thread that crashed is the one that tells something
     try:
         Worker(start, start.attach).run()
         return _say_goodbye()
