@@ -46,7 +46,7 @@ class MapStream(Stream):
         self._work = work
         self._calls: dict[int, Call] = {}
         self.pull: PullFeeder | None = None
-        work.pending.add(self)
+        work.pending[self] = None
 
     def calls(self) -> list[Call]:
         """Those that have not ended."""
@@ -78,7 +78,7 @@ class MapStream(Stream):
 
     def _complete(self) -> None:
         super()._complete()
-        self._work.pending.discard(self)
+        self._work.pending.pop(self, None)
 
 
 class PullFeeder(Feeder):

@@ -38,11 +38,17 @@ def interpreter_ends() -> bool:
 
 
 class Work:
-    """An executor's open pool. ``pending`` are the promises not settled; ``broken`` is why it takes no more."""
+    """An executor's open pool.
+
+    ``pending`` holds the promises that are not settled, oldest first; ``takes_calls`` says whether it takes more, and
+    ``broken`` why not, if it is for that.
+    """
 
     def __init__(self, engine: Engine, spec: PoolSpec, roster: Roster) -> None:
         self.engine = engine
-        self.pending: set[Any] = set()
+        self.pending: dict[Any, None] = {}
+        self.takes_calls = True
+        self.unsent = 0  # calls that could not be pickled: no worker has shown by them that it is idle
         self.broken: PoolBroken | None = None
         self.roster = roster
         self.growing = threading.Lock()
@@ -59,10 +65,13 @@ class Work:
         self.pool.cancel(list(calls), running=running)
 
     def cancel_pending(self) -> None:
-        """Cancel whatever has not started."""
+        """Cancel whatever has not started.
+
+        The oldest calls, one for each worker, count as started: workers are on their way to them, if not there.
+        """
         for feeder in list(self.desk.feeders):
             feeder.stop()
-        self.take_back(self._calls(), running=False)
+        self.take_back(self._calls()[self.size :], running=False)
 
     def interrupt(self) -> None:
         """Cancel everything, started or not."""
@@ -72,6 +81,7 @@ class Work:
 
     def close(self) -> None:
         """Let the workers go once all is done; until the end of that, the interpreter does not end."""
+        self.takes_calls = False
         self.desk.close()
 
     def finish(self) -> None:
@@ -111,6 +121,7 @@ class Work:
             broken = PoolBroken(text)
             broken.__cause__ = cause
             self.broken = broken
+            self.takes_calls = False
 
 
 class ManagerThread:

@@ -154,7 +154,7 @@ class Future(Promise, concurrent.futures.Future[T]):
             return
         # As _settled, but this is the path that nearly all calls take.
         work: Any = self._work
-        work.pending.discard(self)
+        work.pending.pop(self, None)
         self._call = None
         self.ready = True
         if self.wakeups is not None or self._done_callbacks:
@@ -264,7 +264,7 @@ class Future(Promise, concurrent.futures.Future[T]):
         """It has ended: wake who waits here, call back, let go."""
         work = self._work
         if work is not None:
-            work.pending.discard(self)
+            work.pending.pop(self, None)
             self._call = None
         self.settle()
         if self._done_callbacks:

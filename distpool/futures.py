@@ -135,18 +135,19 @@ class ProcessPoolExecutor(Executor):
             BrokenProcessPool: its initializer failed, or the program ended its workers.
         """
         work = self._work
-        if work is None or self._shutdown or work.broken is not None:
+        if work is None or not work.takes_calls:
             work = self._usable_work()
         future: Future[T] = Future(work)
-        work.pending.add(future)
-        if work.size < self._max_workers and len(work.pending) > work.size:
+        work.pending[future] = None
+        if work.size < self._max_workers and len(work.pending) + work.unsent > work.size:
             self._grow_to(work, work.size + 1)
         try:
             future._call = work.pool.submit(future, 0, fn, args, kwargs)
         except Exception as error:
-            if self._shutdown or work.broken is not None:
-                work.pending.discard(future)
+            if not work.takes_calls:
+                work.pending.pop(future, None)
                 self._usable_work()  # says why
+            work.unsent += 1
             future.set_exception(error)
             return future
         if future.ready:
@@ -199,6 +200,8 @@ class ProcessPoolExecutor(Executor):
         with self._shutdown_lock:
             self._shutdown = True
             work = self._work
+            if work is not None:
+                work.takes_calls = False
         self._executor_manager_thread = None
         self._call_queue = None
         self._table = None

@@ -16,10 +16,12 @@ stack.__enter__()
 """
 
 
-def run(program, backend):
+def run(program, backend, **names_of_program):
     names = "concurrent.futures" if backend == "stdlib" else "distpool.futures"
     pools = "multiprocessing.pool" if backend == "stdlib" else "distpool.pool"
-    text = (USE_LOCAL if backend == "local" else "") + program.format(futures=names, pools=pools)
+    text = (USE_LOCAL if backend == "local" else "") + program.format(
+        futures=names, pools=pools, **names_of_program
+    )
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", text],
         cwd=ROOT,
@@ -53,12 +55,15 @@ for i in range(10):
     assert sorted(done.stdout.split("\n")[:-1]) == [f"did {i}" for i in range(10)]
 
 
-def test_no_new_work_in_exit_handlers(backend):
+@pytest.mark.parametrize("opened", [False, True])
+def test_no_new_work_in_exit_handlers(backend, opened):
     done = run(
         """
 import atexit
 from {futures} import ProcessPoolExecutor
 executor = ProcessPoolExecutor(2)
+if {opened}:
+    executor.submit(abs, -1).result()
 @atexit.register
 def late():
     try:
@@ -67,6 +72,7 @@ def late():
         print(error)
 """,
         backend,
+        opened=opened,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("cannot schedule new futures after ")

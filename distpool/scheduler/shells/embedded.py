@@ -88,8 +88,8 @@ class EmbeddedCluster:
         """Collect the dead agent, killing it if it is not quite dead, and see that nothing of its session is left."""
         process, self._process = self._process, None
         if process is not None:
-            if process.returncode != 0:
-                process.kill()
+            if process.returncode is None:
+                processes.kill(process.pid)
                 self._end_remains(process.pid)
             process.wait()
         if self.agent_fd >= 0:

@@ -100,6 +100,7 @@ def _is_own_directory(path: str) -> bool:
 
 
 def sweep_one(path: str) -> bool:
+    """Remove this session's directory if no process of the session is left. Says whether it did."""
     try:
         lock = os.open(f"{path}/lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
