@@ -3,6 +3,7 @@
 ::
 
     DistpoolError
+    ├── CannotUnpickle          also a concurrent.futures.process.BrokenProcessPool
     ├── WorkerDied              also a concurrent.futures.process.BrokenProcessPool
     ├── PoolBroken              also a concurrent.futures.process.BrokenProcessPool
     ├── TaskCancelled           also a concurrent.futures.CancelledError
@@ -29,6 +30,22 @@ class DistpoolError(Exception):
 
 class TimeoutError(DistpoolError, multiprocessing.context.TimeoutError, builtins.TimeoutError):
     """Not done in time; the call itself goes on."""
+
+
+class CannotUnpickle(DistpoolError, BrokenProcessPool):
+    """Arguments could not be rebuilt in the worker, or a result in its owner. Only this call fails.
+
+    The standard executor breaks as a whole then, hence the second base. ``__cause__`` is what was raised.
+    """
+
+    @classmethod
+    def explained(cls, what: str, error: BaseException) -> CannotUnpickle:
+        """One for ``what`` ("the arguments"), naming the cause and, where it was found, the path to it."""
+        notes = "; ".join(getattr(error, "__notes__", ()))
+        text = f"{what} could not be unpickled: {type(error).__name__}: {error}"
+        made = cls(f"{text} ({notes})" if notes else text)
+        made.__cause__ = error
+        return made
 
 
 class WorkerDied(DistpoolError, BrokenProcessPool):

@@ -151,7 +151,7 @@ class EnginePool(Protocol):
         """Have ``size`` workers from now on; surplus ones finish what they run."""
 
     def workers(self) -> list[WorkerInfo]:
-        """The workers that are there now, oldest first."""
+        """The workers that are there, oldest first; and the latest that ended, with their exit codes."""
 
 
 class Engine(Protocol):

@@ -16,6 +16,7 @@ dies, another is started and the pools go on; that is bounded, and then every po
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import os
 import threading
 import time
@@ -53,6 +54,10 @@ from distpool.scheduler.shells.joined import JoinedCluster
 from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.owner import OwnerShell
 from distpool.scheduler.shells.preparation import make_setup
+
+
+#: Ended workers whose exit codes a pool remembers.
+GONE_KEPT = 256
 
 
 class NativePool:
@@ -168,17 +173,25 @@ class NativePool:
                 self._workers[event.lease] = WorkerInfo(event.lease, event.pid, event.node)
                 self._tell_workers()
             case WorkerGone():
-                self._workers.pop(event.lease, None)
+                self._leave(event)
                 self._tell_workers()
             case PoolBroken():
                 self.failure = Failure(error=event.error, death=event.death, reason=event.reason)
                 if self.spec.on_broken is not None:
                     self.spec.on_broken(self.failure)
             case PoolGone():
-                self._workers.clear()
                 self.gone.set()
             case _:
                 pass  # PoolReady
+
+    def _leave(self, event: WorkerGone) -> None:
+        """Remember how a worker ended, for those who ask for its exit code; the latest ones only."""
+        workers = self._workers
+        if (info := workers.pop(event.lease, None)) is not None:
+            workers[event.lease] = dataclasses.replace(info, exit_code=event.exit_code)
+        gone = [lease for lease, info in workers.items() if info.exit_code is not None]
+        for lease in gone[:-GONE_KEPT]:
+            del workers[lease]
 
     def _tell_workers(self) -> None:
         if self.spec.on_workers is not None:

@@ -27,7 +27,7 @@ from typing import Any
 import zmq
 
 from distpool.engines.protocol import Promise
-from distpool.errors import Failure
+from distpool.errors import CannotUnpickle, Failure
 from distpool.scheduler.cores.owner import OwnerCore
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.messages import (
@@ -248,19 +248,17 @@ class OwnerShell:
     def _deliver_own(self, promise: Promise) -> None:
         """Deliver what this thread waits for, if that runs no callback; the rest is the engine thread's."""
         deliveries = self._deliveries
-        rest = False
-        for _ in range(len(deliveries)):
+        while deliveries:
             try:
                 item = deliveries.popleft()
             except IndexError:
-                break
+                return
             if _is_for(item, promise) and promise.quick:
                 self._deliver(item)
             else:
-                deliveries.append(item)
-                rest = True
-        if rest:
-            self._release_park()
+                deliveries.appendleft(item)  # and what comes after it must not overtake it
+                self._release_park()
+                return
 
     # ------------------------------------------------------------------------------- the engine
 
@@ -482,7 +480,8 @@ class OwnerShell:
                     try:
                         value = loads_result(value)
                     except BaseException as error:
-                        promise.reject(task.key, Failure(exception=error))
+                        broken = CannotUnpickle.explained("the result", error)
+                        promise.reject(task.key, Failure(exception=broken))
                         continue
                 promise.fulfil(task.key, value)
         elif kind is Failed:

@@ -154,7 +154,6 @@ class Worker:
     def _run_queue(self) -> None:
         """Run what has been offered, oldest first, and send the results in batches."""
         queue, slot, done = self.queue, self.slot, self.done
-        loads, dumps = _IMPORTER.loads, _IMPORTER.dumps_result
         clock, hold_s = time.perf_counter, _LIMITS.hold_results_s
         sent = clock()
         while True:
@@ -170,11 +169,11 @@ class Worker:
                 if type(payload) is list:
                     value = call(*payload)
                 else:
-                    args, kwargs = loads(payload)
+                    args, kwargs = _arguments(payload)
                     value = call(*args, **kwargs)
                     del args, kwargs
                 if type(value) not in PLAIN_TYPES or not is_plain(value):
-                    value = dumps(value)
+                    value = _result(value)
                     self.held_bytes += len(value)
             except BaseException as exc:
                 error = _dump(exc)
@@ -232,6 +231,35 @@ class Worker:
         if self.interrupting and self.interrupting == self.running:
             self.interrupting = 0
             raise KeyboardInterrupt
+
+
+def _arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Unpickle a call's arguments. What that raises is not the task's own doing: it is told apart."""
+    try:
+        arguments: tuple[tuple[Any, ...], dict[str, Any]] = _IMPORTER.loads(payload)
+        return arguments
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        from distpool.errors import CannotUnpickle
+
+        raise CannotUnpickle.explained("the arguments", error) from error
+
+
+def _result(value: Any) -> bytes:
+    """Pickle a result. An error in that carries the result's repr, for the front door's own exception."""
+    try:
+        return _IMPORTER.dumps_result(value)
+    except Exception as error:
+        error.unpicklable_result = _short_repr(value)  # type: ignore[attr-defined]
+        raise
+
+
+def _short_repr(value: Any) -> str:
+    try:
+        return repr(value)[:1000]
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
 
 
 def _dump(error: BaseException) -> bytes:
