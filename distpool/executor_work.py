@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures._base import LOGGER
 from concurrent.futures.process import _RemoteTraceback
 from dataclasses import replace
 from typing import Any
@@ -22,9 +23,9 @@ from typing import Any
 from distpool.engines.protocol import Call, Engine, Failure, PoolSpec
 from distpool.errors import PoolBroken
 from distpool.feeding import Desk
-from distpool.workers import Roster
+from distpool.workers import Roster, weakly
 
-__all__ = ["Work", "interpreter_ends"]
+__all__ = ["CallQueue", "Initializer", "ManagerThread", "Work", "interpreter_ends"]
 
 BROKEN = "A child process terminated abruptly, the process pool is not usable anymore"
 
@@ -54,8 +55,10 @@ class Work:
         self.growing = threading.Lock()
         self.size = spec.size or 1
         self._pid = os.getpid()
-        roster.on_kill = self.killed_by_hand
-        self.pool = engine.open_pool(replace(spec, on_broken=self.break_, on_workers=roster.changed))
+        roster.on_kill = weakly(self.killed_by_hand)
+        self.pool = engine.open_pool(
+            replace(spec, on_broken=weakly(self.break_), on_workers=weakly(roster.changed))
+        )
         self.desk = Desk(engine, self.pool)
         roster.attach(engine, self.pool)
         _open.add(self)
@@ -122,6 +125,21 @@ class Work:
             broken.__cause__ = cause
             self.broken = broken
             self.takes_calls = False
+
+
+class Initializer:
+    """An initializer whose exceptions are logged in the worker, where they happen, as the standard executor does."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> None:
+        """Run it."""
+        try:
+            self._function(*args)
+        except BaseException:
+            LOGGER.critical("Exception in initializer:", exc_info=True)
+            raise
 
 
 class ManagerThread:

@@ -41,7 +41,7 @@ from distpool.engines import current
 from distpool.engines.protocol import PoolSpec
 from distpool.errors import TimeoutError
 from distpool.executor_map import start_map
-from distpool.executor_work import CallQueue, ManagerThread, Work, interpreter_ends
+from distpool.executor_work import CallQueue, Initializer, ManagerThread, Work, interpreter_ends
 from distpool.feeding import default_retries
 from distpool.future_states import Future
 from distpool.workers import Roster, WorkerProcess, WorkerTable
@@ -263,7 +263,7 @@ class ProcessPoolExecutor(Executor):
             current(),
             PoolSpec(
                 size=1 if self._grows else self._max_workers,
-                initializer=self._initializer,
+                initializer=None if self._initializer is None else Initializer(self._initializer),
                 initargs=self._initargs,
                 max_tasks=self._max_tasks_per_child,
                 retries=self._retries,

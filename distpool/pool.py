@@ -50,7 +50,7 @@ from distpool.pool_results import (
     StarmapChunk,
     chunks,
 )
-from distpool.workers import Roster, WorkerProcess
+from distpool.workers import Roster, WorkerProcess, weakly
 
 __all__ = [
     "CLOSE",
@@ -136,8 +136,9 @@ class Pool:
                 retries=default_retries(retries),
                 resources=resources or {},
                 name=name,
+                closures=False,  # MaybeEncodingError instead, as in the standard library
                 on_broken=self._fate.break_,
-                on_workers=self._roster.changed,
+                on_workers=weakly(self._roster.changed),
             )
         )
         self._roster.attach(self._engine, self._engine_pool)

@@ -14,7 +14,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakMethod
 
 from distpool.engines.protocol import Promise
 
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
 
 #: How long a look into ``_pool`` waits for the workers that ought to be there.
 APPEAR_S = 10.0
+
+
+def weakly(method: Callable[..., None]) -> Callable[..., None]:
+    """A bound method that does not keep its object alive, and does nothing once that is gone.
+
+    An engine's pool holds what it calls; if that held the pool in turn, an initializer's arguments would live on
+    until the next garbage collection.
+    """
+    reference = WeakMethod(method)
+
+    def call(*args: Any) -> None:
+        target = reference()
+        if target is not None:
+            target(*args)
+
+    return call
 
 
 class _News(Promise):

@@ -98,6 +98,7 @@ class PoolSpec:
     setup_attempts: int = 3
     resources: Mapping[str, float] = field(default_factory=dict)
     name: str = "PoolWorker-%d"
+    closures: bool = True  # whether results may hold lambdas and closures
     on_broken: Callable[[Failure], None] | None = None
     on_workers: Callable[[], None] | None = None  # a worker came or went; called like fulfil
 

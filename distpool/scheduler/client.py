@@ -51,6 +51,7 @@ from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain
 from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joined import JoinedCluster
+from distpool.scheduler.shells.leading import Leading
 from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.owner import OwnerShell
 from distpool.scheduler.shells.preparation import make_setup
@@ -71,7 +72,7 @@ class NativePool:
         self.gone = threading.Event()
         self.failure: Failure | None = None
         self._session = session
-        self._shell = session.shell
+        self._leading = session.leading
         self._workers: dict[str, WorkerInfo] = {}
         self._retries = spec.retries
         self._closed = False
@@ -96,11 +97,11 @@ class NativePool:
                     break
             else:
                 task = Task(self.number, promise, key, number, blob, list(args), 64, self._retries)
-                self._shell.submit(task)
+                self._leading.submit(task)
                 return task
         payload = self.exporter.dumps((tuple(args), dict(kwargs)))
         task = Task(self.number, promise, key, number, blob, payload, len(payload), self._retries)
-        self._shell.submit(task)
+        self._leading.submit(task)
         return task
 
     def submit_many(
@@ -131,12 +132,12 @@ class NativePool:
             if payload is not None:
                 size = len(payload) if type(payload) is bytes else 64
                 tasks.append(Task(pool, promise, key, number, blob, payload, size, retries))
-        self._shell.submit_all(tasks)
+        self._leading.submit_all(tasks)
         return list[Call](tasks)
 
     def cancel(self, calls: Sequence[Call], *, running: bool) -> None:
         """See ``EnginePool.cancel``."""
-        self._shell.tell(CancelTasks(list(calls), running))
+        self._leading.tell(CancelTasks(list(calls), running))
 
     # ----------------------------------------------------------------------------------- its life
 
@@ -144,12 +145,12 @@ class NativePool:
         """See ``EnginePool.close``. Safe in ``__del__``: it only appends to a deque."""
         if not self._closed:
             self._closed = True
-            self._shell.tell(ClosePool(self.number))
+            self._leading.tell(ClosePool(self.number))
 
     def terminate(self) -> None:
         """See ``EnginePool.terminate``."""
         self._closed = True
-        self._shell.tell(TerminatePool(self.number))
+        self._leading.tell(TerminatePool(self.number))
 
     def wait_gone(self, timeout_s: float | None = None) -> bool:
         """See ``EnginePool.wait_gone``."""
@@ -160,11 +161,17 @@ class NativePool:
         if size < 1:
             raise ValueError("a pool needs at least one worker")
         self.size = size
-        self._shell.tell(ResizePool(self.number, size))
+        self._leading.tell(ResizePool(self.number, size))
 
     def workers(self) -> list[WorkerInfo]:
         """See ``EnginePool.workers``."""
         return list(self._workers.values())
+
+    def abandon(self) -> None:
+        """In a forked child: the workers are the parent's, and so is whoever waits for them."""
+        self._closed = True
+        self.gone = threading.Event()  # a thread that is not here may hold the old one's lock
+        self.gone.set()
 
     def on_event(self, event: Local) -> None:
         """A word of the core about this pool, on the leading thread."""
@@ -217,9 +224,10 @@ class Session:
             worker=worker.worker if worker else 0,
         )
         self.shell = OwnerShell(self.core, self._context, self._on_event)
+        self.leading = Leading(self.shell)
         self._pools: dict[int, NativePool] = {}
         self._next_pool = 1
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # an allocation under it may run a __del__ that comes here too
         self._starts: deque[float] = deque(maxlen=limits.agent_restarts_max + 1)
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="distpool-engine", daemon=True)
@@ -229,21 +237,22 @@ class Session:
 
     def open_pool(self, spec: PoolSpec) -> NativePool:
         """See ``Engine.open_pool``. Raises what pickling the initializer raises."""
-        if self._closed:
-            raise ClusterError("the session has ended: it was shut down, or the program is exiting")
         from distpool.cpus import cpu_count
 
         size = spec.size or cpu_count()
         with self._lock:
+            self._refuse_if_closed()
             number = self._next_pool
             self._next_pool += 1
             pool = self._pools[number] = NativePool(self, number, spec, size)
         try:
-            setup = make_setup(pool.exporter, spec.name, spec.initializer, spec.initargs)
+            setup = make_setup(pool.exporter, spec.name, spec.initializer, spec.initargs, spec.closures)
+            self._refuse_if_closed()  # it may have been shut down meanwhile
         except BaseException:
-            del self._pools[number]
+            self._pools.pop(number, None)
+            pool.gone.set()
             raise
-        self.shell.tell(
+        self.leading.tell(
             OpenPool(
                 number,
                 size,
@@ -255,11 +264,15 @@ class Session:
         )
         return pool
 
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ClusterError("the session has ended: it was shut down, or the program is exiting")
+
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
         """See ``Engine.wait``."""
         if promise.ready:
             return True
-        return self.shell.wait(promise, timeout_s)
+        return self.leading.wait(promise, timeout_s)
 
     def shutdown(self) -> None:
         """End every pool, then the cluster. Idempotent; bounded by ``Limits.farewell_s`` for each of the two."""
@@ -273,12 +286,19 @@ class Session:
         until = time.monotonic() + self.limits.farewell_s
         for pool in pools:
             pool.wait_gone(max(0.0, until - time.monotonic()))
-        self.shell.tell(self._say_bye)
-        self.shell.stop()
+        self.leading.tell(self._say_bye)
+        self.leading.stop()
         self._thread.join(self.limits.farewell_s + self.limits.start_s)
-        self.shell.close()
+        self.leading.close(int(self.limits.farewell_s * 1000))
         self._context.destroy(linger=int(self.limits.farewell_s * 1000))
         self.cluster.wait_gone(self.limits.farewell_s)
+
+    def abandon(self) -> None:
+        """In a forked child: all this is the parent's. Its pools say so, instead of waiting for ever."""
+        self._closed = True
+        self.leading.abandon()
+        for pool in self._pools.values():
+            pool.abandon()
 
     def _say_bye(self) -> None:
         for node in self.core.agents:
@@ -295,17 +315,32 @@ class Session:
     # ------------------------------------------------------------------------------ engine thread
 
     def _run(self) -> None:
-        self._start_cluster()
-        self.shell.run()
+        try:
+            self._start_cluster()
+            self.leading.run()
+        except BaseException as error:
+            self._fail(f"the engine failed: {error!r}")
+            raise  # its traceback is the bug report
+
+    def _fail(self, reason: str) -> None:
+        """Nothing of this session can be trusted any more: tell everybody who waits. The next pool gets a new one."""
+        self._closed = True
+        for pool in list(self._pools.values()):
+            pool.on_event(PoolBroken(pool.number, None, None, reason))
+            pool.on_event(PoolGone(pool.number))
+        self.cluster.reap()
 
     def _start_cluster(self) -> None:
         """Start the embedded agent and link up with it, or break every pool with the reason."""
         self._starts.append(time.monotonic())
         try:
             self.cluster.start()
-        except (OSError, ClusterError) as error:
-            self.shell.tell(ClusterLost(f"the embedded cluster did not start: {error}"))
-            return
+            self.leading.exclusively(self._link_up)
+        except Exception as error:  # whatever it is: without a cluster nothing may wait
+            self.cluster.reap()
+            self.leading.tell(ClusterLost(f"the embedded cluster did not start: {error}"))
+
+    def _link_up(self) -> None:
         address = self.cluster.address(f"owner-{self.core.owner}")
         self.shell.use_router(router(self._context, address))
         self.core.address = address
@@ -313,20 +348,23 @@ class Session:
         self.shell.dial(self.cluster.node, self.cluster.address("agent"))
 
     def _on_agent_death(self) -> None:
-        """The agent died, and all its workers with it; under the lead lock, so a new one is started from outside."""
-        node = self.cluster.node
+        """In a step: the agent died, and all its workers with it. Mending that takes long."""
         self.shell.unwatch(self.cluster.agent_fd)
-        self.shell.hang_up(node)
+        self.leading.add_chore(self._replace_cluster)
+
+    def _replace_cluster(self) -> None:
+        node = self.cluster.node
+        self.leading.exclusively(lambda: self.shell.hang_up(node))
         self.cluster.reap()
         if self._closed:
             return
-        self.shell.tell(NodeLost(node, "its agent died"))
+        self.leading.tell(NodeLost(node, "its agent died"))
         window_s = self.limits.agent_restarts_window_s
         recent = [start for start in self._starts if start > time.monotonic() - window_s]
         if len(recent) > self.limits.agent_restarts_max:
-            self.shell.tell(ClusterLost(f"its agent died {len(recent)} times within {window_s:.0f} s"))
-            return
-        self.shell.tell(self._start_cluster)
+            self.leading.tell(ClusterLost(f"its agent died {len(recent)} times within {window_s:.0f} s"))
+        else:
+            self._start_cluster()
 
 
 _session: Session | None = None
@@ -359,6 +397,7 @@ def _after_fork_in_child() -> None:
     global _session, _session_lock
     if _session is not None:
         _abandoned.append(_session)
+        _session.abandon()
     _session = None
     _session_lock = threading.Lock()
 

@@ -23,6 +23,10 @@ class Limits(msgspec.Struct, frozen=True):
     hold_results_s: float = 0.001  # finished results wait at most this long for company, ...
     hold_results_bytes_max: int = 256 << 10  # or until they weigh this much.
 
+    # Waiting for an answer that has lately come quickly: look for it this long before sleeping. Each look gives
+    # the core away, so this takes time from nobody who has work; it saves waking a sleeping core, twice a round trip.
+    spin_s: float = 1e-4
+
     # Cancelling and closing.
     cancel_grace_s: float = 1.0  # KeyboardInterrupt first, SIGKILL after this.
     retire_grace_s: float = 5.0  # a retired worker's exit handlers may take this long, then SIGKILL.

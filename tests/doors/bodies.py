@@ -1,5 +1,6 @@
 """What the front door tests have run: importable functions, so that the standard library's workers can run them too."""
 
+import logging
 import os
 import threading
 import time
@@ -141,3 +142,26 @@ class CannotPickle:
 
 def make_cannot_pickle():
     return CannotPickle()
+
+
+# What initializers are given.
+
+
+def keep(queue, lock, value, writer):
+    state["shared"] = queue, lock, value, writer
+
+
+def use_kept(x):
+    queue, lock, value, writer = state["shared"]
+    with lock:
+        value.value += 1
+        writer.send(x)
+    queue.put(x)
+    return x
+
+
+def fail_after_opening_log(path):
+    logger = logging.getLogger("concurrent.futures")
+    logger.addHandler(logging.FileHandler(path))
+    logger.propagate = False
+    raise ValueError("error in initializer")

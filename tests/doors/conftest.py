@@ -12,6 +12,12 @@ from distpool import context, engines, futures, pool
 from distpool.engines.local import LocalEngine
 
 BACKENDS = ["stdlib", "local", "native"]
+ASKED_FOR = {
+    "ours": ["local", "native"],
+    "on_local": ["local"],
+    "on_native": ["native"],
+    "in_processes": ["stdlib", "native"],
+}
 
 
 def library_of(backend):
@@ -38,13 +44,12 @@ def local_engine():
 
 
 def pytest_generate_tests(metafunc):
-    """Run a test on each backend; one that asks for ``ours`` only on distpool's, for ``on_local`` only on that."""
+    """Run a test on each backend, or only on those that it asks for by a fixture's name."""
     if "library" in metafunc.fixturenames:
         backends = BACKENDS
-        if "ours" in metafunc.fixturenames:
-            backends = BACKENDS[1:]
-        if "on_local" in metafunc.fixturenames:
-            backends = ["local"]
+        for fixture, wanted in ASKED_FOR.items():
+            if fixture in metafunc.fixturenames:
+                backends = wanted
         metafunc.parametrize("library", backends, indirect=True)
 
 
@@ -67,6 +72,18 @@ def ours(library):
 @pytest.fixture
 def on_local(library):
     """For what only the engine of threads can show."""
+    return library
+
+
+@pytest.fixture
+def on_native(library):
+    """For what only distpool's own processes can show."""
+    return library
+
+
+@pytest.fixture
+def in_processes(library):
+    """For what threads cannot do."""
     return library
 
 

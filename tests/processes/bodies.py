@@ -1,4 +1,4 @@
-"""What the crash tests have workers do. Each way to die is a function; each is guarded from running in the tests' own process."""
+"""What the crash tests have workers do: work, meet, and die in each of the ways there are."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ from tests.processes.harness import BOUND_S, ROOT
 MARK = "DISTPOOL_TEST_MARK"
 SOAK = os.environ.get("DISTPOOL_SOAK") == "1"
 
-_TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-)
+_TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 def count(check: int, soak: int) -> int:
@@ -57,7 +55,7 @@ def check_core() -> None:
             errors.append(error)
         done.set()
 
-    session.shell.tell(check)
+    session.leading.tell(check)
     assert done.wait(BOUND_S), "the engine does not answer"
     if errors:
         raise errors[0]
@@ -116,7 +114,9 @@ class Driver:
         """Read until ``words`` come; returns what came from here on, and forgets it."""
         until_s = time.monotonic() + within_s
         while words.encode() not in self.output.replace(b"\r\n", b"\n"):
-            assert self._read(until_s - time.monotonic()), f"{words!r} did not come within {within_s} s: {self.text}"
+            assert self._read(until_s - time.monotonic()), (
+                f"{words!r} did not come within {within_s} s: {self.text}"
+            )
         text, self.output = self.text, b""
         return text
 

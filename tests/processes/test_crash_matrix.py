@@ -1,4 +1,4 @@
-"""Place of death × manner × front door, with real processes: what the user gets, and that the pool is usable afterwards.
+"""Place of death, manner, front door: what the user gets of real deaths, and that the pool is usable after them.
 
 =================  =============================================  ==================================
 the worker dies    of a signal                                    by ``os._exit``
@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-from distpool.errors import WorkerDied
+from distpool.errors import CannotUnpickle, WorkerDied
 from distpool.futures import BrokenProcessPool, ProcessPoolExecutor
 from distpool.pool import MaybeEncodingError, Pool
 from tests.processes import bodies
@@ -103,7 +103,9 @@ def test_without_retries_it_fails_and_says_why(
 ) -> None:
     it = open_door(door, retries=0)
     function, args = PLACES[place](manner, str(tmp_path / "tries"), 99)
-    with pytest.raises(WorkerDied, match=rf"pid \d+ on .* was killed by {manner}; its memory peaked at") as info:
+    with pytest.raises(
+        WorkerDied, match=rf"pid \d+ on .* was killed by {manner}; its memory peaked at"
+    ) as info:
         it.call(function, *args)
     assert isinstance(info.value, BrokenProcessPool)
     assert info.value.death is not None
@@ -161,7 +163,7 @@ def test_out_of_memory_is_an_exception_of_that_call(
     it = open_door(door)
     workers = {it.call(bodies.pid_of_worker) for _ in range(20)}
     function, args = PLACES[place]("memory", str(tmp_path / "tries"), 99)
-    with pytest.raises((MemoryError, MaybeEncodingError)) as info:
+    with pytest.raises((MemoryError, MaybeEncodingError, CannotUnpickle)) as info:
         it.call(function, *args)
     assert "MemoryError" in repr(info.value)
     # No retry; where a reducer failed, it may be asked a second time, to find the path to the culprit.
@@ -172,7 +174,9 @@ def test_out_of_memory_is_an_exception_of_that_call(
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("manner", SIGNALS)
-def test_idle_workers_that_are_killed_are_replaced(manner: str, door: str, open_door: Callable[..., Door]) -> None:
+def test_idle_workers_that_are_killed_are_replaced(
+    manner: str, door: str, open_door: Callable[..., Door]
+) -> None:
     it = open_door(door, retries=0)
     for _ in range(3):
         pids = set(it.map(bodies.pid_of_worker, range(50)))
@@ -204,13 +208,20 @@ def test_an_initializer_that_always_dies_breaks_the_pool_with_its_cause(
 ) -> None:
     path = str(tmp_path / "tries")
     it = open_door(door, initializer=bodies.die, initargs=(manner, path, 10**6))
-    causes = {"SIGKILL": "SIGKILL", "SIGSEGV": "SIGSEGV", "exit": "exited with status 3", "memory": "MemoryError"}
+    causes = {
+        "SIGKILL": "SIGKILL",
+        "SIGSEGV": "SIGSEGV",
+        "exit": "exited with status 3",
+        "memory": "MemoryError",
+    }
     for _ in range(2):  # what was under way, and what comes later
         with pytest.raises(BrokenProcessPool) as info:
             it.call(bodies.square, 3)
         story = f"{info.value!r} {info.value.__cause__!r}"
         assert causes[manner] in story
-    assert bodies.noted(path) <= 3 + 2, "bounded attempts: three in a row, and one beside them for each worker"
+    assert bodies.noted(path) <= 3 + 2, (
+        "bounded attempts: three in a row, and one beside them for each worker"
+    )
 
 
 def test_the_initializer_runs_again_in_a_replacement(open_door: Callable[..., Door], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from distpool.errors import CannotUnpickle
 from distpool.futures import ProcessPoolExecutor
 from distpool.pool import MaybeEncodingError, Pool
 from tests.processes import bodies
@@ -114,20 +115,20 @@ def _timed(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def test_an_argument_that_cannot_be_pickled(call: Callable[..., Any]) -> None:
-    with pytest.raises(TypeError, match="cannot pickle '_thread.lock' object") as info:
+    with pytest.raises(TypeError, match=r"cannot pickle '_thread\.lock' object") as info:
         call(bodies.same, Holder(threading.Lock()))
     assert ".parts['inner'][1]" in _told(info.value)
 
 
 def test_an_argument_that_cannot_be_unpickled(call: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="not in a worker") as info:
+    with pytest.raises(CannotUnpickle, match="not in a worker") as info:
         call(bodies.same, Holder(OnlyHere()))
-    assert "OnlyHere" in _told(info.value) or "fail_in_a_worker" in _told(info.value)
+    assert ".parts['inner'][1]" in _told(info.value)
 
 
 def test_a_function_that_cannot_be_pickled(call: Callable[..., Any]) -> None:
     lock = threading.Lock()
-    with pytest.raises(TypeError, match="cannot pickle '_thread.lock' object") as info:
+    with pytest.raises(TypeError, match=r"cannot pickle '_thread\.lock' object") as info:
         call(lambda: lock)
     assert "lock" in _told(info.value)
 
@@ -135,18 +136,20 @@ def test_a_function_that_cannot_be_pickled(call: Callable[..., Any]) -> None:
 def test_a_function_that_cannot_be_unpickled(call: Callable[..., Any]) -> None:
     here = OnlyHere()
     for _ in range(2):  # it is not half loaded the second time
-        with pytest.raises(ValueError, match="not in a worker"):
+        with pytest.raises((CannotUnpickle, ValueError), match="not in a worker"):
             call(lambda: here)
 
 
 def test_a_result_that_cannot_be_pickled(call: Callable[..., Any]) -> None:
-    with pytest.raises((MaybeEncodingError, TypeError), match="cannot pickle '_thread.lock' object") as info:
+    with pytest.raises(
+        (MaybeEncodingError, TypeError), match=r"cannot pickle '_thread\.lock' object"
+    ) as info:
         call(return_a_lock)
     assert ".parts['inner'][1]" in _told(info.value)
 
 
 def test_a_result_that_cannot_be_unpickled(call: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="not in the driver"):
+    with pytest.raises(CannotUnpickle, match="not in the driver"):
         call(return_only_there)
 
 
@@ -180,7 +183,7 @@ def test_exceptions_that_are_no_errors_do_not_end_the_worker(
 
 def test_an_initializer_that_cannot_be_pickled_is_refused_at_once() -> None:
     lock = threading.Lock()
-    with pytest.raises(TypeError, match="cannot pickle '_thread.lock' object"):
+    with pytest.raises(TypeError, match=r"cannot pickle '_thread\.lock' object"):
         Pool(1, initializer=lambda: lock)
 
 

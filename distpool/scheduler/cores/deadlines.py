@@ -39,7 +39,9 @@ class Deadlines(Generic[Key]):
             self._asked_s = math.inf
         if self._first_s > now:
             return []
-        keys = sorted((at_s, order, key) for order, (key, at_s) in enumerate(self.at_s.items()) if at_s <= now)
+        keys = sorted(
+            (at_s, order, key) for order, (key, at_s) in enumerate(self.at_s.items()) if at_s <= now
+        )
         for _, _, key in keys:
             del self.at_s[key]
         self._first_s = min(self.at_s.values(), default=math.inf)

@@ -89,7 +89,9 @@ class HeadCore:
         """A rejoin replaces; a second living node of the same name, or a late word of an earlier life, is refused."""
         known = self.nodes.get(facts.node)
         if known is not None and known.facts.address != facts.address:
-            reason = f"a node named {facts.node} is alive at {known.facts.address}; give this one another name"
+            reason = (
+                f"a node named {facts.node} is alive at {known.facts.address}; give this one another name"
+            )
             self._out.append((sender, NodeWelcome(incarnation, False, reason)))
             return
         if known is not None and incarnation < known.incarnation:
@@ -172,7 +174,9 @@ class HeadCore:
             assert node.facts.node == name
             assert node.sender == f"agent:{name}"
             for resource, free in node.facts.available.items():
-                assert 0 <= free <= node.facts.total.get(resource, 0.0), f"{name} has more {resource} free than it has"
+                assert 0 <= free <= node.facts.total.get(resource, 0.0), (
+                    f"{name} has more {resource} free than it has"
+                )
         for kind, name in self.deadlines.at_s:
             assert kind == "view" or name in self.nodes
 

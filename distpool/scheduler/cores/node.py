@@ -223,7 +223,9 @@ class NodeCore:
         pool.spilled, pool.elsewhere, pool.dropping, pool.asked_s = want.spilled, 0, False, now
         if want.count > self.limits.workers_max:
             most = self.limits.workers_max
-            self._refuse(pool, f"{want.count} workers were asked for, and a node runs at most {most}; ask for fewer")
+            self._refuse(
+                pool, f"{want.count} workers were asked for, and a node runs at most {most}; ask for fewer"
+            )
             return
         self._look(pool)
 
@@ -362,12 +364,16 @@ class NodeCore:
                 return
             patience_s = pool.asked_s + self.limits.node_silent_s
             if not self.head.version and now < patience_s:
-                self.deadlines.set(("pool", pool.key), patience_s)  # the head has not told us yet who there is
+                self.deadlines.set(
+                    ("pool", pool.key), patience_s
+                )  # the head has not told us yet who there is
                 return
         mine = NodeFacts(self.node, self.address, to_floats(self.total), {})
         have = "; ".join(f"{node.node} has {show(node.total)}" for node in [mine, *self.head.others.values()])
         asked = show(pool.resources)
-        self._refuse(pool, f"each worker asks for {asked}, and no node has that: {have}; ask for less, or add a node")
+        self._refuse(
+            pool, f"each worker asks for {asked}, and no node has that: {have}; ask for less, or add a node"
+        )
 
     def _point_to(self, pool: WantedPool, node: NodeFacts, room: int | None) -> None:
         """Ask the owner to want up to ``room`` (None: all) of the missing leases of another node."""
@@ -511,7 +517,9 @@ class NodeCore:
         pool.failed_starts += 1
         surplus = pool.failed_starts - self.limits.start_failures_max
         if surplus >= 0:
-            delay_s = min(self.limits.start_backoff_s * 2 ** min(surplus, 30), self.limits.start_backoff_s_max)
+            delay_s = min(
+                self.limits.start_backoff_s * 2 ** min(surplus, 30), self.limits.start_backoff_s_max
+            )
             pool.not_before_s = now + delay_s
             self.deadlines.set(("pool", pool.key), pool.not_before_s)
 

@@ -53,7 +53,9 @@ class WantedPool:
     resources: dict[str, float] = field(default_factory=dict)
     need: Amounts = field(default_factory=dict)
     spilled: bool = False
-    elsewhere: int = 0  # of ``count``, how many we said are better asked of others; until the owner speaks again
+    elsewhere: int = (
+        0  # of ``count``, how many we said are better asked of others; until the owner speaks again
+    )
     leases: dict[str, Lease] = field(default_factory=dict)
     dropping: bool = False  # PoolDropped is owed once ``leases`` is empty
     failed_starts: int = 0  # workers in a row that died before they said hello

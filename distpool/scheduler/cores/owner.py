@@ -90,6 +90,7 @@ class OwnerCore:
         self.node = node
         self.worker = worker
         self.incarnation = 0
+        self.lost = ""  # why there is no cluster, and none will come
         self.home = ""  # the agent to ask first: the first that said welcome
         self.agents: dict[str, str] = {}  # node -> address of an agent that said welcome
         self.pools: dict[int, Pool] = {}
@@ -156,7 +157,8 @@ class OwnerCore:
 
     def _spread(self, pool: Pool, now: float) -> None:
         """Offer what is pending to the workers that have least, so that n tasks meet on n idle workers."""
-        self._ask_for_leases(pool)
+        if not pool.dedicated:
+            self._ask_for_leases(pool)
         if not pool.queue:
             return
         leases = [lease for lease in pool.leases.values() if lease.state is LeaseState.READY]
@@ -307,9 +309,8 @@ class OwnerCore:
             return
         if lease.tasks_left == 0 and lease.state is LeaseState.READY:
             self._retire(lease)
-        elif not pool.pending:
-            if not self._steal(pool) and not pool.dedicated:
-                self._retire(lease)
+        elif not pool.pending and not (pool.offered and self._steal(pool)) and not pool.dedicated:
+            self._retire(lease)
 
     def _steal(self, pool: Pool) -> bool:
         """A worker is idle: recall half of what the fullest other one has not started."""
@@ -335,6 +336,8 @@ class OwnerCore:
         self._spread(lease.pool, now)
         if not lease.offered:
             self._after_work(lease, now)
+        elif len(lease.offered) > 1:
+            self._wake(now + self.limits.silent_s)  # the Recall may have overtaken what it was meant for
 
     def _requeue(self, lease: Lease, tasks: Iterable[Task]) -> None:
         """Tasks that did not start go back to the head of the queue, in the order in which they came."""
@@ -484,20 +487,22 @@ class OwnerCore:
         pool.setup_failures = 0
         self._enter(lease, LeaseState.READY)
         lease.heard_s = now
-        if (
-            not pool.ready_once
-            and sum(le.state is LeaseState.READY for le in pool.leases.values()) >= pool.size
-        ):
-            pool.ready_once = True
-            self.out.append(("app", PoolReady(pool.pool)))
-            if pool.state is PoolState.CLOSING:
-                self._drop_if_done(pool)
-                if lease.state is not LeaseState.READY:
-                    return
+        self._look_whether_ready(pool)
+        if lease.state is not LeaseState.READY:
+            return  # the pool was closed, and waited only for its workers' set-up
         if pool.staying > pool.size:
             self._retire(lease)  # the pool was made smaller meanwhile
             return
         self._after_work(lease, now)
+
+    def _look_whether_ready(self, pool: Pool) -> None:
+        """Say so once, when every worker has done its set-up; a pool that was closed before that may go now."""
+        ready = sum([lease.state is LeaseState.READY for lease in pool.leases.values()])
+        if not pool.ready_once and ready >= pool.size:
+            pool.ready_once = True
+            self.out.append(("app", PoolReady(pool.pool)))
+            if pool.state is PoolState.CLOSING:
+                self._drop_if_done(pool)
 
     def _setup_failed(self, pool: Pool, error: bytes | None, death: Death | None) -> None:
         pool.setup_failures += 1
@@ -526,7 +531,7 @@ class OwnerCore:
         lease = self.leases.get(message.lease)
         pool = self.pools.get(message.pool)
         if lease is None:
-            if pool is not None and pool.state is PoolState.OPEN:
+            if pool is not None and pool.state in (PoolState.OPEN, PoolState.CLOSING):
                 self._setup_failed(pool, None, message.death)  # it died before its first word
             return
         for answers in message.answers:
@@ -542,7 +547,7 @@ class OwnerCore:
         lease.offered = {}
         if running is not None:
             self._charge(lease, running, message.death)
-        if was_setting_up and lease.pool.state is PoolState.OPEN:
+        if was_setting_up and lease.pool.state in (PoolState.OPEN, PoolState.CLOSING):
             self._setup_failed(lease.pool, None, message.death)
         self._after_loss(lease.pool, now)
 
@@ -602,10 +607,12 @@ class OwnerCore:
                 pool.dropping.discard(node)
                 self._gone_if_dropped(pool)
             else:
+                self._ask_for_leases(pool)
                 self._after_loss(pool, now)
 
     def _on_welcome(self, sender: str, message: AgentWelcome, now: float) -> None:
         self.agents[message.node] = sender
+        self.lost = ""
         if not self.home:
             self.home = message.node
         for lease in self.leases.values():
@@ -641,6 +648,7 @@ class OwnerCore:
             self._break(pool, None, None, message.reason)
 
     def _on_cluster_lost(self, _sender: str, message: ClusterLost, _now: float) -> None:
+        self.lost = message.reason
         for pool in list(self.pools.values()):
             if pool.state in (PoolState.OPEN, PoolState.CLOSING):
                 self._break(pool, None, None, message.reason)
@@ -660,7 +668,9 @@ class OwnerCore:
             message.resources,
         )
         self.pools[pool.pool] = pool
-        if pool.dedicated:
+        if self.lost:
+            self._break(pool, None, None, self.lost)
+        elif pool.dedicated:
             self._ask_for_leases(pool)
 
     def _on_resize(self, _sender: str, message: ResizePool, now: float) -> None:
@@ -676,6 +686,7 @@ class OwnerCore:
             if lease.state is LeaseState.READY:
                 surplus -= 1
                 self._retire(lease)
+        self._look_whether_ready(pool)
         self._spread(pool, now)
 
     def _on_close(self, _sender: str, message: ClosePool, _now: float) -> None:

@@ -21,7 +21,9 @@ def to_units(resources: Mapping[str, float]) -> Amounts:
     amounts: Amounts = {}
     for name, value in resources.items():
         if not math.isfinite(value) or value < 0:
-            raise ValueError(f"cannot ask for {value!r} of {name}: an amount is a finite number, zero or more")
+            raise ValueError(
+                f"cannot ask for {value!r} of {name}: an amount is a finite number, zero or more"
+            )
         if value:
             amounts[name] = max(1, round(value * UNITS))  # the least request still costs something
     return amounts

@@ -59,6 +59,8 @@ def reduce_function(pickler: TaskPickler, function: FunctionType) -> Any:
                 and getattr(owner, name, None) is function
             ):
                 return getattr, (owner, name)
+    if not pickler.exporter.sends_closures and not pickler.shares_cells:
+        return NotImplemented  # C will not find it under its name, and says so as it always has
     return _function_pieces(pickler, function, 0)
 
 

@@ -100,10 +100,13 @@ class Exporter:
     Args:
         snapshot: fix the globals of ``__main__`` now, shallowly, as a fork would; names that are defined later are
             still found. Without it each call sees the globals of its time.
+        closures: send functions that have no name to find them by; without it they are refused with the standard
+            pickle's own error. (Classes and their methods go by value in any case.)
     """
 
-    def __init__(self, snapshot: bool = True) -> None:
+    def __init__(self, snapshot: bool = True, closures: bool = True) -> None:
         self.uid = REGISTRY.new_uid()
+        self.sends_closures = closures
         self._snapshot: Namespace | None = None
         if snapshot:
             self._snapshot = dict(sys.modules[MAIN].__dict__)

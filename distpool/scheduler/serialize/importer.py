@@ -57,7 +57,7 @@ class Importer:
     """One for the life of a worker in one session."""
 
     def __init__(self) -> None:
-        self._exporter = Exporter(snapshot=False)
+        self._exporter = self._results = Exporter(snapshot=False)
         self._driver = 0
         self._parent_main: ModuleType | None = None
 
@@ -86,6 +86,10 @@ class Importer:
 
             current_process().authkey = facts["authkey"]
 
+    def refuse_closures(self) -> None:
+        """From now on, a result that holds a lambda or a closure cannot be pickled, as with the standard pickle."""
+        self._results = Exporter(snapshot=False, closures=False)
+
     def loads(self, blob: bytes | memoryview, buffers: Any = None) -> Any:
         """Rebuild a function, arguments, or whatever an Exporter made."""
         return loads(blob, buffers)
@@ -107,15 +111,17 @@ class Importer:
         Raises:
             Whatever pickle raises, of the same type, with a note like ``at result.lock: cannot pickle ...``.
         """
-        return self._exporter.dumps(
-            value, buffer_callback, label="result", to=self._driver if to is None else to
-        )
+        owner = self._driver if to is None else to
+        return self._results.dumps(value, buffer_callback, label="result", to=owner)
 
     def dump_exception(
         self, error: BaseException, *, note: str | None = None, to: int | None = None
     ) -> bytes:
         """Pickle what a task raised: see ``exceptions.dump_exception``. Never raises an Exception."""
-        return dump_exception(error, note=note, dumps=lambda value: self.dumps_result(value, to=to))
+        owner = self._driver if to is None else to
+        return dump_exception(
+            error, note=note, dumps=lambda value: self._exporter.dumps(value, label="result", to=owner)
+        )
 
 
 def process_token() -> int:

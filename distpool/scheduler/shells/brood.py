@@ -42,7 +42,9 @@ class Brood:
     Making it forks, so it must come before this process has a second thread. ``private_fds`` are closed in the nursery.
     """
 
-    def __init__(self, start: NurseryStart, slots: Slots, limits: Limits, private_fds: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, start: NurseryStart, slots: Slots, limits: Limits, private_fds: tuple[int, ...] = ()
+    ) -> None:
         self._start = start
         self._slots = slots
         self._limits = limits
@@ -126,7 +128,9 @@ class Brood:
         out += self._end_orphans(reason)
         recent = [at_s for at_s in self._deaths_s if at_s > now - self._limits.agent_restarts_window_s]
         if len(recent) > self._limits.agent_restarts_max:
-            raise NurseryLost(f"the parent of the workers died {len(recent)} times, at last it was {_manner(status)}")
+            raise NurseryLost(
+                f"the parent of the workers died {len(recent)} times, at last it was {_manner(status)}"
+            )
         self._exec_nursery()
         return out
 
@@ -163,7 +167,8 @@ class Brood:
         start = self._start
         command = [sys.executable, "-P", "-m", nursery.__name__, str(theirs.fileno())]
         child = subprocess.Popen(
-            [*command, msgspec.json.encode(start).decode()], pass_fds=(theirs.fileno(), start.slots_fd, start.lock_fd)
+            [*command, msgspec.json.encode(start).decode()],
+            pass_fds=(theirs.fileno(), start.slots_fd, start.lock_fd),
         )
         theirs.close()
         self.pid = child.pid

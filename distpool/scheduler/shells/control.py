@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: How long the second of agent and nursery has to die, for the worker to take it that both were killed at once.
 BOTH_DEAD_S = 0.3
+#: How long a Recall waits for an idle main thread to read what was sent before it.
+OVERTAKEN_S = 0.02
 
 
 def control_loop(worker: Worker) -> None:
@@ -78,9 +80,21 @@ def _leave(worker: Worker, above: list[int | None]) -> NoReturn:
     while alive and (left_s := until - time.monotonic()) > 0:
         dead, _, _ = select.select(alive, [], [], left_s)
         alive.difference_update(dead)
-    if not alive:
+    if not alive and _elected(worker.start.directory):
         end_session(worker.start.directory, os.getsid(0))
     _die()
+
+
+def _elected(directory: str) -> bool:
+    """Whether this worker ends the session. One does: two would kill each other half-way, and leave the other half."""
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        os.close(os.open(os.path.join(directory, "ending"), flags, 0o600))
+    except (FileExistsError, FileNotFoundError):
+        return False  # another does, or has done so
+    except OSError:
+        pass  # a full disk: rather twice than never
+    return True
 
 
 def _die() -> NoReturn:
@@ -111,11 +125,15 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any) -> None:
 
 
 def _see_what_came(worker: Worker) -> None:
-    """Read the data link in the main thread's place, unless that is reading or sending itself just now."""
-    if not worker.data_lock.acquire(blocking=False):
+    """Read the data link in the main thread's place.
+
+    If that one is about to read it, or to send, it has a moment to do so: a Recall that overtook its Execute
+    would find nothing to take back.
+    """
+    if not worker.data_lock.acquire(timeout=OVERTAKEN_S):
         return
     try:
-        while True:
+        while not worker.data.closed:  # a retiring worker closes it
             worker.take(decode(worker.data.recv(zmq.NOBLOCK)))
     except zmq.Again:
         pass

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from distpool.scheduler.serialize import Exporter, Importer, describe_main
+from distpool.scheduler.shells.lending import as_if_spawning
 from distpool.scheduler.shells.worker_start import WorkerStart
 from distpool.worker_hooks import HOOKS
 
@@ -28,13 +29,23 @@ class _Setup(msgspec.Struct, array_like=True):
     name: str
     hooks: bytes
     initializer: bytes | None
+    closures: bool
 
 
 def make_setup(
-    exporter: Exporter, name: str, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]
+    exporter: Exporter,
+    name: str,
+    initializer: Callable[..., Any] | None,
+    initargs: tuple[Any, ...],
+    closures: bool = True,
 ) -> bytes:
-    """Describe this process for its workers. Raises what pickling the initializer or its arguments raises."""
+    """Describe this process for its workers, and say whether their results may hold closures.
+
+    Raises:
+        What pickling the initializer or its arguments raises.
+    """
     process = multiprocessing.process.current_process()
+    start = None if initializer is None else _dump_start(exporter, initializer, initargs)
     return msgspec.msgpack.encode(
         _Setup(
             environment=dict(os.environb),
@@ -43,9 +54,24 @@ def make_setup(
             parent=process.name,
             name=name,
             hooks=exporter.dumps(tuple(HOOKS)),
-            initializer=None if initializer is None else exporter.dumps((initializer, initargs)),
+            initializer=start,
+            closures=closures,
         )
     )
+
+
+def _dump_start(exporter: Exporter, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> bytes:
+    """Initializer and arguments; these may hold queues and locks, as with multiprocessing."""
+    try:
+        with as_if_spawning(exporter):
+            return exporter.dumps((initializer, initargs))
+    except RuntimeError as error:
+        if "fork context" in str(error):
+            error.add_note(
+                "distpool: workers are not forked from this program; make what they share with it by "
+                "multiprocessing.get_context('spawn')"
+            )
+        raise
 
 
 def apply_setup(blob: bytes, start: WorkerStart, importer: Importer) -> None:
@@ -55,6 +81,8 @@ def apply_setup(blob: bytes, start: WorkerStart, importer: Importer) -> None:
     os.umask(setup.umask)
     _become_child(setup, start)
     importer.prepare_main(setup.main)
+    if not setup.closures:
+        importer.refuse_closures()
     for hook in importer.loads(setup.hooks):
         hook()
     if setup.initializer is not None:

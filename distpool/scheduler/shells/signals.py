@@ -20,6 +20,8 @@ from typing import Any
 # The C functions: the module's own make an enum of everything, which takes longer than a round trip is worth.
 _getsignal, _setsignal = _signal.getsignal, _signal.signal
 _SIGNALS = sorted(map(int, signal.valid_signals()))
+
+
 def on_main_thread() -> bool:
     """Whether this is the thread on which Python runs signal handlers."""
     return threading.get_ident() == threading.main_thread().ident
@@ -64,6 +66,12 @@ class DeferredSignals:
             originals.pop(number, None)
         if self.recorded:
             self._deliver()
+
+    def abandon(self) -> None:
+        """In a forked child: the thread that held the signals is not here, but its recorders are."""
+        self.recorded.clear()
+        if on_main_thread():
+            self.release()
 
     def _deliver(self) -> None:
         if self.recorded:

@@ -45,7 +45,7 @@ from distpool.scheduler.messages import (
 from distpool.scheduler.serialize import PLAIN_TYPES, Importer, is_plain
 from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.control import control_loop
-from distpool.scheduler.shells.links import dealer
+from distpool.scheduler.shells.links import EagerWait, dealer
 from distpool.scheduler.shells.mailbox import Mailbox
 from distpool.scheduler.shells.preparation import apply_setup
 from distpool.scheduler.shells.worker_start import WorkerStart
@@ -94,6 +94,7 @@ class Worker:
         self.mailbox = Mailbox(os.path.join(start.directory, f"worker-{start.worker}.answers"))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self.data = dealer(self.context, attach.address, b"d:" + attach.lease.encode())
+        self._eager = EagerWait(self.data, _LIMITS.spin_s)
         self.data_lock = threading.Lock()
         self._flush_lock = threading.Lock()
 
@@ -105,16 +106,28 @@ class Worker:
         self.data.send(encode(hello), zmq.NOBLOCK)
         control = threading.Thread(target=control_loop, args=(self,), name="distpool-control", daemon=True)
         control.start()
-        data, lock, queue = self.data, self.data_lock, self.queue
+        lock, queue = self.data_lock, self.queue
         while queue or not self.retiring:
+            message = None
             with lock:  # the second thread may just have read the link: Execute, or Retire
-                frame = None if queue or self.retiring else data.recv()
-            if frame is not None:
-                self.take(decode(frame))
+                if not queue and not self.retiring:
+                    message = decode(self._receive())
+                    if type(message) is Execute:  # under the lock, or a Recall may miss it
+                        self._queue(message)
+                        message = None
+            if message is not None:
+                self.take(message)
             if queue:
                 self._run_queue()
-        self.data.close(linger=int(_LIMITS.farewell_s * 1000))
+        with lock:  # the second thread may be reading it
+            self.data.close(linger=int(_LIMITS.farewell_s * 1000))
         self.context.term()  # ends the second thread, and returns when the last results have left
+
+    def _receive(self) -> bytes:
+        self._eager.look()
+        frame = self.data.recv()
+        self._eager.found()
+        return frame
 
     def take(self, message: Any) -> None:
         """Take in one message of the data link; the second thread calls this too, while a task runs."""

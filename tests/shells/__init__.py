@@ -1,0 +1,1 @@
+"""The processes around the cores, where they meet what should not happen: see each module."""
