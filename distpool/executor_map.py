@@ -46,7 +46,6 @@ class MapStream(Stream):
         self._work = work
         self._calls: dict[int, Call] = {}
         self.pull: PullFeeder | None = None
-        work.pending[self] = None
 
     def calls(self) -> list[Call]:
         """Those that have not ended."""
@@ -104,13 +103,17 @@ class PullFeeder(Feeder):
 
     def start(self) -> None:
         """Read a first part; an exception of the iterable's is raised at once."""
-        self._desk.enter(self)
-        until_s = time.monotonic() + START_S
-        with self._pulling:
-            while not self._over and (room := self._room()) > 0:
-                self._feed(room)
-                if time.monotonic() > until_s:
-                    break
+        try:
+            self._desk.enter(self)
+            until_s = time.monotonic() + START_S
+            with self._pulling:
+                while not self._over and (room := self._room()) > 0:
+                    self._feed(room)
+                    if time.monotonic() > until_s:
+                        break
+        except BaseException:
+            self.stop()
+            raise
         if self.pull_error is not None:
             raise self.pull_error
 
@@ -185,9 +188,11 @@ def start_map(
     else:
         feeder = PullFeeder(work, stream, function, source, buffersize)
     try:
+        work.pending[stream] = None
         feeder.start()
     except BaseException:
         stream.give_up()
+        work.pending.pop(stream, None)
         raise
     return _results(stream, deadline, chunked=chunksize > 1), feeder.sent
 

@@ -23,6 +23,7 @@ import threading
 import time
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator, Sequence
+from pickle import PicklingError
 from typing import Any
 
 from distpool.engines.protocol import Call, Engine, EnginePool, Promise
@@ -179,6 +180,7 @@ class Feeder:
         self._plain = plain
         self._weight: int | None = None
         self._over = False
+        self._starting = False
         self._lifted = False
         self._asleep = False
         self._gate = allocate_lock()
@@ -189,13 +191,22 @@ class Feeder:
         promise.feeder = self
 
     def start(self) -> None:
-        """Submit the first window if that is safe here; leave the rest, if there is any, to a thread."""
-        self._desk.enter(self)
-        if self._plain:
-            while not self._over and (room := self._room()) > 0:
-                self._feed(room)
-        if not self._over:
-            threading.Thread(target=self._run, name="distpool-feeder", daemon=True).start()
+        """Submit the first window if that is safe here; leave the rest, if there is any, to a thread.
+
+        What a signal handler raises meanwhile comes out, and then there will be no more calls.
+        """
+        try:
+            self._desk.enter(self)
+            if self._plain:
+                self._starting = True
+                while not self._over and (room := self._room()) > 0:
+                    self._feed(room)
+                self._starting = False
+            if not self._over:
+                threading.Thread(target=self._run, name="distpool-feeder", daemon=True).start()
+        except BaseException:
+            self.stop()
+            raise
 
     def wake(self) -> None:
         """There may be room."""
@@ -289,6 +300,8 @@ class Feeder:
                 )
                 self.sent += len(batch)
         except Exception as refused:  # the function cannot be pickled, or the pool is gone
+            if self._starting and not _is_refusal(refused):
+                raise
             self._finish(refused)
 
     def _finish(self, error: BaseException | None) -> None:
@@ -304,6 +317,11 @@ class Feeder:
             self._promise.end_with(error, self.sent)
         self._promise.feeder = None
         self._desk.leave(self)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether an engine raised this instead of taking calls; a signal handler may raise after it took them."""
+    return isinstance(error, (RuntimeError, PicklingError)) or bool(getattr(error, "__notes__", ()))
 
 
 def weigh(value: Any, depth: int = 3) -> int:

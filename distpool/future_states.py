@@ -95,6 +95,8 @@ class Future(Promise, concurrent.futures.Future[T]):
     def cancel(self) -> bool:
         """Take the call back, or stop it; False if it has ended."""
         if not self._change(CANCELLED_AND_NOTIFIED, None, None):
+            if self.cancelled() and not self.ready:
+                self._settled()  # the first attempt was interrupted by a signal
             return self.cancelled()
         work, call = self._work, self._call
         self._settled()
@@ -145,11 +147,12 @@ class Future(Promise, concurrent.futures.Future[T]):
             alone = self._made_condition is None
             if alone:
                 if self._state in _DONE:
-                    return
-                self._result = value
-                self._state = FINISHED
+                    alone = False  # cancelled; or so interrupted by a signal that nobody was told
+                else:
+                    self._result = value
+                    self._state = FINISHED
         if not alone:
-            if self._change(FINISHED, value, None):
+            if self._change(FINISHED, value, None) or not self.ready:
                 self._settled()
             return
         # As _settled, but this is the path that nearly all calls take.
@@ -163,7 +166,11 @@ class Future(Promise, concurrent.futures.Future[T]):
     def reject(self, key: int, failure: Failure) -> None:
         """The call failed."""
         work = self._work
-        if self._state in _DONE or work is None:
+        if work is None:
+            return
+        if self._state in _DONE:
+            if not self.ready:
+                self._settled()
             return
         broken = work.broken
         if broken is not None:

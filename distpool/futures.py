@@ -138,20 +138,26 @@ class ProcessPoolExecutor(Executor):
         if work is None or not work.takes_calls:
             work = self._usable_work()
         future: Future[T] = Future(work)
-        work.pending[future] = None
-        if work.size < self._max_workers and len(work.pending) + work.unsent > work.size:
+        if work.size < self._max_workers and len(work.pending) + work.unsent >= work.size:
             self._grow_to(work, work.size + 1)
         try:
             future._call = work.pool.submit(future, 0, fn, args, kwargs)
         except Exception as error:
             if not work.takes_calls:
-                work.pending.pop(future, None)
                 self._usable_work()  # says why
             work.unsent += 1
-            future.set_exception(error)
+            try:
+                future.set_exception(error)
+            except (
+                InvalidStateError
+            ):  # by a signal handler, after the engine had taken the call and even ended it
+                raise error from None
             return future
-        if future.ready:
-            future._call = None  # it ended before it was known here
+        # Only now: if a signal handler raises on the way here, nobody must wait for this future.
+        work.pending[future] = None
+        if future.done():  # it ended before it was known here
+            work.pending.pop(future, None)
+            future._call = None
         return future
 
     def map(

@@ -174,6 +174,9 @@ class Pool:
             self._engine_pool.submit(result, 0, func, args, kwds)
         except Exception as error:
             result.fail(error)
+            if result._value is not error:
+                raise  # by a signal handler, after the engine had taken the call and even ended it
+        result.hold()
         return result
 
     # --------------------------------------------------------------------------- many, in a list
@@ -246,6 +249,7 @@ class Pool:
             result.fail(error)
             return result
         Feeder(self._desk, result, function, source, plain=True).start()
+        result.hold()
         return result
 
     # -------------------------------------------------------------------------- many, one by one
@@ -276,8 +280,10 @@ class Pool:
         plain = type(iterable) in PLAIN_SEQUENCES
         if chunksize == 1:
             Feeder(self._desk, result, func, _singles(iterable), plain=plain).start()
+            result.hold()
             return result
         Feeder(self._desk, result, MapChunk(func), chunks(iterable, chunksize), plain=plain).start()
+        result.hold()
         return (item for chunk in result for item in chunk)
 
     # --------------------------------------------------------------------------------- the end

@@ -8,7 +8,8 @@
       IMapUnorderedIterator                    ... for the next to arrive
 
 Each is itself the promise that the engine fulfils, so that a call costs one object. A result holds its pool until it
-is settled (a pool with work to do is not garbage), and nothing after that.
+is settled (a pool with work to do is not garbage), and nothing after that. The pool's ``join`` waits for results only
+once they have been submitted: a signal handler that raises on the way there must leave nothing to wait for.
 
 Stands in for ``multiprocessing.pool.ApplyResult, MapResult, IMapIterator, IMapUnorderedIterator``.
 """
@@ -152,8 +153,15 @@ class AsyncResult(Promise, Generic[T]):
         self._error_callback = error_callback
         self.quick = callback is None and error_callback is None
         self._pool: Pool | None = pool
-        self._job = job = next(_jobs)
-        pool._cache[job] = self
+        self._job = next(_jobs)
+
+    def hold(self) -> None:
+        """It has been submitted: ``join`` waits for it."""
+        pool = self._pool
+        if pool is not None:
+            pool._cache[self._job] = self
+            if self.ready:  # and its own look came before that
+                pool._cache.pop(self._job, None)
 
     # ------------------------------------------------------------------------ what programs call
 
@@ -191,11 +199,13 @@ class AsyncResult(Promise, Generic[T]):
 
     def fulfil(self, key: int, value: Any) -> None:
         """The call returned."""
+        pool = self._pool
+        if pool is None:
+            return  # it has ended already, by an exception on the way to the engine
         self._value = value
         self._success = True
         if self._callback is not None:
             call_back(self._callback, value)
-        pool: Any = self._pool
         self.ready = READY
         wakeups = self.wakeups
         if wakeups is not None:
@@ -211,6 +221,8 @@ class AsyncResult(Promise, Generic[T]):
 
     def fail(self, error: BaseException) -> None:
         """The call ends with this exception."""
+        if self._pool is None:
+            return
         self._value = error
         self._success = False
         if self._error_callback is not None:
@@ -257,6 +269,8 @@ class MapResult(AsyncResult[list[T]], Tally):
 
     def fulfil(self, key: int, value: Any) -> None:
         """A call returned: an item's value, or a chunk's list of values."""
+        if self._pool is None:
+            return
         size = self._chunksize
         if size:
             self._values[key * size : (key + 1) * size] = value
@@ -297,7 +311,14 @@ class IMapIterator(Stream, Iterator[T]):
         super().__init__(pool._engine, ordered=self._in_order)
         self._pool: Pool | None = pool
         self._job = next(_jobs)
-        pool._cache[self._job] = self
+
+    def hold(self) -> None:
+        """It has been submitted: the pool is to know it."""
+        pool = self._pool
+        if pool is not None:
+            pool._cache[self._job] = self
+            if self._pool is None:
+                pool._cache.pop(self._job, None)
 
     def __iter__(self) -> IMapIterator[T]:
         return self

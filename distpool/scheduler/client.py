@@ -89,7 +89,7 @@ class NativePool:
     ) -> Task:
         """See ``EnginePool.submit``."""
         if self._closed:
-            raise RuntimeError("the pool is closed")
+            raise self._closed_error()
         number, blob = self.exporter.function(function)
         if not kwargs:
             for argument in args:
@@ -113,7 +113,7 @@ class NativePool:
     ) -> list[Call]:
         """See ``EnginePool.submit_many``."""
         if self._closed:
-            raise RuntimeError("the pool is closed")
+            raise self._closed_error()
         number, blob = self.exporter.function(function)
         pool, retries, dumps = self.number, self._retries, self.exporter.dumps
         tasks: list[Task] = []
@@ -134,6 +134,11 @@ class NativePool:
                 tasks.append(Task(pool, promise, key, number, blob, payload, size, retries))
         self._leading.submit_all(tasks)
         return list[Call](tasks)
+
+    def _closed_error(self) -> Exception:
+        if os.getpid() != self._session.pid:
+            return ClusterError("this pool is the parent process's; make one of your own after the fork")
+        return RuntimeError("the pool is closed")
 
     def cancel(self, calls: Sequence[Call], *, running: bool) -> None:
         """See ``EnginePool.cancel``."""

@@ -26,7 +26,11 @@ from tests.processes.harness import BOUND_S, ROOT
 MARK = "DISTPOOL_TEST_MARK"
 SOAK = os.environ.get("DISTPOOL_SOAK") == "1"
 
-_TAKE_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def count(check: int, soak: int) -> int:
@@ -150,11 +154,14 @@ class Driver:
         wait_until(lambda: not self.left(), f"the processes of the session end ({self.text})", within_s)
 
     def close(self) -> None:
-        """End it and everything that bears its mark, and give the descriptor back."""
-        for pid in self.left():
-            processes.kill(pid)
+        """End it, and after a moment everything that bears its mark still; give the descriptor back."""
         self.process.kill()
         self.process.wait()
+        until_s = time.monotonic() + 5.0
+        while self.left() and time.monotonic() < until_s:
+            select.select([], [], [], 0.005)
+        for pid in self.left():
+            processes.kill(pid)
         os.close(self._fd)
 
 

@@ -68,6 +68,8 @@ from distpool.scheduler.messages import (
 
 #: Arguments below this weight are not counted against ``Limits.ahead_bytes_max``.
 HEAVY_BYTES = 4096
+#: Answers that may lie in a worker's mailbox before it must run dry and empty it.
+CAREFUL_ANSWERS_MAX = 256
 #: Functions that a worker keeps at hand for one owner, at most.
 FUNCTIONS_KEPT = 512
 
@@ -178,7 +180,7 @@ class OwnerCore:
     def _fill(self, lease: Lease, share: int, now: float) -> None:
         """Top a worker up to its share of the pending work, if enough of what it had is done."""
         held = len(lease.offered)
-        if held and lease.stalled:
+        if held and (lease.stalled or self._must_settle(lease)):
             return
         level = tasks_ahead(lease.pool.mean_s, self.limits)
         if held > level // 2:
@@ -188,6 +190,13 @@ class OwnerCore:
             level = min(level, held + lease.tasks_left)
         if level > held:
             self._offer(lease, level - held, now)
+
+    def _must_settle(self, lease: Lease) -> bool:
+        """Whether a worker must run dry, so that it can empty its mailbox of answers that we have by now."""
+        answers = lease.received - lease.settled
+        return lease.careful and (
+            answers >= CAREFUL_ANSWERS_MAX or lease.unsettled_bytes > self.limits.ahead_bytes_max
+        )
 
     def _offer(self, lease: Lease, room: int, now: float) -> None:
         """Send up to ``room`` pending tasks to this worker, as one batch of consecutive attempts."""
@@ -232,8 +241,10 @@ class OwnerCore:
             return
         self.next_attempt = attempt
         pool.offered += len(functions)
+        lease.careful = bool(careful)
         if was_idle:
             lease.heard_s = now  # its silence counts from here
+            lease.settled, lease.unsettled_bytes = lease.received, 0
         if lease.tasks_left > 0:
             lease.tasks_left -= len(functions)
         forget = self._forgotten(lease, functions) if len(known) > FUNCTIONS_KEPT else ()
@@ -291,6 +302,8 @@ class OwnerCore:
                     self._fail(task, error=error)
         count = len(message.attempts) + len(message.failed)
         lease.received += count
+        if lease.careful:
+            lease.unsettled_bytes += sum([len(v) for v in message.values if type(v) is bytes])
         if message.busy_s > 0.0:
             lease.pool.mean_s = updated_mean_s(lease.pool.mean_s, message.busy_s, count)
         lease.heard_s = now

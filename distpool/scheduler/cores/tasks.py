@@ -73,6 +73,7 @@ class Lease:
     """A leased worker, as its owner sees it."""
 
     __slots__ = (
+        "careful",
         "control",
         "data",
         "functions",
@@ -85,9 +86,11 @@ class Lease:
         "pool",
         "recalling",
         "received",
+        "settled",
         "stalled",
         "state",
         "tasks_left",
+        "unsettled_bytes",
     )
 
     def __init__(self, lease: str, pool: Pool, node: str, pid: int, tasks_left: int, now: float) -> None:
@@ -102,6 +105,9 @@ class Lease:
         self.functions: dict[int, None] = {}  # ids that the worker keeps, oldest first
         self.tasks_left = tasks_left  # -1: no end
         self.received = 0  # answers had from it
+        self.careful = False  # its latest batch may not be repeated, so its answers wait in its mailbox
+        self.settled = 0  # ... when it was last idle, so that its mailbox was emptied
+        self.unsettled_bytes = 0  # what those since then weigh
         self.heavy_bytes = 0  # argument bytes of offered tasks that are not small
         self.heard_s = now
         self.recalling = False  # a Recall is under way

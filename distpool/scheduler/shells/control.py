@@ -59,6 +59,10 @@ def control_loop(worker: Worker) -> None:
                     _leave(worker, above)
                 _handle(worker, control, decode(source.recv()))
     except zmq.ContextTerminated:
+        pass
+    except zmq.Again:
+        die()  # the owner has hung up
+    finally:  # or the main thread could not end the context
         control.close(linger=1000)
         agent.close()
 
@@ -77,12 +81,16 @@ def _leave(worker: Worker, above: list[int | None]) -> NoReturn:
 
     alive = {fd for fd in above if fd is not None}
     until = time.monotonic() + BOTH_DEAD_S
+    poll = select.poll()  # select takes no descriptor above 1023
+    for fd in alive:
+        poll.register(fd, select.POLLIN)
     while alive and (left_s := until - time.monotonic()) > 0:
-        dead, _, _ = select.select(alive, [], [], left_s)
-        alive.difference_update(dead)
+        for fd, _ in poll.poll(left_s * 1000):
+            alive.discard(fd)
+            poll.unregister(fd)
     if not alive and _elected(worker.start.directory):
         end_session(worker.start.directory, os.getsid(0))
-    _die()
+    die()
 
 
 def _elected(directory: str) -> bool:
@@ -97,7 +105,7 @@ def _elected(directory: str) -> bool:
     return True
 
 
-def _die() -> NoReturn:
+def die() -> NoReturn:
     """End by a signal, not by an exit: an exit would count as the running task's own."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError("still alive")
@@ -119,7 +127,7 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any) -> None:
                 assert main is not None
                 signal.pthread_kill(main, signal.SIGINT)
         case Leave():
-            _die()
+            die()
         case _:
             raise AssertionError(f"neither owner nor agent says {message} on this link")
 

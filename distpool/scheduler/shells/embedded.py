@@ -69,8 +69,10 @@ class EmbeddedCluster:
     def _first_word(self, fd: int) -> dict[str, Any]:
         deadline = time.monotonic() + self._limits.start_s
         data = b""
+        poll = select.poll()  # select takes no descriptor above 1023
+        poll.register(fd, select.POLLIN)
         while not data.endswith(b"\n"):
-            ready, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+            ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
             chunk = os.read(fd, 4096) if ready else b""
             if not chunk:
                 self.reap()

@@ -32,6 +32,7 @@ def router(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[
     socket = context.socket(zmq.ROUTER)
     _common(socket)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.BACKLOG, 4096)  # a connect that finds it full fails for good: nobody reconnects
     socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
     socket.bind(address)
     return socket
@@ -63,7 +64,7 @@ class EagerWait:
         self._since_s = clock()
         if self._pays:
             until = self._since_s + self._spin_s
-            while not readable(zmq.EVENTS) & zmq.POLLIN and clock() < until:  # type: ignore[operator]
+            while not readable(zmq.EVENTS) & zmq.POLLIN and clock() < until:
                 pause()
 
     def found(self) -> None:

@@ -22,9 +22,6 @@ class Mailbox:
         self._path = path
         self._fd = -1
         self._written = 0
-        self.empty_soon = (
-            False  # the owner has all that was sent; said by either thread, done by the main one
-        )
 
     def leave(self, frame: bytes) -> None:
         """Append one encoded Results."""
@@ -37,7 +34,6 @@ class Mailbox:
 
     def empty(self) -> None:
         """The owner has everything that was left."""
-        self.empty_soon = False
         if self._written:
             os.ftruncate(self._fd, 0)
             self._written = 0

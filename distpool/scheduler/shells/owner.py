@@ -207,7 +207,7 @@ class OwnerShell:
             return
         recv, getsockopt = router.recv, router.getsockopt
         for _ in range(frames_max):
-            if not getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator]
+            if not getsockopt(zmq.EVENTS) & zmq.POLLIN:
                 return
             identity = recv(_SEND)
             frame = recv(_SEND)

@@ -117,7 +117,14 @@ def _become_child(setup: _Setup, start: WorkerStart) -> None:
 
 
 def _umask() -> int:
-    """The umask, which can only be read by setting it."""
+    """The umask. Where the kernel does not tell it, it can only be read by setting it, for everybody, for a moment."""
+    try:
+        with open("/proc/self/status") as file:
+            for line in file:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        pass
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

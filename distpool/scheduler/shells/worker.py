@@ -44,7 +44,7 @@ from distpool.scheduler.messages import (
 )
 from distpool.scheduler.serialize import PLAIN_TYPES, Importer, is_plain
 from distpool.scheduler.shells import worker_start
-from distpool.scheduler.shells.control import control_loop
+from distpool.scheduler.shells.control import control_loop, die
 from distpool.scheduler.shells.links import EagerWait, dealer
 from distpool.scheduler.shells.mailbox import Mailbox
 from distpool.scheduler.shells.preparation import apply_setup
@@ -88,9 +88,11 @@ class Worker:
         self.done: deque[tuple[int, Any]] = deque()  # finished, not sent yet
         self.failed: deque[tuple[int, bytes]] = deque()
         self.held_bytes = 0
-        self.answered = 0
+        self.completed = 0  # attempts that have ended (main thread), ...
+        self.received = 0  # ... and how many of their answers the owner has (either thread)
         self.retiring = False
         self.interrupting = 0
+        self.open = 0  # the attempt that an interrupt may be raised in
         self.mailbox = Mailbox(os.path.join(start.directory, f"worker-{start.worker}.answers"))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self.data = dealer(self.context, attach.address, b"d:" + attach.lease.encode())
@@ -152,8 +154,7 @@ class Worker:
             functions.pop(number, None)
         for number, blob in message.blobs.items():
             functions[number] = _Function(blob, number > 0)
-        if message.received == self.answered:
-            self.mailbox.empty_soon = True
+        self.received = message.received
         careful = message.careful
         self.queue.extend(
             [
@@ -178,18 +179,26 @@ class Worker:
             value = error = None
             call: Any = None
             try:
-                call = function.call or function.load()
-                if type(payload) is list:
-                    value = call(*payload)
-                else:
-                    args, kwargs = _arguments(payload)
-                    value = call(*args, **kwargs)
-                    del args, kwargs
-                if type(value) not in PLAIN_TYPES or not is_plain(value):
-                    value = _result(value)
-                    self.held_bytes += len(value)
-            except BaseException as exc:
-                error = _dump(exc)
+                try:
+                    self.open = attempt  # from here on an interrupt is raised, ...
+                    if self.interrupting == attempt:
+                        self._on_sigint(0, None)  # it came a moment too early
+                    call = function.call or function.load()
+                    if type(payload) is list:
+                        value = call(*payload)
+                    else:
+                        args, kwargs = _arguments(payload)
+                        value = call(*args, **kwargs)
+                        del args, kwargs
+                    if type(value) not in PLAIN_TYPES or not is_plain(value):
+                        value = _result(value)
+                        self.held_bytes += len(value)
+                except BaseException as exc:
+                    error = _dump(exc)
+                self.open = 0  # ... and from here on it is not
+            except KeyboardInterrupt as late:  # between the two; there is only one for an attempt
+                self.open = 0
+                error = _dump(late)
             if careful:
                 self._leave_in_mailbox(attempt, value, error)
             if error is None:
@@ -197,6 +206,7 @@ class Worker:
             else:
                 self.failed.append((attempt, error))
             slot[1] = attempt
+            self.completed += 1
             del call, value, payload, function  # nothing of the task's outlives it here
             now = clock()
             if now - sent > hold_s or self.held_bytes > _LIMITS.hold_results_bytes_max:
@@ -206,7 +216,7 @@ class Worker:
 
     def _leave_in_mailbox(self, attempt: int, value: Any, error: bytes | None) -> None:
         mailbox = self.mailbox
-        if mailbox.empty_soon and not self.done and not self.failed:
+        if self.received == self.completed:
             mailbox.empty()
         if error is None:
             mailbox.leave(encode(Results([attempt], [value])))
@@ -219,7 +229,6 @@ class Worker:
             done = [self.done.popleft() for _ in range(len(self.done))]
             failed = [self.failed.popleft() for _ in range(len(self.failed))]
             self.held_bytes = 0
-            self.answered += len(done) + len(failed)
         if not done and not failed:
             return None
         return encode(Results([a for a, _ in done], [v for _, v in done], failed, busy_s))
@@ -231,7 +240,10 @@ class Worker:
 
     def _send(self, frame: bytes) -> None:
         with self.data_lock:
-            self.data.send(frame, zmq.NOBLOCK)
+            try:
+                self.data.send(frame, zmq.NOBLOCK)
+            except zmq.Again:
+                die()  # the owner has hung up, and nobody else has work for us
 
     @property
     def running(self) -> int:
@@ -241,7 +253,7 @@ class Worker:
 
     def _on_sigint(self, _number: int, _frame: FrameType | None) -> None:
         """Raise in the task that is to be interrupted, and nowhere else."""
-        if self.interrupting and self.interrupting == self.running:
+        if self.interrupting and self.interrupting == self.open:
             self.interrupting = 0
             raise KeyboardInterrupt
 
