@@ -29,9 +29,9 @@ import os
 import sys
 from types import ModuleType
 
-TYPE_CHECKING = False
 from distpool.worker_hooks import HOOKS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec

@@ -46,9 +46,11 @@ class Promise:
     quick: bool = True
 
     def fulfil(self, key: int, value: Any) -> None:
+        """The call with this key returned ``value``."""
         raise NotImplementedError
 
     def reject(self, key: int, failure: Failure) -> None:
+        """The call with this key will return nothing, for this reason."""
         raise NotImplementedError
 
     def settle(self) -> None:

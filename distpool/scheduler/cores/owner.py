@@ -501,8 +501,8 @@ class OwnerCore:
         self._enter(lease, LeaseState.READY)
         lease.heard_s = now
         self._look_whether_ready(pool)
-        if lease.state is not LeaseState.READY:
-            return  # the pool was closed, and waited only for its workers' set-up
+        if pool.state is PoolState.DROPPED:
+            return  # it was closed, and waited only for its workers' set-up
         if pool.staying > pool.size:
             self._retire(lease)  # the pool was made smaller meanwhile
             return

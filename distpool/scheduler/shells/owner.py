@@ -44,7 +44,7 @@ from distpool.scheduler.messages import (
     encode,
 )
 from distpool.scheduler.serialize import loads_result
-from distpool.scheduler.shells.links import EagerWait, dealer
+from distpool.scheduler.shells.links import EagerWait, dealer, is_readable
 from distpool.scheduler.shells.waker import Waker
 
 #: Frames of workers that are read before the other sources are looked at again.
@@ -205,9 +205,9 @@ class OwnerShell:
         router = self._router
         if router is None:
             return
-        recv, getsockopt = router.recv, router.getsockopt
+        recv = router.recv
         for _ in range(frames_max):
-            if not getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            if not is_readable(router):
                 return
             identity = recv(_SEND)
             frame = recv(_SEND)
@@ -215,7 +215,7 @@ class OwnerShell:
                 message = decode(frame)
                 address = self._addresses.get(identity) or self._new_address(identity)
             except (msgspec.DecodeError, ValueError):
-                while getsockopt(zmq.RCVMORE):
+                while router.getsockopt(zmq.RCVMORE):
                     recv(_SEND)
                 continue  # not one of ours
             self._feed(address, message)

@@ -65,17 +65,15 @@ def take_answers(directory: str, worker: int) -> tuple[Results, ...]:
 
 
 def take_last_words(directory: str, worker: int) -> str:
-    """Read and remove what a dead worker's faulthandler wrote: its last lines."""
+    """Read and remove what a dead worker's faulthandler wrote: its first lines, which say what and where."""
     path = f"{directory}/worker-{worker}.fault"
     try:
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - LAST_WORDS_BYTES_MAX))
-            text = file.read().decode(errors="replace")
+            text = file.read(LAST_WORDS_BYTES_MAX).decode(errors="replace")
     except FileNotFoundError:
         return ""
     _unlink(path)
-    return "\n".join(text.splitlines()[-LAST_WORDS_LINES:])
+    return "\n".join(text.splitlines()[:LAST_WORDS_LINES])
 
 
 def _unlink(path: str) -> None:
