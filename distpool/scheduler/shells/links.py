@@ -64,14 +64,18 @@ class EagerWait:
         self._pays = True
         self._since_s = 0.0
 
-    def look(self) -> None:
-        """Before sleeping: return when there is a message, or when it is time to sleep."""
+    def look(self) -> bool:
+        """Before sleeping: whether there is a message, now or in a moment."""
         socket, clock, pause = self._socket, time.perf_counter, os.sched_yield
         self._since_s = clock()
-        if self._pays:
-            until = self._since_s + self._spin_s
-            while not is_readable(socket) and clock() < until:
-                pause()
+        if not self._pays:
+            return False
+        until = self._since_s + self._spin_s
+        while not is_readable(socket):
+            if clock() >= until:
+                return False
+            pause()
+        return True
 
     def found(self) -> None:
         """After it, with a message: whether looking pays is judged by how long the latest one took."""

@@ -50,7 +50,7 @@ from distpool.scheduler.shells.waker import Waker
 #: Frames of workers that are read before the other sources are looked at again.
 FRAMES_A_TURN = 64
 _TICK = Tick()
-_SEND, _SEND_MORE = zmq.NOBLOCK, zmq.NOBLOCK | zmq.SNDMORE
+_NOW, _NOW_MORE = zmq.NOBLOCK, zmq.NOBLOCK | zmq.SNDMORE
 
 
 class OwnerShell:
@@ -111,7 +111,7 @@ class OwnerShell:
         link = self._agents.get(node)
         if link is not None:
             try:
-                link.send(frame, _SEND)
+                link.send(frame, _NOW)
             except zmq.Again:
                 pass  # it has hung up, and its death will be seen
 
@@ -149,8 +149,12 @@ class OwnerShell:
             if self.inbox or not stay():
                 self.sleeping = False
                 timeout_ms = 0
-        if eager and timeout_ms != 0 and self._eager is not None:
-            self._eager.look()
+        if eager and timeout_ms != 0 and self._eager is not None and self._router is not None:
+            if self._eager.look():
+                self.sleeping = False
+                self._eager.found()
+                self._read_worker(self._router)  # most likely what is awaited: nothing else is looked at first
+                return
             events = self._poller.poll(timeout_ms)
             self._eager.found()
         else:
@@ -201,28 +205,30 @@ class OwnerShell:
             self._feed("app", Submit(tasks[0].pool, tasks))
 
     def _drain_router(self, frames_max: int) -> None:
-        """Take in what workers have sent; a frame is one message, after its sender's routing id."""
+        """Take in what workers have sent, up to ``frames_max`` frames."""
         router = self._router
-        if router is None:
-            return
-        recv = router.recv
-        for _ in range(frames_max):
-            if not is_readable(router):
-                return
-            identity = recv(_SEND)
-            frame = recv(_SEND)
-            try:
-                message = decode(frame)
-                address = self._addresses.get(identity) or self._new_address(identity)
-            except (msgspec.DecodeError, ValueError):
-                while router.getsockopt(zmq.RCVMORE):
-                    recv(_SEND)
-                continue  # not one of ours
-            self._feed(address, message)
-            if type(message) is ControlHello:
-                for early in self._early.pop(address, ()):
-                    self._send_to_worker(identity, early)
-                self._early[address] = []
+        if router is not None:
+            for _ in range(frames_max):
+                if not is_readable(router):
+                    return
+                self._read_worker(router)
+
+    def _read_worker(self, router: zmq.Socket[bytes]) -> None:
+        """Take in one frame that is there: one message, after its sender's routing id."""
+        identity = router.recv(_NOW)
+        frame = router.recv(_NOW)
+        try:
+            message = decode(frame)
+            address = self._addresses.get(identity) or self._new_address(identity)
+        except (msgspec.DecodeError, ValueError):
+            while router.getsockopt(zmq.RCVMORE):
+                router.recv(_NOW)
+            return  # not one of ours
+        self._feed(address, message)
+        if type(message) is ControlHello:
+            for early in self._early.pop(address, ()):
+                self._send_to_worker(identity, early)
+            self._early[address] = []
 
     def _new_address(self, identity: bytes) -> str:
         kind, _, lease = identity.decode().partition(":")
@@ -236,7 +242,7 @@ class OwnerShell:
         node = next((node for node, other in self._agents.items() if other is link), None)
         while node is not None:
             try:
-                frame = link.recv(_SEND)
+                frame = link.recv(_NOW)
             except zmq.Again:
                 return
             message = decode(frame)
@@ -279,8 +285,8 @@ class OwnerShell:
         if router is None:
             return
         try:
-            router.send(identity, _SEND_MORE)
-            router.send(frame, _SEND)
+            router.send(identity, _NOW_MORE)
+            router.send(frame, _NOW)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
