@@ -27,6 +27,18 @@ def measure_submit_many(session: Session) -> Mapping[str, float]:
     return {"rate": session.count / elapsed_s}
 
 
+def measure_submit_many_pickled(session: Session) -> Mapping[str, float]:
+    """The same with an argument and a result that only pickle can carry: a complex number."""
+    peer = session.open_warm()
+    start = time.perf_counter()
+    results = peer.collect(
+        [peer.submit(bodies.null_task, complex(number)) for number in range(session.count)]
+    )
+    elapsed_s = time.perf_counter() - start
+    assert results == [complex(number) for number in range(session.count)], "wrong results"
+    return {"rate": session.count / elapsed_s}
+
+
 def measure_round_trips(session: Session) -> Mapping[str, float]:
     """Hand in one, wait for it, repeat."""
     peer = session.open_warm()
@@ -99,6 +111,14 @@ ROWS = (
         peers=(*_POOLS, "ray-tasks", "dask"),
         count=20_000,
         measure=measure_submit_many,
+    ),
+    Row(
+        key="apply-async-pickled",
+        metrics=_rate("apply_async + get, arguments that must be pickled"),
+        ours="distpool-pool",
+        peers=("stdlib-pool-fork", "stdlib-pool-forkserver"),
+        count=20_000,
+        measure=measure_submit_many_pickled,
     ),
     Row(
         key="apply",
