@@ -109,6 +109,8 @@ class _Shown:
 
 def _cannot_send(error: BaseException, value: str) -> BaseException:
     made: BaseException = MaybeEncodingError(error, _Shown(value))
+    for note in getattr(error, "__notes__", ()):
+        made.add_note(note)  # where in the result the culprit is
     return made
 
 

@@ -48,7 +48,10 @@ def free(facts: NodeFacts, cpus: float) -> NodeFacts:
 
 def test_a_node_that_joins_is_welcomed_and_everybody_sees_it() -> None:
     head = Head()
-    assert head.tell("agent:a", NodeHello(1, A)) == [("agent:a", NodeWelcome(1, True)), ("agent:a", View(1, (A,)))]
+    assert head.tell("agent:a", NodeHello(1, A)) == [
+        ("agent:a", NodeWelcome(1, True)),
+        ("agent:a", View(1, (A,))),
+    ]
     assert head.tell("agent:b", NodeHello(1, B)) == [
         ("agent:b", NodeWelcome(1, True)),
         ("agent:a", View(2, (A, B))),
@@ -124,7 +127,9 @@ def test_keys_are_put_kept_and_deleted() -> None:
     head = Head()
     assert head.tell("owner:o", KeyGet(1, "k")) == [("owner:o", KeyAnswer(1, None))]
     assert head.tell("owner:o", KeyPut(2, "k", b"1")) == [("owner:o", KeyAnswer(2, b"1", True))]
-    assert head.tell("owner:p", KeyPut(3, "k", b"2", overwrite=False)) == [("owner:p", KeyAnswer(3, b"1", False))]
+    assert head.tell("owner:p", KeyPut(3, "k", b"2", overwrite=False)) == [
+        ("owner:p", KeyAnswer(3, b"1", False))
+    ]
     assert head.tell("owner:p", KeyGet(4, "k")) == [("owner:p", KeyAnswer(4, b"1"))]
     assert head.tell("owner:p", KeyDelete(5, "k")) == [("owner:p", KeyAnswer(5, b"1", True))]
     assert head.tell("owner:p", KeyDelete(6, "k")) == [("owner:p", KeyAnswer(6, None, False))]

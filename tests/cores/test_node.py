@@ -273,7 +273,11 @@ def test_an_owner_that_is_a_worker_dies_with_it() -> None:
     node.start(1)
     node.hello("nested", node="n", worker=1)
     assert node.want(1, owner="nested") == [fork(2, 1, owner="nested")]
-    assert node.tell("nursery", Exited(1, KILLED)) == [("nursery", Signal(2, 9)), (OWNER, died(1)), fork(3, 0)]
+    assert node.tell("nursery", Exited(1, KILLED)) == [
+        ("nursery", Signal(2, 9)),
+        (OWNER, died(1)),
+        fork(3, 0),
+    ]
     node.tell("nursery", Exited(2, KILLED))
     assert set(node.core.owners) == {"o"}
     assert node.hello("nested", 2, node="n", worker=1) == []
@@ -319,7 +323,10 @@ def test_an_owner_back_on_a_new_link_keeps_what_it_holds_loses_the_rest_and_lear
     node.start(2)
     back = node.hello(incarnation=2, held=("n.1.2", "n.1.77", "other.1.1"))
     unknown = Death(0, "host", 0, 0, reason="its node does not know it any more")
-    assert back[1:] == [("nursery", Signal(1, 9)), (OWNER, WorkerDied("n.1.77", 0, unknown, 0, certain=False))]
+    assert back[1:] == [
+        ("nursery", Signal(1, 9)),
+        (OWNER, WorkerDied("n.1.77", 0, unknown, 0, certain=False)),
+    ]
     assert node.want(2) == [fork(3, 2)]
 
 

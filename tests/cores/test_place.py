@@ -59,7 +59,9 @@ amounts = st.dictionaries(st.sampled_from(["CPU", "GPU", "x"]), st.integers(0, 5
 
 
 @given(amounts, amounts)
-def test_what_fits_can_be_taken_as_often_as_it_is_said_to_fit(need: dict[str, int], have: dict[str, int]) -> None:
+def test_what_fits_can_be_taken_as_often_as_it_is_said_to_fit(
+    need: dict[str, int], have: dict[str, int]
+) -> None:
     need = {name: units for name, units in need.items() if units}
     often = resources.how_often(need, have)
     if often is None:
@@ -90,7 +92,9 @@ def test_a_tick_is_asked_for_only_if_it_must_come_sooner() -> None:
     assert not deadlines.at_s
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 10) | st.none()), max_size=20), st.floats(0, 10))
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 10) | st.none()), max_size=20), st.floats(0, 10)
+)
 def test_every_deadline_is_served_by_a_tick_that_was_asked_for(
     steps: list[tuple[str, float | None]], now: float
 ) -> None:

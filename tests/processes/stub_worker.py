@@ -31,7 +31,9 @@ def main(start: WorkerStart) -> int:
                 data.send(f"{start.slot[0]} {start.slot[1]}".encode())
             case "answers":
                 with open(f"{start.directory}/worker-{start.worker}.answers", "wb") as file:
-                    file.write(frame(encode(Results([7], ["seven"]))) + frame(encode(Results([8], ["eight"])))[:-2])
+                    file.write(
+                        frame(encode(Results([7], ["seven"]))) + frame(encode(Results([8], ["eight"])))[:-2]
+                    )
                 data.send(b"done")
             case "fault":
                 with open(f"{start.directory}/worker-{start.worker}.fault", "w") as file:

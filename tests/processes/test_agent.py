@@ -57,7 +57,12 @@ def test_a_killed_worker_is_reported_with_what_it_was_running_and_replaced(sessi
     os.kill(lease.pid, signal.SIGKILL)
     died = session.expect(WorkerDied)
     assert (died.lease, died.pool, died.running) == (lease.lease, 1, 5)
-    assert (died.death.pid, died.death.signal, died.death.exit_code, died.death.reason) == (lease.pid, 9, -9, "")
+    assert (died.death.pid, died.death.signal, died.death.exit_code, died.death.reason) == (
+        lease.pid,
+        9,
+        -9,
+        "",
+    )
     assert died.death.peak_rss_bytes > 1_000_000
     replacement = session.next_hello()
     assert replacement.pid != lease.pid
@@ -209,7 +214,10 @@ def _kill_and_look(arguments: list[str], victims: list[str]) -> None:
     try:
         who = json.loads(driver.stdout.readline())
         doomed = [who["agent"], who["nursery"], *who["workers"]] + [who["orphan"]] * bool(who["orphan"])
-        for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, so that none can react to another's death
+        for number in (
+            signal.SIGSTOP,
+            signal.SIGKILL,
+        ):  # stopped first, so that none can react to another's death
             for victim in victims:
                 os.kill(who[victim], number)
         assert not survivors(doomed, within_s=5.0)

@@ -79,7 +79,9 @@ def test_ending_descendants_reaps_what_became_ours() -> None:
         end(root, child, grandchild)
 
 
-def test_ending_a_session_kills_its_members_but_not_the_caller_and_removes_the_directory(tmp_path: Path) -> None:
+def test_ending_a_session_kills_its_members_but_not_the_caller_and_removes_the_directory(
+    tmp_path: Path,
+) -> None:
     directory = tmp_path / "session"
     directory.mkdir()
     (directory / "agent").touch()

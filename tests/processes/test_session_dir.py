@@ -59,7 +59,9 @@ def test_a_place_that_is_too_long_or_cannot_be_written_is_passed_over(
 ) -> None:
     long = tmp_path / ("x" * 200)
     long.mkdir()
-    monkeypatch.setattr(session_dir, "_parents", lambda: [str(long), str(tmp_path / "missing"), str(places[1])])
+    monkeypatch.setattr(
+        session_dir, "_parents", lambda: [str(long), str(tmp_path / "missing"), str(places[1])]
+    )
     path, lock = session_dir.create()
     os.close(lock)
     assert os.path.dirname(path) == str(places[1])
@@ -92,7 +94,9 @@ def test_a_directory_whose_maker_died_before_it_had_a_lock_goes_in_time(places: 
     assert session_dir.sweep() == [str(path)]
 
 
-def test_a_maker_that_met_a_sweeper_makes_another(places: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_maker_that_met_a_sweeper_makes_another(
+    places: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     real_open = os.open
     swept: list[str] = []
 

@@ -39,6 +39,7 @@ Reducer = Callable[["TaskPickler", Any], Any]
 
 #: The reducer of each type met so far, None where C knows best; by address, since a type must not live on for this.
 _reducers: dict[int, Reducer | None] = {id(kind): reducer for kind, reducer in byvalue.REDUCERS.items()}
+_UNKNOWN: Any = object()
 #: What removes a type from ``_reducers`` when it goes, before its address can be another's.
 _watched: dict[int, weakref.ref[type]] = {}
 
@@ -71,9 +72,8 @@ class TaskPickler(Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Called by the C pickler for each object that is not of an exact builtin type."""
         kind = type(obj)
-        try:
-            reducer = _reducers[id(kind)]
-        except KeyError:
+        reducer = _reducers.get(id(kind), _UNKNOWN)
+        if reducer is _UNKNOWN:
             reducer = _learn(kind)
         if reducer is not None:
             return reducer(self, obj)
