@@ -20,7 +20,7 @@ class Limits(msgspec.Struct, frozen=True):
     silent_factor: float = 4.0  # this many mean task lengths, is asked for what it has not started.
 
     # Batching in the worker.
-    hold_results_s: float = 0.001  # finished results wait at most this long for company, ...
+    hold_results_s: float = 0.003  # finished results wait at most this long for company, ...
     hold_results_bytes_max: int = 256 << 10  # or until they weigh this much.
 
     # Waiting for an answer that has lately come quickly: look for it this long before sleeping. Each look gives

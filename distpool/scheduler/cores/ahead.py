@@ -30,8 +30,11 @@ def updated_mean_s(mean_s: float, busy_s: float, count: int) -> float:
 
 
 def silence_s(mean_s: float, limits: Limits) -> float:
-    """A worker that has been silent for this long is taken to run something longer than usual."""
-    return max(limits.silent_s, limits.silent_factor * mean_s)
+    """A worker that has been silent for this long is taken to run something longer than usual.
+
+    It may have held back results for company meanwhile, which is no silence.
+    """
+    return limits.hold_results_s + max(limits.silent_s, limits.silent_factor * mean_s)
 
 
 def fair_level(pending: int, offered: int, leases: int) -> int:

@@ -351,6 +351,14 @@ class OwnerCore:
             self._after_work(lease, now)
         elif len(lease.offered) > 1:
             self._wake(now + self.limits.silent_s)  # the Recall may have overtaken what it was meant for
+        if not lease.pool.dedicated and not lease.pool.pending:
+            self._let_idle_go(lease.pool, now)
+
+    def _let_idle_go(self, pool: Pool, now: float) -> None:
+        """What idle workers of a shared pool were waiting to have recalled for them has gone to others."""
+        for lease in list(pool.leases.values()):
+            if lease.state is LeaseState.READY and not lease.offered:
+                self._after_work(lease, now)
 
     def _requeue(self, lease: Lease, tasks: Iterable[Task]) -> None:
         """Tasks that did not start go back to the head of the queue, in the order in which they came."""
