@@ -118,14 +118,14 @@ MUTATIONS = (
         'lease.recalling = False',
         'pass',
         "work hides behind a long task",
-        "no_idle_worker_beside_work", 3,
+        "no_idle_worker_beside_work", 21,
     ),
     Mutation(
         "skip_a_recall", owner, "OwnerCore._steal",
         'self.out.append((victim.control, Recall(len(victim.offered) // 2)))',
         'pass',
         "an idle worker beside a full one",
-        "no_idle_worker_beside_work", 3,
+        "no_idle_worker_beside_work", 15,
     ),
     Mutation(
         "deliver_the_cancelled", owner, "OwnerCore._on_cancel",
@@ -232,7 +232,7 @@ MUTATIONS = (
         'self._retire(lease)',
         'pass',
         "a pool made smaller stays as it was",
-        "size_respected", 9,
+        "size_respected", 55,
     ),
     Mutation(
         "levels_said_once", owner, "OwnerCore._on_welcome",
