@@ -42,12 +42,13 @@ def control_loop(worker: Worker) -> None:
     above = [_pidfd(start.agent_pid), _pidfd(start.nursery_pid)]
     if None in above:
         _leave(worker, above)
-    control = dealer(worker.context, attach.address, b"c:" + attach.lease.encode())
-    agent = dealer(worker.context, f"ipc://{start.directory}/agent", b"w:%d" % start.worker)
-    poller = zmq.Poller()
-    for source in (control, agent, *above):
-        poller.register(source, zmq.POLLIN)
+    links = []
     try:
+        links.append(control := dealer(worker.context, attach.address, b"c:" + attach.lease.encode()))
+        links.append(agent := dealer(worker.context, f"ipc://{start.directory}/agent", b"w:%d" % start.worker))
+        poller = zmq.Poller()
+        for source in (control, agent, *above):
+            poller.register(source, zmq.POLLIN)
         try:
             control.send(encode(ControlHello(attach.lease)), zmq.NOBLOCK)
             agent.send(encode(WorkerHello(start.worker, os.getpid())), zmq.NOBLOCK)
@@ -58,13 +59,14 @@ def control_loop(worker: Worker) -> None:
                 if isinstance(source, int):
                     _leave(worker, above)
                 _handle(worker, control, decode(source.recv()))
-    except zmq.ContextTerminated:
-        pass
     except zmq.Again:
         die()  # the owner has hung up
+    except zmq.ZMQError as error:
+        if error.errno != zmq.ETERM:  # perhaps before this thread had made its sockets
+            raise
     finally:  # or the main thread could not end the context
-        control.close(linger=1000)
-        agent.close()
+        for link in links:
+            link.close(linger=1000)
 
 
 def _pidfd(pid: int) -> int | None:

@@ -299,7 +299,10 @@ def main(start: WorkerStart) -> int:
     """The life of a worker process; returns its exit status."""
     assert start.attach is not None
     worker_start.this_worker = start
-    fault = open(os.path.join(start.directory, f"worker-{start.worker}.fault"), "w")  # noqa: SIM115
+    try:
+        fault = open(os.path.join(start.directory, f"worker-{start.worker}.fault"), "w")  # noqa: SIM115
+    except FileNotFoundError:
+        die()  # the session has ended meanwhile, and its directory with it
     faulthandler.enable(fault, all_threads=False)  # the thread that crashed is the one that tells something
     try:
         Worker(start, start.attach).run()
