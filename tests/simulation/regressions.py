@@ -16,6 +16,10 @@ REGRESSIONS = (
     (13, "nothing_left", "a pool that broke while closing was remembered for ever"),
     (466, "everything_ends", "a lost lease was among those held, so its worker was never killed"),
     (1230, "pools_go", "WantLeases was said after DropPool, for a shared pool whose answers came in late"),
-    (22, "everything_ends", "an idle shared worker waited for recalled work that had gone to another, and kept its CPU"),
+    (
+        22,
+        "everything_ends",
+        "an idle shared worker waited for recalled work that had gone to another, and kept its CPU",
+    ),
     (586, "everything_ends", "a closing pool kept an idle shared worker, whose CPU nested tasks waited for"),
 )
