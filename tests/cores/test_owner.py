@@ -305,6 +305,13 @@ def test_workers_that_die_before_their_first_word_break_the_pool() -> None:
     assert out[0] == ("app", PoolBroken(1, None, KILLED, "its workers fail in their set-up"))
 
 
+def test_workers_that_die_in_their_set_up_beside_a_ready_one_are_bad_luck() -> None:
+    owner = Owner(2, setup_attempts=1).with_workers("a")
+    for n in range(9):
+        assert owner("agent:n", WorkerDied(f"b{n}", 1, KILLED, running=0)) == []
+    assert isinstance(owner("agent:n", WorkerDied("b9", 1, KILLED, running=0))[0][1], PoolBroken)
+
+
 def test_a_closed_pool_finishes_then_goes() -> None:
     owner = Owner(1).with_workers("a")
     one = task(1)

@@ -70,6 +70,8 @@ from distpool.scheduler.messages import (
 HEAVY_BYTES = 4096
 #: Answers that may lie in a worker's mailbox before it must run dry and empty it.
 CAREFUL_ANSWERS_MAX = 256
+#: So many times as often may workers die in their set-up while another worker of the pool is ready.
+DEATHS_BESIDE_A_READY_ONE = 10
 #: Functions that a worker keeps at hand for one owner, at most.
 FUNCTIONS_KEPT = 512
 
@@ -526,8 +528,12 @@ class OwnerCore:
                 self._drop_if_done(pool)
 
     def _setup_failed(self, pool: Pool, error: bytes | None, death: Death | None) -> None:
+        """Count a worker that never got ready. Where another works, the set-up can succeed, and a death was bad luck."""
         pool.setup_failures += 1
-        if pool.setup_failures >= pool.setup_attempts:
+        attempts = pool.setup_attempts
+        if death is not None and any(le.state is LeaseState.READY for le in pool.leases.values()):
+            attempts *= DEATHS_BESIDE_A_READY_ONE
+        if pool.setup_failures >= attempts:
             self._break(pool, error, death, "its workers fail in their set-up")
 
     def _enter(self, lease: Lease, state: LeaseState) -> None:
