@@ -207,7 +207,7 @@ MUTATIONS = (
     ),
     Mutation(
         "never_break", owner, "OwnerCore._setup_failed",
-        'pool.setup_failures >= pool.setup_attempts',
+        'pool.setup_failures >= attempts',
         'False',
         "a failing initializer is tried for ever",
         "everything_ends", 21,
