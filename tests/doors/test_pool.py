@@ -5,6 +5,7 @@ import itertools
 import multiprocessing
 import pickle
 import threading
+import time
 import traceback
 import warnings
 from concurrent.futures import CancelledError
@@ -371,6 +372,10 @@ def test_pool_is_not_kept_by_its_results(two):
     result = two.apply_async(bodies.square, (1,))
     iterator = two.imap(bodies.square, iter([1]))
     assert [result.get(30), next(iterator)] == [1, 1]
+    # The standard one wakes the waiter first and lets go of the pool after that.
+    until = time.monotonic() + 30
+    while (result._pool, iterator._pool) != (None, None) and time.monotonic() < until:
+        time.sleep(0.001)
     assert (result._pool, iterator._pool) == (None, None)
 
 
