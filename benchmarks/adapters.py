@@ -13,7 +13,23 @@ from benchmarks.model import NotOffered
 Function = Callable[[Any], Any]
 
 
-class PoolAdapter:
+class NoSharing:
+    """The part of an adapter that most libraries lack: values stored once for many tasks."""
+
+    def put(self, value: Any) -> Any:
+        raise NotOffered("it has no put")
+
+    def get(self, reference: Any) -> Any:
+        raise NotOffered("it has no get")
+
+    def submit_put(self, function: Function, reference: Any) -> Any:
+        raise NotOffered("it has no put")
+
+    def warm_store(self) -> None:
+        """Do nothing: most libraries have no store, or one whose used pages come first."""
+
+
+class PoolAdapter(NoSharing):
     """Drives whatever has the methods of `multiprocessing.Pool`."""
 
     def __init__(self, pool: Any, then: Callable[[], object] = lambda: None) -> None:
@@ -46,7 +62,7 @@ class PoolAdapter:
         self._then()
 
 
-class ExecutorAdapter:
+class ExecutorAdapter(NoSharing):
     """Drives whatever has the methods of `concurrent.futures.Executor`."""
 
     def __init__(self, executor: Any) -> None:

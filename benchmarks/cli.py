@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import environment, interleave, machine, peers, proc, report, rows, verdict
+from benchmarks.environment import Places
 from benchmarks.model import Peer, Row
 
 _DESCRIPTION = """\
@@ -23,10 +24,17 @@ examples:
   python -m benchmarks --quick --rounds 1           a look in a minute or two
   python -m benchmarks --rows apply-async,apply     two rows
   python -m benchmarks --rows small_tasks           a group of rows
-  python -m benchmarks --peers distpool,stdlib      two families of libraries
+  python -m benchmarks --rows big_arrays,one_array_many_tasks,shared_memory_use,sizes,frames
+                                                    everything about data: arrays, frames, byte strings
+  python -m benchmarks --peers distpool,stdlib,memcpy
+                                                    three families of libraries; memcpy is none, but how fast
+                                                    this machine copies, which rows with arrays compare with
   python -m benchmarks --peers all --results benchmarks/RESULTS.md
                                                     install every library in an environment of its own,
                                                     .cache/peers, measure, and write the results down
+
+Rows about data need numpy, frames pandas and pyarrow too. They are looked for in this interpreter, then in the
+peers' environment, where `--peers all` puts them; without them those rows are left out, and say so.
 
 Ray listens on every network interface and is therefore run only inside a network namespace that holds
 nothing but loopback (`unshare --net`, as root or where user namespaces are allowed); elsewhere its cells say so.
@@ -48,10 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     proc.become_subreaper()
     if options.peers == "all":
-        environment.install(chosen_peers.values())
-    places = environment.locate(chosen_peers.values())
+        environment.install(chosen_peers.values(), chosen_rows)
+    places = environment.locate(chosen_peers.values(), chosen_rows)
     if options.peers == "installed":
-        chosen_peers = {name: peer for name, peer in chosen_peers.items() if name in places}
+        chosen_peers = {name: peer for name, peer in chosen_peers.items() if places.has(peer)}
+    _tell_missing(chosen_rows, chosen_peers, places)
     plan = interleave.Plan(tuple(chosen_rows), chosen_peers, places, options.rounds, options.quick)
     try:
         lines = verdict.judge(plan.rows, interleave.run(plan))
@@ -141,13 +150,22 @@ def _refuse_unknown(what: str, wanted: set[str], known: set[str]) -> None:
         raise ValueError(f"no {what} is called {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
 
 
+def _tell_missing(chosen_rows: list[Row], chosen_peers: dict[str, Peer], places: Places) -> None:
+    """Say before a long run which rows will have no number of distpool's, and why."""
+    for row in chosen_rows:
+        ours = chosen_peers.get(row.ours)
+        place = places.find(ours, row.needs) if ours else None
+        if isinstance(place, str):
+            print(f"{row.key}: {place}", file=sys.stderr)
+
+
 def _list() -> None:
     for group in rows.groups():
         print(f"{group.key}: {group.title}")
         for row in group.rows:
             for metric in row.metrics:
                 goals = "; ".join(target.text for target in metric.targets)
-                print(f"  {row.key:<16} {metric.title} [{metric.unit}]{': ' if goals else ''}{goals}")
+                print(f"  {row.key:<22} {metric.title} [{metric.unit}]{': ' if goals else ''}{goals}")
     print("libraries:")
     for peer in peers.discover().values():
         print(f"  {peer.name:<24} {peer.title} (family {peer.family})")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks import lane
-from benchmarks.environment import Place
+from benchmarks.environment import Place, Places
 from benchmarks.model import Outcome, Peer, Row
 from benchmarks.report import number
 
@@ -26,7 +26,7 @@ class Plan:
 
     rows: tuple[Row, ...]
     peers: Mapping[str, Peer]
-    places: Mapping[str, Place]
+    places: Places
     rounds: int
     quick: bool
 
@@ -39,7 +39,7 @@ class Plan:
 
     def count_of(self, row: Row, peer: Peer) -> int:
         """How many tasks this peer runs in this row."""
-        share = peer.count_share * (row.quick_share if self.quick else 1.0)
+        share = row.share_of(peer) * (row.quick_share if self.quick else 1.0)
         return max(1, round(row.count * share))
 
     def measurements(self) -> Iterator[tuple[Row, int, Peer]]:
@@ -59,12 +59,12 @@ def run(plan: Plan) -> list[Outcome]:
     began = time.monotonic()
     for step, (row, turn, peer) in enumerate(steps, start=1):
         key = (row.key, peer.name)
-        place = plan.places.get(peer.name)
+        place = plan.places.find(peer, row.needs)
         label = f"[{step}/{len(steps)}] {row.key}, round {turn + 1} of {plan.rounds_of(row)}: {peer.title}"
         if failures.get(key, 0) >= _FAILURES_MAX:
             continue
-        if place is None:
-            outcome = Outcome(peer.name, row.key, failure="not installed (`--peers all` installs it)")
+        if not isinstance(place, Place):
+            outcome = Outcome(peer.name, row.key, failure=place)
         else:
             _tell(f"{label} ...", end="")
             outcome = lane.measure(peer, row, place.python, plan.count_of(row, peer))

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -25,19 +26,38 @@ _WARM_TASKS = 50
 
 
 class PeerSession:
-    """The `Session` that a row's measurement gets: it opens the peer once and remembers it for closing."""
+    """The `Session` that a row's measurement gets: it opens the peer and remembers it for closing."""
 
     def __init__(self, peer: Peer, module: ModuleType, workers: int, count: int) -> None:
         self._peer = peer
         self._module = module
         self._adapter: Adapter | None = None
+        self._others: list[Adapter] = []
         self.workers = workers
         self.count = count
 
     def open(self) -> Adapter:
-        assert self._adapter is None, "a session opens its peer once"
-        self._adapter = self._peer.open(self._module, self.workers)
+        assert self._adapter is None, "a session has one main opening; see `another`"
+        self._adapter = self._open()
         return self._adapter
+
+    @contextlib.contextmanager
+    def another(
+        self, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> Iterator[Adapter]:
+        options = {"initializer": initializer, "initargs": initargs} if initializer else {}
+        if options and not self._peer.initializers:
+            raise NotOffered("it has no initializer")
+        adapter = self._open(**options)
+        self._others.append(adapter)  # for `close`, should the measurement fail
+        yield adapter
+        self._others.remove(adapter)
+        adapter.close()
+
+    def _open(self, **options: Any) -> Adapter:
+        if self._peer.open is None:
+            raise NotOffered("it is no library that could be opened")
+        return self._peer.open(self._module, self.workers, **options)
 
     def open_warm(self) -> Adapter:
         adapter = self.open()
@@ -47,8 +67,9 @@ class PeerSession:
         return adapter
 
     def close(self) -> None:
-        if self._adapter is not None:
-            self._adapter.close()
+        for adapter in (*self._others, self._adapter):
+            if adapter is not None:
+                adapter.close()
 
 
 def load(peer: Peer) -> ModuleType:
@@ -69,7 +90,7 @@ def main() -> int:
         peer = peers.discover()[request["peer"]]
         row = rows.discover()[request["row"]]
         session = PeerSession(peer, load(peer), request["workers"], request["count"])
-        answer = {"values": dict(row.measure(session))}
+        answer = {"values": dict(row.instead.get(peer.name, row.measure)(session))}
     except NotOffered as reason:
         answer = {"not_offered": str(reason)}
     except Exception as error:  # whatever a library raises is what its cell shows

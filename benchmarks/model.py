@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any, Literal, Protocol
 
 Better = Literal["higher", "lower"]
@@ -34,6 +34,18 @@ class Adapter(Protocol):
     def imap_unordered(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """Results as they come, in any order; one item a chunk."""
 
+    def put(self, value: Any) -> Any:
+        """Store a value once, for many tasks; return the library's own reference to it."""
+
+    def get(self, reference: Any) -> Any:
+        """The value that was put."""
+
+    def submit_put(self, function: Callable[[Any], Any], reference: Any) -> Any:
+        """Hand in one task whose argument is a value that was put; return the library's own handle."""
+
+    def warm_store(self) -> None:
+        """Write once to all memory that the library takes values from, where it does not reuse pages by itself."""
+
     def close(self) -> None:
         """Stop the workers and everything that was started with them."""
 
@@ -49,15 +61,18 @@ class Peer:
     `module` is imported before the clock of a row starts; `distribution` is the name under which the library
     is installed (None: nothing to install). `isolated` peers run only in a network namespace that holds nothing
     but loopback. `count_share` makes slow peers run that share of a row's tasks, since rates are compared and
-    not totals. `environment` holds variables that must be set before the import.
+    not totals. `environment` holds variables that must be set before the import. Where `initializers` is true,
+    `open` takes `initializer=` and `initargs=` too. A peer without an `open` is no library but a reference,
+    which takes part only in rows that say how it is measured (`Row.instead`).
     """
 
     name: str
     title: str
     family: str
     module: str
-    open: Callable[[ModuleType, int], Adapter]
+    open: Callable[..., Adapter] | None
     distribution: str | None = None
+    initializers: bool = False
     isolated: bool = False
     count_share: float = 1.0
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -68,12 +83,14 @@ class Target:
     """What a metric must reach: a ratio to the best of `against`, or with nobody named, a value of its own.
 
     `at_least=1.8, against=("stdlib-pool-fork",)` asks for 1.8 times as good, whichever direction is better.
+    With `percent` the ratio is shown as a percentage.
     """
 
     text: str
     against: tuple[str, ...] = ()
     at_least: float | None = None
     at_most: float | None = None
+    percent: bool = False
 
     def __post_init__(self) -> None:
         assert (self.at_least is None) != (self.at_most is None), "a target has exactly one bound"
@@ -105,6 +122,11 @@ class Session(Protocol):
     def open(self) -> Adapter:
         """Open the peer; it is closed for the row after the numbers were sent."""
 
+    def another(
+        self, initializer: Callable[..., object] | None = None, initargs: tuple[Any, ...] = ()
+    ) -> AbstractContextManager[Adapter]:
+        """Open the peer once more, for the length of a `with`; its library is at work already."""
+
     def open_warm(self) -> Adapter:
         """Open the peer and let every worker run a few tasks."""
 
@@ -113,7 +135,9 @@ class Session(Protocol):
 class Row:
     """One thing that is measured, for distpool (`ours`) and for `peers`, and the metrics that come of it.
 
-    `rounds_max` keeps slow and steady measurements (memory) from being repeated.
+    `rounds_max` keeps slow and steady measurements (memory) from being repeated. `needs` are the libraries, by
+    the names under which they are installed, that driver and workers import in this row. `shares` overrides
+    the peers' `count_share`. `instead` measures the peers that it names in another way.
     """
 
     key: str
@@ -126,6 +150,13 @@ class Row:
     timeout_s: float = 120.0
     rounds_max: int | None = None
     quick_share: float = 0.1
+    needs: tuple[str, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
+    instead: Mapping[str, Callable[[Session], Mapping[str, float]]] = field(default_factory=dict)
+
+    def share_of(self, peer: Peer) -> float:
+        """The share of the row's tasks that a peer runs."""
+        return self.shares.get(peer.name, peer.count_share)
 
     @property
     def lineup(self) -> tuple[str, ...]:

@@ -42,6 +42,15 @@ def pss_bytes(pid: int) -> int:
     return _kilobytes(_PROC / str(pid) / "smaps_rollup", "Pss:")
 
 
+def pss_parts_bytes(pid: int) -> tuple[int, int]:
+    """Proportional set size in bytes, and the part of it that is shared memory; zeros for a process that has gone."""
+    try:
+        rollup = (_PROC / str(pid) / "smaps_rollup").read_text()
+    except OSError:
+        return 0, 0
+    return _status_number(rollup, "Pss:") * 1024, _status_number(rollup, "Pss_Shmem:") * 1024
+
+
 def rss_bytes(pid: int) -> int:
     """Resident set size in bytes; 0 for a process that has gone."""
     return _kilobytes(_PROC / str(pid) / "status", "VmRSS:")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.environment import Place
+from benchmarks.environment import Place, Places
 from benchmarks.model import Metric, Peer
 from benchmarks.rows import Group
 from benchmarks.verdict import Line, Verdict
@@ -31,7 +31,7 @@ class Setting:
 
     facts: Sequence[tuple[str, str]]
     peers: Mapping[str, Peer]
-    places: Mapping[str, Place]
+    places: Places
     rounds: int
     quick: bool
     arguments: Sequence[str]
@@ -56,6 +56,8 @@ def target_cells(line: Line) -> list[tuple[str, str, str]]:
 def _measured(metric: Metric, verdict: Verdict) -> str:
     if verdict.measured is None:
         return "-"
+    if verdict.target.percent:
+        return f"{number(100 * verdict.measured)} %"
     return (
         f"{number(verdict.measured)}x"
         if verdict.target.against
@@ -172,18 +174,21 @@ def _section(group: Group, lines: list[Line], setting: Setting) -> str:
 
 def _how(lines: list[Line], setting: Setting) -> list[str]:
     shown = {name for line in lines for name in line.best}
-    versions = {
-        f"{setting.peers[name].distribution or setting.peers[name].family} {setting.places[name].version}": None
-        for name in setting.peers
-        if name in shown and setting.places[name].version
-    }
+    versions: dict[str, str] = {}
+    for line in lines:
+        for peer in (setting.peers[name] for name in setting.peers if name in line.best):
+            place = setting.places.find(peer, line.row.needs)
+            if isinstance(place, Place) and place.version:
+                versions[peer.distribution or peer.family] = place.version
+            versions |= setting.places.libraries(peer, line.row.needs) if peer.name == line.row.ours else {}
     shares = {
-        f"{setting.peers[name].title} {setting.peers[name].count_share:.0%}": None
+        f"{setting.peers[name].title} {line.row.share_of(setting.peers[name]):.0%}": None
         for name in setting.peers
-        if name in shown and setting.peers[name].count_share < 1
+        for line in lines
+        if name in shown and name in line.row.lineup and line.row.share_of(setting.peers[name]) < 1
     }
     facts = [f"- {what}: {value}" for what, value in setting.facts]
-    facts.append(f"- Versions: {', '.join(versions)}")
+    facts.append(f"- Versions: {', '.join(f'{name} {version}' for name, version in versions.items())}")
     facts.append(f"- Rounds: {setting.rounds}, the best counts (memory: one)")
     if shares:
         facts.append(f"- Share of the tasks that slow libraries ran: {', '.join(shares)}")

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from distpool.context import cpu_count as cpu_count
     from distpool.context import get_context as get_context
     from distpool.errors import TimeoutError as TimeoutError
+    from distpool.objects import ObjectRef as ObjectRef
+    from distpool.objects import get as get
+    from distpool.objects import put as put
     from distpool.pool import Pool as Pool
 
     # The star comes last and brings the rest: a name that is there already keeps its type.
@@ -39,10 +42,13 @@ __version__ = "0.1.0"
 
 # Served by distpool: the name, and the module that has it.
 _OURS = {
+    "ObjectRef": "distpool.objects",
     "Pool": "distpool.pool",
     "TimeoutError": "distpool.errors",
     "cpu_count": "distpool.context",
+    "get": "distpool.objects",
     "get_context": "distpool.context",
+    "put": "distpool.objects",
 }
 
 # Still the standard library's own. This list and the next one only ever get shorter.
@@ -100,7 +106,7 @@ _STANDARD_MODULES = (
 )
 
 # Modules of distpool that are reached as attributes without an import of their own.
-_MODULES = ("context", "errors", "futures", "pool")
+_MODULES = ("context", "errors", "futures", "objects", "pool")
 
 __all__ = [*_OURS, *_STANDARD]
 

@@ -8,6 +8,9 @@
     ├── PoolBroken              also a concurrent.futures.process.BrokenProcessPool
     ├── TaskCancelled           also a concurrent.futures.CancelledError
     ├── ClusterError            the cluster could not be started, or was lost for good
+    ├── StoreError              something is wrong with the object store, or an object is gone
+    │   ├── StoreFull           no room in memory or on disk; also a MemoryError
+    │   └── DiskFull            the disk itself has no room; also an OSError
     └── TimeoutError            also multiprocessing.TimeoutError and the builtin TimeoutError
 """
 
@@ -72,6 +75,18 @@ class TaskCancelled(DistpoolError, CancelledError):
 
 class ClusterError(DistpoolError):
     """The cluster could not be started or reached, or was lost and could not be had again."""
+
+
+class StoreError(DistpoolError):
+    """Something is wrong with the object store: its settings, or an object that is not there any more."""
+
+
+class StoreFull(StoreError, MemoryError):
+    """There is no room for an object, neither in the store's memory nor in its file on the disk."""
+
+
+class DiskFull(StoreError, OSError):
+    """The disk that takes what does not fit into the store's memory has no room left."""
 
 
 @dataclass(slots=True)

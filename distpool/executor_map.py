@@ -64,12 +64,12 @@ class MapStream(Stream):
         super().fulfil(key, value)
         self._calls.pop(key, None)
 
-    def give_up(self) -> None:
-        """Nobody wants the rest: cancel what has not started."""
+    def give_up(self, *, running: bool = False) -> None:
+        """Nobody wants the rest: cancel what has not started; with ``running``, interrupt what has."""
         if self.feeder is not None:
             self.feeder.stop()
         if calls := self.calls():
-            self._work.take_back(calls, running=False)
+            self._work.take_back(calls, running=running)
         self._arrived.clear()
 
     def _exception_of(self, failure: Failure) -> BaseException:
@@ -77,7 +77,7 @@ class MapStream(Stream):
 
     def _complete(self) -> None:
         super()._complete()
-        self._work.pending.pop(self, None)
+        self._work.settled(self)
 
 
 class PullFeeder(Feeder):
@@ -184,15 +184,16 @@ def start_map(
     stream = MapStream(work, bounded=not known)
     feeder: Feeder
     if known:
-        feeder = Feeder(work.desk, stream, function, source, plain=True)
+        feeder = Feeder(work.desk, stream, function, source, plain=True, shares=True)
     else:
         feeder = PullFeeder(work, stream, function, source, buffersize)
     try:
-        work.pending[stream] = None
+        with work.entering:
+            work.pending[stream] = None
         feeder.start()
     except BaseException:
         stream.give_up()
-        work.pending.pop(stream, None)
+        work.settled(stream)
         raise
     return _results(stream, deadline, chunked=chunksize > 1), feeder.sent
 
@@ -214,6 +215,10 @@ def _results(stream: MapStream, deadline: float | None, *, chunked: bool) -> Gen
             chunk.reverse()
             while chunk:
                 yield chunk.pop()
+    except KeyboardInterrupt:
+        # The terminal interrupts only the program itself, and nobody can ask for these results any more.
+        stream.give_up(running=True)
+        raise
     finally:
         stream.give_up()
 

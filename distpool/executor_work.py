@@ -28,6 +28,8 @@ from distpool.workers import Roster, weakly
 __all__ = ["CallQueue", "Initializer", "ManagerThread", "Work", "interpreter_ends"]
 
 BROKEN = "A child process terminated abruptly, the process pool is not usable anymore"
+#: An emptied table of pending calls that is larger than this is let go: it was made for tens of thousands.
+TABLE_BYTES_KEPT = 256 << 10
 
 _open: set[Work] = set()
 _ending = False
@@ -41,13 +43,14 @@ def interpreter_ends() -> bool:
 class Work:
     """An executor's open pool.
 
-    ``pending`` holds the promises that are not settled, oldest first; ``takes_calls`` says whether it takes more, and
-    ``broken`` why not, if it is for that.
+    ``pending`` holds the promises that are not settled, oldest first; whoever adds one does so under ``entering``.
+    ``takes_calls`` says whether it takes more, and ``broken`` why not, if it is for that.
     """
 
     def __init__(self, engine: Engine, spec: PoolSpec, roster: Roster) -> None:
         self.engine = engine
         self.pending: dict[Any, None] = {}
+        self.entering = threading.RLock()  # a finalizer may submit in the middle of a submit
         self.takes_calls = True
         self.unsent = 0  # calls that could not be pickled: no worker has shown by them that it is idle
         self.broken: PoolBroken | None = None
@@ -62,6 +65,20 @@ class Work:
         self.desk = Desk(engine, self.pool)
         roster.attach(engine, self.pool)
         _open.add(self)
+
+    def settled(self, promise: Any) -> None:
+        """This one has ended."""
+        pending = self.pending
+        pending.pop(promise, None)
+        if not pending:
+            self.ran_empty()
+
+    def ran_empty(self) -> None:
+        """Nothing is pending: let a big table go. A dict keeps the one that it had at its largest."""
+        if self.pending.__sizeof__() > TABLE_BYTES_KEPT:
+            with self.entering:
+                if not self.pending:
+                    self.pending = {}
 
     def take_back(self, calls: Iterable[Call], *, running: bool) -> None:
         """Cancel these calls; with ``running``, interrupt those that have started."""
@@ -188,7 +205,9 @@ def _finish_all() -> None:
 
 
 def _forget_all() -> None:
-    """In a forked child: the parent's work is the parent's."""
+    """In a forked child: the parent's work is the parent's, and so are the threads that held its locks."""
+    for work in _open:
+        work.entering = threading.RLock()
     _open.clear()
 
 

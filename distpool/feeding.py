@@ -161,7 +161,8 @@ class Tally(Promise):
 class Feeder:
     """Submits ``function(*arguments)`` for each ``arguments`` of ``source``, to the account of one promise.
 
-    ``plain`` says that iterating ``source`` runs no user code, so that the caller's own thread may begin.
+    ``plain`` says that iterating ``source`` runs no user code, so that the caller's own thread may begin; ``shares``
+    that all arguments exist already, so that an array which occurs in many of them is moved once.
     """
 
     def __init__(
@@ -172,8 +173,10 @@ class Feeder:
         source: Iterator[Sequence[Any]],
         *,
         plain: bool,
+        shares: bool = False,
     ) -> None:
         self._desk = desk
+        self._shared = desk.pool.share() if shares else None
         self._promise = promise
         self._function = function
         self._source = source
@@ -295,8 +298,9 @@ class Feeder:
             with self._submitting:
                 if self._over:
                     return
+                submit_many = self._desk.pool.submit_many
                 self._promise.sent(
-                    self._desk.pool.submit_many(self._promise, self.sent, self._function, batch)
+                    submit_many(self._promise, self.sent, self._function, batch, self._shared)
                 )
                 self.sent += len(batch)
         except Exception as refused:  # the function cannot be pickled, or the pool is gone
@@ -311,6 +315,7 @@ class Feeder:
                 return
             self._over = True
             self._source = iter(())
+            self._shared = None
         if error is None:
             self._promise.end(self.sent)
         else:

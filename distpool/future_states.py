@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, InvalidStateError
@@ -36,6 +37,15 @@ _LOGGER = logging.getLogger("concurrent.futures")
 _DONE = frozenset((CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED))
 #: Reentrant, because a garbage collection inside may run a finalizer that cancels another future.
 _births = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    """In a forked child: whichever thread held the lock is not here."""
+    global _births
+    _births = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class Future(Promise, concurrent.futures.Future[T]):
@@ -157,7 +167,10 @@ class Future(Promise, concurrent.futures.Future[T]):
             return
         # As _settled, but this is the path that nearly all calls take.
         work: Any = self._work
-        work.pending.pop(self, None)
+        pending = work.pending
+        pending.pop(self, None)
+        if not pending:
+            work.ran_empty()
         self._call = None
         self.ready = True
         if self.wakeups is not None or self._done_callbacks:
@@ -271,7 +284,7 @@ class Future(Promise, concurrent.futures.Future[T]):
         """It has ended: wake who waits here, call back, let go."""
         work = self._work
         if work is not None:
-            work.pending.pop(self, None)
+            work.settled(self)
             self._call = None
         self.settle()
         if self._done_callbacks:

@@ -154,9 +154,10 @@ class ProcessPoolExecutor(Executor):
                 raise error from None
             return future
         # Only now: if a signal handler raises on the way here, nobody must wait for this future.
-        work.pending[future] = None
+        with work.entering:
+            work.pending[future] = None
         if future.done():  # it ended before it was known here
-            work.pending.pop(future, None)
+            work.settled(future)
             future._call = None
         return future
 

@@ -248,7 +248,7 @@ class Pool:
         except Exception as error:  # a sized iterable that fails on the way
             result.fail(error)
             return result
-        Feeder(self._desk, result, function, source, plain=True).start()
+        Feeder(self._desk, result, function, source, plain=True, shares=True).start()
         result.hold()
         return result
 

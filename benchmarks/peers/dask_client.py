@@ -39,6 +39,18 @@ class DaskAdapter:
     def imap_unordered(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
         raise NotOffered("dask.distributed has no imap_unordered")
 
+    def put(self, value: Any) -> Any:
+        return self._client.scatter(value, hash=False)
+
+    def get(self, reference: Any) -> Any:
+        return reference.result()
+
+    def submit_put(self, function: Function, reference: Any) -> Any:
+        return self.submit(function, reference)
+
+    def warm_store(self) -> None:
+        """Do nothing: its workers keep values in their own memory."""
+
     def close(self) -> None:
         self._client.close()
         self._cluster.close()

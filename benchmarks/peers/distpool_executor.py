@@ -1,13 +1,14 @@
 """distpool's `ProcessPoolExecutor`."""
 
 from types import ModuleType
+from typing import Any
 
 from benchmarks.adapters import ExecutorAdapter
 from benchmarks.model import Adapter, Peer
 
 
-def _open(module: ModuleType, workers: int) -> Adapter:
-    return ExecutorAdapter(module.ProcessPoolExecutor(max_workers=workers))
+def _open(module: ModuleType, workers: int, **options: Any) -> Adapter:
+    return ExecutorAdapter(module.ProcessPoolExecutor(max_workers=workers, **options))
 
 
 PEER = Peer(
@@ -16,4 +17,5 @@ PEER = Peer(
     family="distpool",
     module="distpool.futures",
     open=_open,
+    initializers=True,
 )

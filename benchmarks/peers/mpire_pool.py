@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from benchmarks.adapters import Function
+from benchmarks.adapters import Function, NoSharing
 from benchmarks.model import Adapter, Peer
 
 
-class MpireAdapter:
+class MpireAdapter(NoSharing):
     """Drives one `mpire.WorkerPool`."""
 
     def __init__(self, pool: Any) -> None:

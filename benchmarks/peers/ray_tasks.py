@@ -43,6 +43,18 @@ class RayTasksAdapter:
     def imap_unordered(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
         raise NotOffered("Ray tasks have no imap_unordered; see the row's Ray Pool")
 
+    def put(self, value: Any) -> Any:
+        return self._ray.put(value)
+
+    def get(self, reference: Any) -> Any:
+        return self._ray.get(reference)
+
+    def submit_put(self, function: Function, reference: Any) -> Any:
+        return self.submit(function, reference)
+
+    def warm_store(self) -> None:
+        ray_cluster.warm_store(self._ray)
+
     def close(self) -> None:
         self._stop()
 

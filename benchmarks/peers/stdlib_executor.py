@@ -1,13 +1,14 @@
 """`concurrent.futures.ProcessPoolExecutor` with its default start method."""
 
 from types import ModuleType
+from typing import Any
 
 from benchmarks.adapters import ExecutorAdapter
 from benchmarks.model import Adapter, Peer
 
 
-def _open(module: ModuleType, workers: int) -> Adapter:
-    return ExecutorAdapter(module.ProcessPoolExecutor(max_workers=workers))
+def _open(module: ModuleType, workers: int, **options: Any) -> Adapter:
+    return ExecutorAdapter(module.ProcessPoolExecutor(max_workers=workers, **options))
 
 
 PEER = Peer(
@@ -16,4 +17,5 @@ PEER = Peer(
     family="stdlib",
     module="concurrent.futures",
     open=_open,
+    initializers=True,
 )

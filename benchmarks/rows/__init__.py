@@ -18,8 +18,17 @@ class Group:
     rows: tuple[Row, ...]
 
 
-# The order of the table; groups that come later follow by name.
-_ORDER = ("small_tasks", "start_and_memory", "million_tasks")
+# Small tasks first, then data; groups that come later follow by name.
+_ORDER = (
+    "small_tasks",
+    "start_and_memory",
+    "million_tasks",
+    "big_arrays",
+    "one_array_many_tasks",
+    "shared_memory_use",
+    "sizes",
+    "frames",
+)
 
 
 def groups() -> list[Group]:

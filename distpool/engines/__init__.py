@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from distpool.engines.protocol import Engine
+    from typing import Any
 
-__all__ = ["current", "use"]
+    from distpool.engines.protocol import Engine, Reference
+
+__all__ = ["current", "put", "use"]
 
 _chosen: list[Engine] = []
 
@@ -30,6 +32,15 @@ def current() -> Engine:
     from distpool.scheduler.client import session
 
     return session()
+
+
+def put(value: Any) -> Reference:
+    """``current().put(value)``; but a worker, which has a store already, starts no session for this."""
+    if _chosen:
+        return _chosen[-1].put(value)
+    from distpool.scheduler import client
+
+    return client.put(value)
 
 
 @contextmanager

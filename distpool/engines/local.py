@@ -85,6 +85,17 @@ class _Worker:
     current: LocalCall | None = field(default=None)
 
 
+@dataclass(frozen=True)
+class LocalReference:
+    """A value that was put."""
+
+    data: bytes
+
+    def load(self) -> Any:
+        """A copy of it."""
+        return pickle.loads(self.data)
+
+
 class LocalEngine:
     """Opens pools of threads. ``wait`` sleeps; the worker threads deliver."""
 
@@ -97,6 +108,10 @@ class LocalEngine:
         pool = LocalPool(spec)
         self._pools.append(pool)
         return pool
+
+    def put(self, value: Any) -> LocalReference:
+        """Keep a pickled copy."""
+        return LocalReference(cloudpickle.dumps(value))
 
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
         """Sleep until ``promise.ready``; False on time-out."""
@@ -166,6 +181,7 @@ class LocalPool:
         first_key: int,
         function: Callable[..., Any],
         arguments: Sequence[Sequence[Any]],
+        shared: Any = None,
     ) -> list[Call]:
         """Queue a call for each of ``arguments``."""
         calls: list[LocalCall] = []
@@ -180,6 +196,9 @@ class LocalPool:
         for key, reason in failed.items():
             promise.reject(key, Failure(exception=reason))
         return list[Call](calls)
+
+    def share(self) -> None:
+        """Nothing is moved here, so there is nothing to be moved once."""
 
     def cancel(self, calls: Sequence[Call], *, running: bool) -> None:
         """Reject what has not started and, with ``running``, what has (its thread goes on to the end of it)."""

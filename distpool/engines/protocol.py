@@ -129,11 +129,16 @@ class EnginePool(Protocol):
         first_key: int,
         function: Callable[..., Any],
         arguments: Sequence[Sequence[Any]],
+        shared: Any = None,
     ) -> list[Call]:
         """Run ``function(*a)`` for each of ``arguments``, with keys ``first_key``, ``first_key + 1``, ...
 
-        A call whose arguments cannot be pickled is rejected on its own; the others run.
+        A call whose arguments cannot be pickled is rejected on its own; the others run. With ``shared`` (from
+        ``share``) an array that occurs in many of these calls, or of later ones with the same memo, is moved once.
         """
+
+    def share(self) -> Any:
+        """A memo for calls whose arguments nobody changes until the last of them is submitted; may be None."""
 
     def cancel(self, calls: Sequence[Call], *, running: bool) -> None:
         """Take back calls that have not started; with ``running`` interrupt the others, kill after 1 s.
@@ -157,11 +162,21 @@ class EnginePool(Protocol):
         """The workers that are there, oldest first; and the latest that ended, with their exit codes."""
 
 
+class Reference(Protocol):
+    """A value that was put into an engine, and may be passed to its calls, inside of anything, at no cost."""
+
+    def load(self) -> Any:
+        """A copy of the value, for the caller alone. Raises what unpickling raises, StoreError if it is gone."""
+
+
 class Engine(Protocol):
     """A place where pools can be opened."""
 
     def open_pool(self, spec: PoolSpec) -> EnginePool:
         """Returns at once; workers start in the background."""
+
+    def put(self, value: Any) -> Reference:
+        """Copy a value, once, for any number of calls. Raises what pickling it raises, StoreFull, DiskFull."""
 
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
         """Wait until ``promise.ready``; False on time-out. May drive the engine on the calling thread."""

@@ -32,9 +32,11 @@ from distpool.scheduler.cores.owner import OwnerCore
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import (
+    DRIVER,
     CancelTasks,
     ClosePool,
     ClusterLost,
+    Discarded,
     Local,
     NodeLost,
     OpenPool,
@@ -47,7 +49,7 @@ from distpool.scheduler.messages import (
     WorkerUp,
     encode,
 )
-from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain
+from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, Reference, is_plain, references, stored
 from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joined import JoinedCluster
@@ -69,6 +71,7 @@ class NativePool:
         self.number = number
         self.spec = spec
         self.exporter = Exporter(snapshot=True)
+        self.setup_keep: Any = None  # what every new worker's set-up refers to
         self.gone = threading.Event()
         self.failure: Failure | None = None
         self._session = session
@@ -90,17 +93,20 @@ class NativePool:
         """See ``EnginePool.submit``."""
         if self._closed:
             raise self._closed_error()
-        number, blob = self.exporter.function(function)
+        number, blob, keep = self.exporter.function(function)
         if not kwargs:
             for argument in args:
                 if type(argument) not in PLAIN_TYPES or not is_plain(argument):
                     break
             else:
-                task = Task(self.number, promise, key, number, blob, list(args), 64, self._retries)
+                task = Task(self.number, promise, key, number, blob, list(args), 64, self._retries, keep)
                 self._leading.submit(task)
                 return task
-        payload = self.exporter.dumps((tuple(args), dict(kwargs)))
-        task = Task(self.number, promise, key, number, blob, payload, len(payload), self._retries)
+        kept: list[Any] = []
+        payload = self.exporter.dumps((tuple(args), dict(kwargs)), keep=kept)
+        if kept:
+            keep = (keep, kept)
+        task = Task(self.number, promise, key, number, blob, payload, len(payload), self._retries, keep)
         self._leading.submit(task)
         return task
 
@@ -110,19 +116,21 @@ class NativePool:
         first_key: int,
         function: Callable[..., Any],
         arguments: Sequence[Sequence[Any]],
+        shared: stored.Shared | None = None,
     ) -> list[Call]:
         """See ``EnginePool.submit_many``."""
         if self._closed:
             raise self._closed_error()
-        number, blob = self.exporter.function(function)
+        number, blob, keep = self.exporter.function(function, shared)
         pool, retries, dumps = self.number, self._retries, self.exporter.dumps
         tasks: list[Task] = []
         for key, args in enumerate(arguments, first_key):
             payload: Any
+            kept: list[Any] = []
             for argument in args:
                 if type(argument) not in PLAIN_TYPES or not is_plain(argument):
                     try:
-                        payload = dumps((tuple(args), {}))
+                        payload = dumps((tuple(args), {}), keep=kept, shared=shared)
                     except Exception as error:
                         payload = None
                         promise.reject(key, Failure(exception=error))
@@ -131,9 +139,14 @@ class NativePool:
                 payload = list(args)
             if payload is not None:
                 size = len(payload) if type(payload) is bytes else 64
-                tasks.append(Task(pool, promise, key, number, blob, payload, size, retries))
+                held = (keep, kept) if kept else keep
+                tasks.append(Task(pool, promise, key, number, blob, payload, size, retries, held))
         self._leading.submit_all(tasks)
         return list[Call](tasks)
+
+    def share(self) -> stored.Shared:
+        """See ``EnginePool.share``."""
+        return stored.Shared()
 
     def _closed_error(self) -> Exception:
         if os.getpid() != self._session.pid:
@@ -192,6 +205,8 @@ class NativePool:
                 if self.spec.on_broken is not None:
                     self.spec.on_broken(self.failure)
             case PoolGone():
+                self.setup_keep = None
+                self.exporter.forget()
                 self.gone.set()
             case _:
                 pass  # PoolReady
@@ -218,6 +233,8 @@ class Session:
         self.limits = limits
         self.pid = os.getpid()
         self.cluster = cluster
+        self.store = cluster.open_store()
+        stored.use(self.store)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         owner = f"{self.pid}-{os.urandom(4).hex()}"
         self.core = OwnerCore(
@@ -228,8 +245,10 @@ class Session:
             node=worker.node if worker else "",
             worker=worker.worker if worker else 0,
         )
-        self.shell = OwnerShell(self.core, self._context, self._on_event)
+        self.shell = OwnerShell(self.core, self._context, self._on_event, self.store)
         self.leading = Leading(self.shell)
+        if self.store is not None:
+            self.store.on_dropped = self.leading.wake_if_asleep
         self._pools: dict[int, NativePool] = {}
         self._next_pool = 1
         self._lock = threading.RLock()  # an allocation under it may run a __del__ that comes here too
@@ -251,7 +270,9 @@ class Session:
             self._next_pool += 1
             pool = self._pools[number] = NativePool(self, number, spec, size)
         try:
-            setup = make_setup(pool.exporter, spec.name, spec.initializer, spec.initargs, spec.closures)
+            setup, pool.setup_keep = make_setup(
+                pool.exporter, spec.name, spec.initializer, spec.initargs, spec.closures
+            )
             self._refuse_if_closed()  # it may have been shut down meanwhile
         except BaseException:
             self._pools.pop(number, None)
@@ -272,6 +293,10 @@ class Session:
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise ClusterError("the session has ended: it was shut down, or the program is exiting")
+
+    def put(self, value: Any) -> Reference:
+        """See ``Engine.put``."""
+        return put(value)
 
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
         """See ``Engine.wait``."""
@@ -297,10 +322,21 @@ class Session:
         self.leading.close(int(self.limits.farewell_s * 1000))
         self._context.destroy(linger=int(self.limits.farewell_s * 1000))
         self.cluster.wait_gone(self.limits.farewell_s)
+        self._leave_store()
+
+    def _leave_store(self) -> None:
+        """A driver's store ends with its session; a worker's does not."""
+        store = self.store
+        if store is not None:
+            store.on_dropped = None
+            if store.process == DRIVER:
+                stored.use(None)
+                store.close()
 
     def abandon(self) -> None:
         """In a forked child: all this is the parent's. Its pools say so, instead of waiting for ever."""
         self._closed = True
+        stored.use(None)
         self.leading.abandon()
         for pool in self._pools.values():
             pool.abandon()
@@ -310,6 +346,8 @@ class Session:
             self.shell.say(node, encode(OwnerBye()))
 
     def _on_event(self, event: Local) -> None:
+        if isinstance(event, Discarded):
+            return
         number: int = event.pool  # type: ignore[attr-defined]
         pool = self._pools.get(number)
         if pool is not None:
@@ -363,6 +401,8 @@ class Session:
         self.cluster.reap()
         if self._closed:
             return
+        if self.store is not None and self.store.process == DRIVER:
+            self.store.mend_all_others()  # its workers died with it
         self.leading.tell(NodeLost(node, "its agent died"))
         window_s = self.limits.agent_restarts_window_s
         recent = [start for start in self._starts if start > time.monotonic() - window_s]
@@ -390,6 +430,19 @@ def session() -> Session:
         return _session
 
 
+_exporter: Exporter | None = None
+
+
+def put(value: Any) -> Reference:
+    """Put a value into this node's store. In a driver without a session this starts one; a worker has the store already."""
+    global _exporter
+    if stored.current() is None:
+        session()
+    if _exporter is None:
+        _exporter = Exporter(snapshot=False, stores_units=False)
+    return references.put(_exporter, value)
+
+
 def shutdown() -> None:
     """End this process's session, if it has one."""
     current = _session
@@ -399,7 +452,8 @@ def shutdown() -> None:
 
 def _after_fork_in_child() -> None:
     """A forked child starts afresh: the parent's sockets and cluster are not its own."""
-    global _session, _session_lock
+    global _session, _session_lock, _exporter
+    _exporter = None
     if _session is not None:
         _abandoned.append(_session)
         _session.abandon()

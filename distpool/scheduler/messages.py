@@ -20,13 +20,13 @@ Addresses are plain strings, and every effect is a message to one of them::
 Who says what to whom::
 
     app     -> owner    OpenPool Submit CancelTasks ClosePool TerminatePool ResizePool
-    owner   -> app      Done Failed PoolReady PoolBroken PoolGone WorkerUp WorkerGone
+    owner   -> app      Done Failed Discarded PoolReady PoolBroken PoolGone WorkerUp WorkerGone
     owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker DropPool Blocked OwnerBye
     agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied PoolDropped
     worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled
     owner   -> worker   Setup Execute Retire   (data)      Recall Interrupt   (control)
-    worker  -> agent    WorkerHello            agent -> worker    Attach Detach Leave
-    agent  <-> nursery  Fork Signal / Forked Exited
+    worker  -> agent    WorkerHello
+    agent  <-> nursery  Fork (with its Attach) Signal / Forked Exited
     agent  <-> head     NodeHello NodeReport NodeBye / NodeWelcome View
     client  -> head     KeyPut KeyGet KeyDelete / KeyAnswer
 """
@@ -38,6 +38,9 @@ from typing import Any
 import msgspec
 
 PROTOCOL_VERSION = 1
+
+#: The process number of a driver in its node's store. Workers have their own: 1, 2, ...
+DRIVER = 1 << 31
 
 #: What a call's argument list or a result may be without pickle: see ``serialize.PLAIN_TYPES``.
 Payload = Any
@@ -97,8 +100,8 @@ class AgentWelcome(Message, frozen=True):
 class WantLeases(Message, frozen=True):
     """Level, not edge: the owner wants ``count`` leases for this pool *in all*, and goes on wanting them.
 
-    A worker that dies or is returned is therefore replaced without another word. Dedicated leases take a
-    fresh worker, ask for no CPU unless ``resources`` says so, and end with their worker; shared ones reuse workers.
+    A worker that dies or is returned is therefore replaced without another word. Every lease takes a fresh worker
+    and ends with it. Dedicated ones are kept until the pool ends, shared ones for as long as they have work.
     """
 
     pool: int
@@ -125,7 +128,7 @@ class LeaseRefused(Message, frozen=True):
 
 
 class ReturnLease(Message, frozen=True):
-    """The owner is done with this worker. A dedicated one (told Retire) must exit within the grace."""
+    """The owner is done with this worker and has told it Retire: it must exit within the grace."""
 
     lease: str
 
@@ -242,6 +245,7 @@ class Results(Message, frozen=True):
     values: list[Payload]
     failed: list[tuple[int, bytes]] = []
     busy_s: float = 0.0
+    stored: bool = False  # some of the values refer to what was put into the node's store for the owner
 
 
 class Recall(Message, frozen=True):
@@ -282,21 +286,12 @@ class Attach(Message, frozen=True):
     owner: str
     address: str
     dedicated: bool
-
-
-class Detach(Message, frozen=True):
-    """The lease has ended; hang up on its owner and wait for the next."""
-
-    lease: str
+    process: int = 0  # the owner's number in this node's store: a worker's, or DRIVER
 
 
 class WorkerHello(Message, frozen=True):
     worker: int
     pid: int
-
-
-class Leave(Message, frozen=True):
-    """Exit now."""
 
 
 class Fork(Message, frozen=True):
@@ -476,6 +471,16 @@ class Failed(Local, frozen=True):
     reason: str = ""
 
 
+class Discarded(Local, frozen=True):
+    """Pickled answers that count for nobody: of attempts that their worker no longer has, and of cancelled tasks.
+
+    Each was sent once and is in no ``Done``, so what it refers to can be let go. Answers of a worker that has died, or
+    whose lease is not known any more, are not among them: what it had under way goes with it.
+    """
+
+    values: list[bytes]
+
+
 class PoolReady(Local, frozen=True):
     """All of the pool's first workers have done their set-up."""
 
@@ -516,8 +521,8 @@ class WorkerGone(Local, frozen=True):
 WIRE = (
     OwnerHello | AgentWelcome | WantLeases | LeaseElsewhere | LeaseRefused | ReturnLease | KillWorker | DropPool
     | PoolDropped | Blocked | WorkerDied | OwnerBye | LeaseHello | ControlHello | Setup | SetupDone | Execute
-    | Results | Recall | Recalled | Interrupt | Retire | Attach | Detach | WorkerHello | Leave | Fork | Signal
-    | Forked | Exited | NodeHello | NodeReport | NodeBye | NodeWelcome | View | KeyPut | KeyGet | KeyDelete | KeyAnswer
+    | Results | Recall | Recalled | Interrupt | Retire | Attach | WorkerHello | Fork | Signal | Forked
+    | Exited | NodeHello | NodeReport | NodeBye | NodeWelcome | View | KeyPut | KeyGet | KeyDelete | KeyAnswer
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

@@ -8,6 +8,7 @@ import pytest
 from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.messages import (
+    DRIVER,
     AgentWelcome,
     Attach,
     Death,
@@ -70,8 +71,9 @@ class Node:
         return self.tell("timer", Tick())
 
 
-def fork(worker: int, slot: int, pool: int = 1, owner: str = "o") -> tuple[str, Fork]:
-    return "nursery", Fork(worker, slot, Attach(f"n.1.{worker}", pool, owner, f"ipc://{owner}", True))
+def fork(worker: int, slot: int, pool: int = 1, owner: str = "o", process: int = DRIVER) -> tuple[str, Fork]:
+    attach = Attach(f"n.1.{worker}", pool, owner, f"ipc://{owner}", True, process)
+    return "nursery", Fork(worker, slot, attach)
 
 
 def died(worker: int, death: Death = KILLED, pool: int = 1, running: int = 0, **more: object) -> WorkerDied:
@@ -272,7 +274,7 @@ def test_an_owner_that_is_a_worker_dies_with_it() -> None:
     node.want(1)
     node.start(1)
     node.hello("nested", node="n", worker=1)
-    assert node.want(1, owner="nested") == [fork(2, 1, owner="nested")]
+    assert node.want(1, owner="nested") == [fork(2, 1, owner="nested", process=1)]
     assert node.tell("nursery", Exited(1, KILLED)) == [
         ("nursery", Signal(2, 9)),
         (OWNER, died(1)),

@@ -13,6 +13,7 @@ from distpool.scheduler.messages import (
     ClosePool,
     ClusterLost,
     Death,
+    Discarded,
     Done,
     DropPool,
     Execute,
@@ -100,9 +101,9 @@ def test_a_pool_asks_for_its_leases_and_sets_each_worker_up() -> None:
 def test_n_tasks_meet_on_n_idle_workers_and_their_results_come_back() -> None:
     owner = Owner().with_workers("a", "b")
     one, two = task(1), task(2)
-    assert owner("app", Submit(1, [one, two])) == [("worker:a", execute(1, 1)), ("worker:b", execute(2, 2))]
-    assert owner("worker:a", Results([1], ["x"], busy_s=0.1)) == [("app", Done([one], ["x"]))]
-    assert owner("worker:b", Results([2], ["y"], busy_s=0.1)) == [("app", Done([two], ["y"]))]
+    assert owner("app", Submit(1, [one, two])) == [("worker:b", execute(1, 1)), ("worker:a", execute(2, 2))]
+    assert owner("worker:b", Results([1], ["x"], busy_s=0.1)) == [("app", Done([one], ["x"]))]
+    assert owner("worker:a", Results([2], ["y"], busy_s=0.1)) == [("app", Done([two], ["y"]))]
 
 
 def test_tasks_wait_for_a_worker() -> None:
@@ -138,6 +139,58 @@ def test_a_late_answer_names_an_attempt_that_nobody_has() -> None:
     owner("worker:a", Results([1], ["x"], busy_s=0.1))
     assert owner("worker:a", Results([1], ["again"])) == []
     assert owner("worker:gone", Results([1], ["from nowhere"])) == []
+
+
+def test_pickled_answers_that_count_for_nobody_are_handed_out_to_be_let_go() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1)
+    owner("app", Submit(1, [one]))
+    assert owner("worker:a", Results([1, 99, 98], [b"mine", b"late", "plain"], [(97, b"error")])) == [
+        ("app", Done([one], [b"mine"])),
+        ("app", Discarded([b"late", b"error"])),
+    ]
+
+
+def test_what_a_dead_worker_had_under_way_goes_with_it_so_none_of_it_is_handed_out() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1, retries=0)
+    owner("app", Submit(1, [one]))
+    owner("worker:a", Results([1], [b"x"]))
+    left = WorkerDied("a", 1, KILLED, running=0, answers=(Results([1], [b"x"]),))
+    assert owner("agent:n", left) == [("app", WorkerGone(1, "a", 100, -9))]
+    assert owner("worker:a", Results([1], [b"x"])) == []
+
+
+def test_the_answer_of_a_cancelled_task_is_handed_out_to_be_let_go() -> None:
+    owner = Owner(2).with_workers("a", "b")
+    one, two = task(1), task(2)
+    owner("app", Submit(1, [one, two]))
+    owner("app", CancelTasks([one, two], running=True))
+    assert owner("worker:b", Results([1], [b"x"])) == [
+        ("app", Failed(one, reason="cancelled")),
+        ("app", Discarded([b"x"])),
+    ]
+    assert owner("worker:a", Results([], [], [(2, b"KeyboardInterrupt")])) == [
+        ("app", Failed(two, reason="cancelled")),
+        ("app", Discarded([b"KeyboardInterrupt"])),
+    ]
+
+
+def test_what_a_task_keeps_is_let_go_when_it_is_done_and_not_before() -> None:
+    owner = Owner(1).with_workers("a")
+    tasks = [Task(1, "token", key, 7, b"f", [key], 64, 1, keep=object()) for key in range(3)]
+    owner("app", Submit(1, tasks))
+    owner("agent:n", WorkerDied("a", 1, KILLED, running=1))
+    owner.with_workers("b")
+    assert all(task.keep is not None for task in tasks)
+    assert owner("worker:b", Results([tasks[0].attempt], ["x"], busy_s=0.1))[0] == (
+        "app",
+        Done(tasks[:1], ["x"]),
+    )
+    owner("app", CancelTasks([tasks[2]], running=False))
+    assert [task.keep is None for task in tasks] == [True, False, True]
+    owner("app", TerminatePool(1))
+    assert tasks[1].keep is None
 
 
 def test_only_the_running_task_is_charged_and_the_rest_is_sent_again() -> None:
@@ -338,6 +391,15 @@ def test_a_closed_pool_whose_worker_dies_gets_another_for_what_is_left() -> None
     assert ("worker:b", execute(2, 1)) in owner("worker:b", SetupDone())
 
 
+def test_a_closed_pool_gives_a_dead_workers_tasks_to_one_that_is_idle() -> None:
+    owner = Owner(2).with_workers("a", "b")
+    one = task(1)
+    [(to, _)] = owner("app", Submit(1, [one]))
+    owner("app", ClosePool(1))
+    dead, idle = ("a", "b") if to == "worker:a" else ("b", "a")
+    assert (f"worker:{idle}", execute(2, 1)) in owner("agent:n", WorkerDied(dead, 1, KILLED, running=1))
+
+
 def test_terminate_fails_everything_and_kills() -> None:
     owner = Owner(1).with_workers("a")
     one, two = task(1), task(2)
@@ -388,6 +450,18 @@ def test_a_cluster_lost_for_good_breaks_every_pool() -> None:
         ("app", Failed(one, None, None, "no agent")),
     ]
     assert out[-1] == ("app", PoolGone(1))
+
+
+def test_a_cluster_lost_for_good_ends_each_pool_once() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", OpenPool(2, 1, b"setup"))
+    owner("app", ClosePool(2))
+    owner("app", OpenPool(3, 1, b"setup"))
+    owner("app", TerminatePool(3))
+    owner("links", NodeLost("n", "its agent died"))
+    out = owner("links", ClusterLost("no agent"))
+    assert [type(m) for _, m in out] == [PoolBroken, PoolGone, PoolBroken, PoolGone]
+    assert set(owner.core.pools) == {1}
 
 
 def test_leases_are_asked_for_where_the_agent_points() -> None:

@@ -4,6 +4,8 @@ import asyncio
 import concurrent.futures
 import gc
 import itertools
+import os
+import signal
 import threading
 import time
 import traceback
@@ -496,3 +498,25 @@ def test_ctrl_c_in_a_with_block_ends_what_runs(ours, tmp_path):
         threading.Timer(1, bodies.touch, [tmp_path / "go"]).start()
         raise KeyboardInterrupt
     assert all(future.cancelled() for future in futures)
+
+
+@pytest.mark.parametrize("of_known_length", [True, False])
+def test_ctrl_c_in_map_ends_what_runs(on_native, make_executor, tmp_path, of_known_length):
+    """Nobody can ask for its results any more, and the terminal interrupts only the program itself."""
+    executor = make_executor(1)
+
+    def press():
+        bodies.wait_for_file(tmp_path / "started")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    starts = [tmp_path / "started"] * 3
+    results = executor.map(
+        bodies.touch_and_wait, starts if of_known_length else iter(starts), itertools.repeat(tmp_path / "go")
+    )
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+    thread.join()
+    assert executor.submit(bodies.square, 3).result(10) == 9
+    assert list(results) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from distpool.scheduler.serialize import use
+from tests.serialize.directory_store import DirectoryStore
 from tests.serialize.other_process import Worker
 
 
@@ -41,3 +44,17 @@ def worker(shared_worker: Worker, main: Any) -> Worker:
     main("")
     shared_worker.start()
     return shared_worker
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DirectoryStore]:
+    """This process's store, which must be empty once the test's own names are gone, without the garbage collector."""
+    made = DirectoryStore(tmp_path / "store")
+    use(made)
+    gc.disable()
+    try:
+        yield made
+        assert made.is_empty()
+    finally:
+        gc.enable()
+        use(None)

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from distpool.scheduler.serialize import describe_main, load_exception, loads_result
+from distpool.scheduler.serialize import current, describe_main, ids_of, load_exception, loads_result, use
+from tests.serialize.directory_store import DirectoryStore
 
 ROOT = Path(__file__).parent.parent.parent
+DRIVER = 1 << 31
 
 
 class Worker:
@@ -29,15 +31,25 @@ class Worker:
     def start(self) -> None:
         self._ask("main", describe_main())
 
+    def use_store(self, directory: Path | None) -> None:
+        """From now on the worker sees the objects in ``directory``, and puts its big results there."""
+        self._ask("store", directory)
+
     def call(self, exporter: Any, function: Any, *args: Any) -> Any:
-        _, blob = exporter.function(function)
-        return self.call_blobs(blob, exporter.dumps(args))
+        _, blob, keep = exporter.function(function)
+        answer = self.call_blobs(blob, exporter.dumps(args))
+        del keep  # until now
+        return answer
 
     def call_blobs(self, function: bytes, args: bytes) -> Any:
         outcome, answer = self._ask("call", function, args)
         if outcome == "raised":
             raise load_exception(answer)
-        return loads_result(answer)
+        store = current()
+        held = store.claim(ids_of(answer)) if store is not None else None
+        result = loads_result(answer)
+        del held
+        return result
 
     def _ask(self, *question: Any) -> Any:
         assert self._process.stdin is not None
@@ -83,9 +95,15 @@ def _serve(importer: Any, source: Any, sink: Any) -> None:
             importer.prepare_main(*blobs)
             _send(sink, None)
             continue
+        if kind == "store":
+            (directory,) = blobs
+            use(None if directory is None else DirectoryStore(directory))
+            _send(sink, None)
+            continue
         try:
             function, args = map(importer.loads, blobs)
-            answer = ("returned", importer.dumps_result(function(*args)))
+            answer = ("returned", importer.dumps_result(function(*args), keep=[], holder=DRIVER))
+            del function, args
         except BaseException as error:
             answer = ("raised", importer.dump_exception(error, note="from the worker"))
         _send(sink, answer)

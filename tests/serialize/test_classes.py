@@ -353,7 +353,7 @@ def test_a_dropped_class_gives_its_memory_back_and_a_clear_error() -> None:
         class Gone:
             pass
 
-        return weakref.ref(Gone), exporter._dumps(Gone(), to=1) and _reference_to(Gone)
+        return weakref.ref(Gone), exporter.dumps(Gone(), to=1) and _reference_to(Gone)
 
     def _reference_to(cls: type) -> bytes:
         from distpool.scheduler.serialize import process_token
@@ -362,8 +362,8 @@ def test_a_dropped_class_gives_its_memory_back_and_a_clear_error() -> None:
 
     alive, reference = make()
     assert loads(reference) is alive()
-    exporter._definitions.clear()
-    exporter._headers.clear()
+    exporter._units.definitions.clear()
+    exporter._units.headers.clear()
     gc.collect()
     assert alive() is None
     with pytest.raises(SerializationError, match="keep a reference"):

@@ -21,7 +21,7 @@ def importable(x: int) -> int:
 
 
 def test_an_importable_function_goes_by_reference(worker: Any) -> None:
-    number, blob = Exporter().function(importable)
+    number, blob, _ = Exporter().function(importable)
     assert number > 0
     assert b"importable" in blob
     assert len(blob) < 120

@@ -36,6 +36,9 @@ def test_forking_picklers_reducers_are_honoured(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setitem(ForkingPickler._extra_reducers, Registered, lambda obj: (Registered, (obj.n * 10,)))
     assert loads(Exporter().dumps([Registered(2)]))[0].n == 20
+    numpy = pytest.importorskip("numpy")
+    monkeypatch.setitem(ForkingPickler._extra_reducers, numpy.ndarray, lambda array: (len, (array.tolist(),)))
+    assert loads(Exporter().dumps([numpy.arange(7)])) == [7]
 
 
 def test_a_socket_and_a_connection_arrive_open(worker: Any) -> None:

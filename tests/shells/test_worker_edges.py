@@ -39,7 +39,7 @@ class Scene:
 
     def offer(self, first: int, *arguments: Any, received: int = 0) -> None:
         """Careful calls of ``abs``."""
-        number, blob = self._exporter.function(abs)
+        number, blob, _ = self._exporter.function(abs)
         payloads = [[argument] for argument in arguments]
         functions = [number] * len(payloads)
         self.worker.take(Execute(first, functions, payloads, {number: blob}, (), True, received))

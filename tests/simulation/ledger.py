@@ -1,8 +1,8 @@
 """What happened to each task, and the oracles that judge what the engine says about it.
 
-A task's body is data: ``payload = [number, kind, duration_s, argument]``. Its right value is ``[number, function]``,
-so a result that went to the wrong task, or came of the wrong function, is seen. Each oracle has a name, which
-a ``Violation`` carries: the mutation tests ask for it.
+A task's body is data: ``payload = [number, kind, duration_s, argument]``. Its right value names the task and its
+function (``answer_of``), so a result that went to the wrong task, or came of the wrong function, is seen. Each oracle
+has a name, which a ``Violation`` carries: the mutation tests ask for it.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ class Job:
     @property
     def settled(self) -> bool:
         return bool(self.outcome)
+
+
+def answer_of(job: Job) -> Any:
+    """What its task must return: a plain value, or, for every third task, pickled bytes."""
+    return [job.number, job.function] if job.number % 3 else b"%d %d" % (job.number, job.function)
 
 
 @dataclass(slots=True, eq=False)
@@ -117,6 +122,8 @@ class Ledger:
         job.running_on.add(worker)
         if job.outcome == "forgotten":
             return job  # its owner is dead, and this worker has not heard of it yet
+        if not job.outcome and job.task.keep is None:
+            raise Violation("arguments_kept", f"task {number} starts, and its arguments were let go")
         if job.starts > 1 and not job.retries:
             raise Violation(
                 "never_repeated", f"task {number} (retries=0) is started a second time, on {worker}"
@@ -152,7 +159,7 @@ class Ledger:
 
     def done(self, job: Job, value: Any) -> None:
         self._settle(job, "done")
-        if value != [job.number, job.function]:
+        if value != answer_of(job):
             raise Violation("right_value", f"task {job.number} of function {job.function} got {value!r}")
         if not (job.ever_finished or job.recorded):
             raise Violation("right_value", f"task {job.number} is done, but never finished anywhere")
@@ -206,6 +213,8 @@ class Ledger:
             raise Violation(
                 "exactly_once", f"task {job.number} is told {outcome} after it was told {job.outcome}"
             )
+        if job.task.keep is not None:
+            raise Violation("arguments_let_go", f"task {job.number} is {outcome}, and its arguments are kept")
         job.outcome = outcome
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         del self.open_jobs[job.number]

@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from distpool.scheduler.cores import ahead, deadlines, head, node, owner
+from distpool.scheduler.cores import (
+    ahead,
+    deadlines,
+    head,
+    load_ranks,
+    node,
+    owner,
+    owner_leasing,
+    owner_offers,
+    owner_outcomes,
+    owner_pools,
+)
 
 from .loop import Violation
 from .world import run
@@ -41,45 +52,72 @@ class Mutation:
 # fmt: off
 MUTATIONS = (
     Mutation(
-        "drop_the_attempt_check", owner, "OwnerCore._take_results",
-        '                continue  # a late answer names an attempt that this worker no longer has\n',
+        "drop_the_attempt_check", owner_outcomes, "Outcomes.take",
+        '                ignored.append(value)  # a late answer names an attempt that this worker no longer has\n'
+        '                continue\n',
         '                task = next(iter(offered.values()), None)\n'
         '                if task is None:\n'
+        '                    ignored.append(value)\n'
         '                    continue\n'
         '                del offered[task.attempt]\n',
         "a late answer is taken for another task's",
         "right_value", 3,
     ),
     Mutation(
+        "discard_nothing", owner_outcomes, "Outcomes.discard",
+        'self._out.append(("app", Discarded(pickled)))',
+        'pass',
+        "what ignored answers refer to is never let go",
+        "answers_accounted", 1,
+    ),
+    Mutation(
+        "keep_for_ever", owner_outcomes, "Outcomes.take",
+        'task.lease = task.payload = task.keep = None',
+        'task.lease = task.payload = None',
+        "arguments of finished calls are never let go",
+        "arguments_let_go", 1,
+    ),
+    Mutation(
+        "let_go_too_early", owner_outcomes, "Outcomes._unoffer",
+        'task.lease = None',
+        'task.lease = task.keep = None',
+        "a call that is repeated has lost its arguments",
+        "arguments_kept", 1,
+    ),
+    Mutation(
         "charge_the_wrong_task", owner, "OwnerCore._on_worker_died",
-        'lease.offered.pop(message.running, None)',
-        'lease.offered.pop(max(lease.offered, default=0), None)',
+        '        unstarted = [attempt for attempt in lease.offered if attempt != message.running]\n'
+        '        self.outcomes.requeue(lease, unstarted)\n'
+        '        self.outcomes.charge(lease, message.running, message.death)\n',
+        '        running = max(lease.offered, default=0)\n'
+        '        self.outcomes.requeue(lease, [attempt for attempt in lease.offered if attempt != running])\n'
+        '        self.outcomes.charge(lease, running, message.death)\n',
         "a task that never ran fails with WorkerDied",
         "retries_bounded", 3,
     ),
     Mutation(
         "charge_all_offered", owner, "OwnerCore._on_worker_died",
-        'self._requeue(lease, lease.offered.values())',
-        '[self._charge(lease, task, message.death) for task in lease.offered.values()]',
+        'self.outcomes.requeue(lease, unstarted)',
+        '[self.outcomes.charge(lease, attempt, message.death) for attempt in unstarted]',
         "one crash fails its neighbours",
         "only_the_running_task_pays", 2,
     ),
     Mutation(
-        "charge_nobody", owner, "OwnerCore._charge",
+        "charge_nobody", owner_outcomes, "Outcomes.charge",
         'task.retries -= 1',
         'pass',
         "a poison task kills workers for ever",
         "retries_bounded", 1,
     ),
     Mutation(
-        "repeat_the_careful", owner, "OwnerCore._charge",
+        "repeat_the_careful", owner_outcomes, "Outcomes.charge",
         'task.retries > 0 and death.signal',
         'death.signal',
         "a retries=0 task runs twice",
         "retries_bounded", 1,
     ),
     Mutation(
-        "retry_an_exit", owner, "OwnerCore._charge",
+        "retry_an_exit", owner_outcomes, "Outcomes.charge",
         'task.retries > 0 and death.signal',
         'task.retries > 0',
         "os._exit in a task is tried again",
@@ -94,13 +132,13 @@ MUTATIONS = (
     ),
     Mutation(
         "forget_the_unstarted", owner, "OwnerCore._on_worker_died",
-        'self._requeue(lease, lease.offered.values())',
-        '[self._unoffer(lease, task) for task in lease.offered.values()]',
+        'self.outcomes.requeue(lease, unstarted)',
+        '[self.outcomes._unoffer(lease, lease.offered.pop(attempt)) for attempt in unstarted]',
         "calls behind a crash never end",
         "check", 2,
     ),
     Mutation(
-        "requeue_twice", owner, "OwnerCore._requeue",
+        "requeue_twice", owner_outcomes, "Outcomes.requeue",
         'lease.pool.queue.extendleft(reversed(keep))',
         'lease.pool.queue.extendleft(reversed(keep + keep))',
         "a call is delivered twice",
@@ -108,27 +146,29 @@ MUTATIONS = (
     ),
     Mutation(
         "lose_the_recalled", owner, "OwnerCore._on_recalled",
-        'self._requeue(lease, back)',
-        '[self._unoffer(lease, task) for task in back]',
+        'count = self.outcomes.requeue(lease, message.attempts)\n',
+        'lost = [lease.offered.pop(attempt) for attempt in message.attempts if attempt in lease.offered]\n'
+        '        count = len([self.outcomes._unoffer(lease, task) for task in lost])\n'
+        '        pool.ranks.update(lease)\n',
         "a recalled call never ends",
         "told_before_gone", 1,
     ),
     Mutation(
-        "recall_only_once", owner, "OwnerCore._on_recalled",
-        'lease.recalling = False',
-        'pass',
+        "recall_only_once", owner_offers, "Offers.recalled",
+        'if lease.recalling:',
+        'if False:',
         "work hides behind a long task",
         "no_idle_worker_beside_work", 21,
     ),
     Mutation(
-        "skip_a_recall", owner, "OwnerCore._steal",
-        'self.out.append((victim.control, Recall(len(victim.offered) // 2)))',
+        "skip_a_recall", owner_offers, "Offers._recall",
+        'self._out.append((lease.control, Recall(count)))',
         'pass',
         "an idle worker beside a full one",
         "no_idle_worker_beside_work", 15,
     ),
     Mutation(
-        "deliver_the_cancelled", owner, "OwnerCore._on_cancel",
+        "deliver_the_cancelled", owner_outcomes, "Outcomes.cancel",
         'was, task.cancel = task.cancel, wanted',
         'was = task.cancel',
         "a cancelled call is run and delivered all the same",
@@ -143,13 +183,13 @@ MUTATIONS = (
     ),
     Mutation(
         "forget_a_tick", owner, "OwnerCore._on_tick",
-        'self.wake_at = 0.0',
+        'self.alarm.rang()',
         'pass',
         "no deadline after the first is kept",
         "cancel_in_time", 21,
     ),
     Mutation(
-        "max_tasks_uncounted", owner, "OwnerCore._offer",
+        "max_tasks_uncounted", owner_offers, "Offers._offer",
         'lease.tasks_left -= len(functions)',
         'pass',
         "maxtasksperchild has no effect",
@@ -157,20 +197,20 @@ MUTATIONS = (
     ),
     Mutation(
         "never_retire", owner, "OwnerCore._after_work",
-        'if lease.tasks_left == 0 and',
-        'if False and',
+        'if lease.tasks_left == 0:',
+        'if False:',
         "a worker that is used up stays, and its pool waits",
         "no_idle_worker_beside_work", 3,
     ),
     Mutation(
-        "functions_not_sent", owner, "OwnerCore._offer",
+        "functions_not_sent", owner_offers, "Offers._offer",
         'blobs[function] = task.blob',
         'pass',
         "a worker does not know its function",
         "functions_known", 1,
     ),
     Mutation(
-        "mixed_batches", owner, "OwnerCore._offer",
+        "mixed_batches", owner_offers, "Offers._offer",
         '                if functions:\n'
         '                    break\n',
         '',
@@ -178,7 +218,7 @@ MUTATIONS = (
         "careful_marked", 1,
     ),
     Mutation(
-        "terminate_forgets_the_offered", owner, "OwnerCore._fail_all",
+        "terminate_forgets_the_offered", owner_outcomes, "Outcomes.fail_all",
         'for task in lease.offered.values():',
         'for task in ():',
         "terminate() leaves calls without an outcome",
@@ -192,21 +232,21 @@ MUTATIONS = (
         "pools_go", 19,
     ),
     Mutation(
-        "drop_said_once", owner, "OwnerCore._on_welcome",
-        'if message.node in pool.dropping:',
+        "drop_said_once", owner_pools, "PoolLife.say_again",
+        'if node in pool.dropping:',
         'if False:',
         "join() hangs after a lost link",
         "pools_go", 0,
     ),
     Mutation(
-        "gone_too_early", owner, "OwnerCore._drop",
-        '{node for node in pool.wanted if node in self.agents}',
+        "gone_too_early", owner_pools, "PoolLife._drop",
+        '{node for node in pool.wanted if node in self._leasing.agents}',
         'set()',
         "join() returns while workers live",
         "terminated_means_gone", 1,
     ),
     Mutation(
-        "never_break", owner, "OwnerCore._setup_failed",
+        "never_break", owner_pools, "PoolLife.setup_failed",
         'pool.setup_failures >= attempts',
         'False',
         "a failing initializer is tried for ever",
@@ -215,31 +255,45 @@ MUTATIONS = (
     Mutation(
         "failed_setup_stays", owner, "OwnerCore._on_setup_done",
         '            if pool.state is not PoolState.BROKEN:\n'
-        '                self._retire(lease)\n',
+        '                self.leasing.retire(lease)\n',
         '',
         "a worker without its set-up blocks its pool",
         "pools_go", 4,
     ),
     Mutation(
-        "offer_before_set_up", owner, "OwnerCore._spread",
-        'if lease.state is LeaseState.READY]',
-        ']',
+        "offer_before_set_up", owner_leasing, "Leasing.hello",
+        'pool.staying += 1',
+        'pool.staying, lease.rank = pool.staying + 1, pool.ranks.add(lease) or 0',
         "tasks run before the initializer",
         "check", 2,
     ),
     Mutation(
-        "forget_the_surplus", owner, "OwnerCore._on_resize",
-        'self._retire(lease)',
+        "forget_the_surplus", owner_pools, "PoolLife.resize",
+        'self._leasing.retire(lease)',
         'pass',
         "a pool made smaller stays as it was",
         "size_respected", 55,
     ),
     Mutation(
-        "levels_said_once", owner, "OwnerCore._on_welcome",
-        'if message.node in pool.wanted:',
+        "levels_said_once", owner_leasing, "Leasing.say_again",
+        'if node in pool.wanted:',
         'if False:',
         "after a lost link nobody replaces workers",
         "everything_ends", 17,
+    ),
+    Mutation(
+        "ranks_not_kept", load_ranks, "LoadRanks.update",
+        'lease.rank = rank',
+        'pass',
+        "an idle worker is taken for a busy one",
+        "check", 0,
+    ),
+    Mutation(
+        "never_spread_again", owner_offers, "Offers.take_in",
+        'return nobody_waits or',
+        'return not pool.offered or',
+        "new tasks pass idle workers by",
+        "check", 0,
     ),
     Mutation(
         "unfair_share", ahead, "fair_level",
@@ -249,7 +303,7 @@ MUTATIONS = (
         "no_idle_worker_beside_work", 4,
     ),
     Mutation(
-        "heavy_bytes_forgotten", owner, "OwnerCore._unoffer",
+        "heavy_bytes_forgotten", owner_outcomes, "Outcomes._unoffer",
         'lease.heavy_bytes -= task.size',
         'pass',
         "big arguments throttle a worker for ever",

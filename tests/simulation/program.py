@@ -70,7 +70,7 @@ class Program:
         payload = [job.number, kind, duration_s, argument]
         blob = b"function %d" % function
         size = self.world.loop.rng.choice((20, 20, 20, 5000)) if self.world.random_sizes else 20
-        job.task = Task(book.number, job, job.number, function, blob, payload, size, retries)
+        job.task = Task(book.number, job, job.number, function, blob, payload, size, retries, keep=job)
         return job
 
     def submit(self, book: PoolBook, jobs: list[Job]) -> None:

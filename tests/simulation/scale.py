@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import math
 import time
 from typing import Any
 
@@ -54,6 +55,7 @@ class Scale:
         self.done = 0
         self.owner_s = 0.0
         self.owner_messages = 0
+        self.wake_s = math.inf  # the owner's next Tick
         self.free_at: dict[str, float] = {}  # lease -> when its worker is done with what it has
         self.lease_node: dict[str, str] = {}
         self.owner = OwnerCore("d", "sim://d", 1, limits)
@@ -82,6 +84,7 @@ class Scale:
             elif to == "links":
                 self.post("owner:d", f"agent:{out.node}", self.owner.hello())
             elif to == "timer":
+                self.wake_s = min(self.wake_s, out.at_s)  # as shells do: only the earliest that was asked for
                 self.post("timer", "owner:d", Tick(), out.at_s)
             elif to.startswith(("worker:", "control:")):
                 self.worker(to, out)
@@ -112,6 +115,10 @@ class Scale:
     def step(self) -> None:
         self.now, _, sender, to, message = heapq.heappop(self.heap)
         if to == "owner:d":
+            if sender == "timer":
+                if self.now != self.wake_s:
+                    return
+                self.wake_s = math.inf
             self.tell_owner(sender, message)
         elif to == "head":
             self.head_messages += 1

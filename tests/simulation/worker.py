@@ -22,7 +22,6 @@ from distpool.scheduler.messages import (
     Execute,
     Interrupt,
     LeaseHello,
-    Leave,
     LinkLost,
     Recall,
     Recalled,
@@ -33,7 +32,7 @@ from distpool.scheduler.messages import (
     WorkerHello,
 )
 
-from .ledger import Job
+from .ledger import Job, answer_of
 from .loop import Event, Violation
 from .network import End
 
@@ -149,8 +148,6 @@ class Worker:
                 self._later(self.world.set_up_s(), self._set_up, blob, self.lease)
             case Retire():
                 self._retire()
-            case Leave():
-                self.exit(0)
             case LinkLost():
                 self._link_lost(sender)
             case _:
@@ -283,7 +280,7 @@ class Worker:
             case "nested":
                 self.step = self._later(duration_s, self._nest, argument)
             case _:
-                self.step = self._later(duration_s, self._finish, [number, function], None)
+                self.step = self._later(duration_s, self._finish, answer_of(self.job), None)
 
     def _exit_in_task(self, job: Job) -> None:
         job.exited = True
@@ -291,7 +288,7 @@ class Worker:
 
     def _meet(self, job: Job) -> None:
         if len(job.pool.barrier) >= job.pool.barrier_size:
-            self.step = self._later(STEP_S, self._finish, [job.number, job.function], None)
+            self.step = self._later(STEP_S, self._finish, answer_of(job), None)
         else:
             self.step = self._later(0.02, self._meet, job)
 
@@ -304,7 +301,7 @@ class Worker:
     def nested_done(self) -> None:
         """The children are done: the task goes on."""
         if self.job is not None and self.job.kind == "nested":
-            self.step = self._later(STEP_S, self._finish, [self.job.number, self.job.function], None)
+            self.step = self._later(STEP_S, self._finish, answer_of(self.job), None)
 
     def _finish(self, value: Any, error: bytes | None) -> None:
         """The body has returned: the answer goes to the mailbox first, then the slot tells, then it is held."""

@@ -293,10 +293,10 @@ class World:
             raise Violation(
                 "idle_is_idle", f"{shell.name} had {shell.ticks - before} ticks in 20 s with nothing to do"
             )
-        if core.pools or core.leases or core.kill_at:
+        if core.pools or core.leases or core.outcomes.kill_at:
             raise Violation(
                 "nothing_left",
-                f"{shell.name}: pools {list(core.pools)}, leases {list(core.leases)}, {core.kill_at}",
+                f"{shell.name}: pools {list(core.pools)}, leases {list(core.leases)}, {core.outcomes.kill_at}",
             )
 
     def account_nodes(self) -> None:

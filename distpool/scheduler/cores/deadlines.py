@@ -2,13 +2,17 @@
 
 At most one deadline stands for a key. ``wake`` says when the next Tick must be asked for, and only when it has to be
 sooner than the one already asked for. Not a timer: time comes in as ``now``.
+
+``Alarm`` is for a core that looks at everything with each Tick, and needs to know only when the next one is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from distpool.scheduler.messages import WakeAt
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -56,3 +60,21 @@ class Deadlines(Generic[Key]):
             return None
         self._asked_s = self._first_s
         return self._first_s
+
+
+class Alarm:
+    """The one Tick that a core has asked for. ``out`` takes what the core says."""
+
+    def __init__(self, out: list[tuple[str, Any]]) -> None:
+        self.at_s = 0.0  # 0: none
+        self._out = out
+
+    def ask(self, at_s: float) -> None:
+        """Ask for a Tick at this time, if none that was asked for is as soon."""
+        if not self.at_s or at_s < self.at_s:
+            self.at_s = at_s
+            self._out.append(("timer", WakeAt(at_s)))
+
+    def rang(self) -> None:
+        """A Tick has come; it may have been another's."""
+        self.at_s = 0.0

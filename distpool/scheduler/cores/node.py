@@ -41,6 +41,7 @@ from distpool.scheduler.cores.resources import (
 )
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
+    DRIVER,
     AgentWelcome,
     Attach,
     Blocked,
@@ -349,7 +350,10 @@ class NodeCore:
         self.leases[lease.name] = pool.leases[lease.name] = lease
         subtract(self.free, lease.need)
         self.deadlines.set(("worker", number), now + self.limits.worker_start_s)
-        attach = Attach(lease.name, pool.number, pool.owner.name, pool.owner.address, pool.dedicated)
+        owner = pool.owner
+        attach = Attach(
+            lease.name, pool.number, owner.name, owner.address, pool.dedicated, owner.worker or DRIVER
+        )
         self._send("nursery", Fork(number, slot, attach))
         self._look(pool)
         return True

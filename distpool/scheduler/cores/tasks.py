@@ -1,7 +1,7 @@
 """What an owner keeps of a task, a leased worker and a pool: plain slotted records, no behaviour worth the name.
 
 A task is in exactly one container, which is its state: ``pool.queue`` (pending), ``lease.offered`` (lies with a
-worker, and may be running), or none (done). ``OwnerCore.check`` asserts it.
+worker, and may be running), or none (done). ``owner_check`` asserts it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,14 @@ from __future__ import annotations
 from collections import deque
 from enum import IntEnum
 from typing import Any
+
+from distpool.scheduler.cores.load_ranks import LoadRanks
+
+#: What a core says in one step: addresses and messages, in the order in which they must be sent.
+Output = list[tuple[str, Any]]
+
+#: Arguments below this weight are not counted against ``Limits.ahead_bytes_max``.
+HEAVY_BYTES = 4096
 
 
 class Cancel(IntEnum):
@@ -25,11 +33,13 @@ class Task:
     The id is negative if the function is to be loaded anew for each call.
 
     ``token`` and ``key`` are the submitter's own; the core only hands them back. ``size`` is the weight of the
-    arguments in bytes. ``careful``: may never be repeated (``retries=0``).
+    arguments in bytes. ``careful``: may never be repeated (``retries=0``). ``keep`` is what must live until the task is
+    done; the core only lets go of it, together with the arguments.
     """
 
     __slots__ = (
-        "attempt", "blob", "cancel", "careful", "function", "key", "lease", "payload", "pool", "retries", "size", "token",
+        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "payload", "pool", "retries", "size",
+        "token",
     )  # fmt: skip
 
     def __init__(
@@ -42,6 +52,7 @@ class Task:
         payload: Any,
         size: int,
         retries: int,
+        keep: Any = None,
     ) -> None:
         self.pool = pool
         self.token = token
@@ -51,6 +62,7 @@ class Task:
         self.payload = payload
         self.size = size
         self.retries = retries
+        self.keep = keep
         self.careful = not retries
         self.attempt = 0
         self.lease: Lease | None = None
@@ -84,6 +96,7 @@ class Lease:
         "offered",
         "pid",
         "pool",
+        "rank",
         "recalling",
         "received",
         "settled",
@@ -102,6 +115,7 @@ class Lease:
         self.pid = pid
         self.state = LeaseState.SETTING_UP
         self.offered: dict[int, Task] = {}  # attempt -> task, in the order of offering
+        self.rank = -1  # in ``pool.ranks``; -1 while it is not ready, or was asked in vain for what it has
         self.functions: dict[int, None] = {}  # ids that the worker keeps, oldest first
         self.tasks_left = tasks_left  # -1: no end
         self.received = 0  # answers had from it
@@ -135,16 +149,21 @@ class Pool:
         "offered",
         "pool",
         "queue",
+        "ranks",
+        "ready",
         "ready_once",
+        "recalling",
         "resources",
         "setup",
         "setup_attempts",
         "setup_failures",
+        "share_tried",
         "size",
         "stale",
-        "staying",
         "state",
+        "staying",
         "wanted",
+        "wanted_in_all",
     )
 
     def __init__(
@@ -156,6 +175,7 @@ class Pool:
         setup_attempts: int,
         dedicated: bool,
         resources: dict[str, float],
+        ranks: LoadRanks,
     ) -> None:
         self.pool = pool
         self.size = size
@@ -169,9 +189,14 @@ class Pool:
         self.queue: deque[Task] = deque()
         self.stale = 0  # cancelled tasks still lying in the queue
         self.leases: dict[str, Lease] = {}
+        self.ranks = ranks  # those of them that are ready, by how much they have
+        self.recalling = 0  # how many of them have not answered a Recall
+        self.share_tried = 0  # each of them has this share of the work, or can take no more
+        self.ready = 0  # how many are ready
         self.staying = 0  # leases that are not on their way out
         self.offered = 0  # tasks that lie with them all
         self.wanted: dict[str, int] = {}  # node -> the level last said there
+        self.wanted_in_all = 0
         self.dropping: set[str] = set()  # nodes whose PoolDropped is awaited
         self.killing = False  # dropped with its workers killed, not told to finish
         self.mean_s = 0.0  # measured length of a task; 0: nothing measured
@@ -180,4 +205,10 @@ class Pool:
 
     @property
     def pending(self) -> int:
+        """Tasks that wait for a worker."""
         return len(self.queue) - self.stale
+
+    @property
+    def live(self) -> bool:
+        """Whether its tasks are still worked on, so that it wants workers."""
+        return self.state <= PoolState.CLOSING

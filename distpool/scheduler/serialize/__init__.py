@@ -9,6 +9,9 @@
 ``byvalue.py``       taking functions and classes apart; ``rebuild.py`` puts them together
 ``importable.py``    what can go by reference; ``codes.py``: what a function reads
 ``registry.py``      who is who in this process: identities, namespaces, captured globals
+``scope.py``         what names and cells mean to one exporter; ``units.py``: what must come along with a pickle
+``stored.py``        big buffers in the node's object store, and the frame that names them
+``references.py``    a value that is passed on without being looked at
 ``blobs.py``         the frame around a pickle and the definitions that it needs
 ``explain.py``       the path to what cannot be pickled; ``explain_loading.py``: or unpickled
 ===================  =====================================================================================
@@ -20,22 +23,30 @@ from distpool.scheduler.serialize.exceptions import dump_exception, format_remot
 from distpool.scheduler.serialize.exporter import Exporter
 from distpool.scheduler.serialize.importer import Importer, describe_main, loads_result, process_token
 from distpool.scheduler.serialize.plain import INT_MAX, INT_MIN, PLAIN_TYPES, is_plain
+from distpool.scheduler.serialize.references import Reference
+from distpool.scheduler.serialize.stored import STORED_BYTES_MIN, Shared, current, ids_of, use
 
 __all__ = [
     "INT_MAX",
     "INT_MIN",
     "PLAIN_TYPES",
+    "Reference",
+    "STORED_BYTES_MIN",
     "Exporter",
     "Importer",
     "RemoteError",
     "SerializationError",
+    "Shared",
+    "current",
     "describe_main",
     "dump_exception",
     "format_remote",
+    "ids_of",
     "is_plain",
     "load_exception",
     "loads",
     "loads_result",
     "path_note",
     "process_token",
+    "use",
 ]

@@ -1,25 +1,29 @@
 """The frame around a pickle that needs definitions, and the way in which blobs are loaded.
 
-A blob is one of two things::
+A blob is one of three things::
 
     80 05 ...                                   a bare pickle (protocol 5): nothing in it is by value
     01 | header length, 4 bytes | header | pickle
+    02 | ...                                    one of these with its big buffers in the store: ``stored.py``
 
-The header is a pickled tuple of entries ``(uid, stamp, module facts, data)``, each datum a pickle of its own:
-definitions (functions and classes, ``stamp`` None), which are built when first referred to, and captured
-globals, which are bound in order before the payload is loaded. A process that has a definition already, or had
-that version of a global, does not even look at the bytes: so it is cheap to send a class with every instance.
+The header is a pickled tuple of entries ``(uid, stamp, module facts, data)``, each datum a pickle of its own (bare, or
+with buffers in the store): definitions (functions and classes, ``stamp`` None), which are built when first referred
+to, and captured globals, which are bound in order before the payload is loaded. A process that has a definition
+already, or had that version of a global, does not even look at the bytes: so it is cheap to send a class with every
+instance.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from distpool.scheduler.serialize import stored
 from distpool.scheduler.serialize.errors import SerializationError
 from distpool.scheduler.serialize.rebuild import LOADING, ModuleFacts, namespace_of
 from distpool.scheduler.serialize.registry import REGISTRY, Stamp
+from distpool.scheduler.serialize.stored import Blob
 
 Entry = tuple[int, "tuple[Any, ...] | None", "ModuleFacts | None", bytes]
 
@@ -28,19 +32,13 @@ _FRAMED = 0x01
 _PREFIX_BYTES = 5
 
 
-def frame(header: bytes, payload: bytes) -> bytes:
-    """Put the pickled entries before the pickle that needs them."""
-    return b"".join((b"\x01", len(header).to_bytes(4, "big"), header, payload))
+def frame(entries: Sequence[Entry]) -> bytes:
+    """What stands before a pickle that needs these."""
+    header = pickle.dumps(tuple(entries), 5)
+    return b"".join((b"\x01", len(header).to_bytes(4, "big"), header))
 
 
-def pack_entries(entries: Iterable[Entry]) -> bytes:
-    """The header of ``frame``."""
-    return pickle.dumps(tuple(entries), 5)
-
-
-def loads(
-    blob: bytes | bytearray | memoryview, buffers: Iterable[Any] | None = None, *, label: str = "args"
-) -> Any:
+def loads(blob: Blob, buffers: Iterable[Any] | None = None, *, label: str = "args") -> Any:
     """Rebuild what ``Exporter`` pickled.
 
     Args:
@@ -50,8 +48,8 @@ def loads(
 
     Raises:
         Whatever the user's ``__setstate__``, constructors and modules raise, of the same type, with a note that
-        names the path to what cannot be rebuilt; SerializationError if the blob is not one of ours or names what
-        is unknown here.
+        names the path to what cannot be rebuilt; SerializationError if the blob is not one of ours, or names what
+        is unknown here, or lies in a store that this process cannot see.
     """
     mark = blob[0] if len(blob) else None
     if mark == _BARE:
@@ -60,6 +58,8 @@ def loads(
         except Exception as error:
             _explain(error, blob, label, buffers)
             raise
+    if mark == stored.MARK:
+        return _load_stored(blob, label)
     if mark != _FRAMED:
         raise SerializationError(
             f"not a blob of this version of distpool: it begins with {bytes(blob[:4])!r}"
@@ -80,18 +80,19 @@ def loads(
             raise
     finally:
         LOADING.definitions = outer
+        view.release()  # an exception's traceback may keep this frame, but must not keep a mapping
+
+
+def _load_stored(blob: Blob, label: str) -> Any:
+    return stored.load(blob, lambda inner, views: loads(inner, views, label=label))
 
 
 def _install(stamp: Stamp, facts: ModuleFacts | None, data: bytes) -> None:
-    try:
-        namespace = namespace_of(stamp.key, facts)
-        REGISTRY.install(stamp, namespace, lambda: pickle.loads(data))
-    except Exception as error:
-        _explain(error, data, f"<globals>.{stamp.name}")
-        raise
+    namespace = namespace_of(stamp.key, facts)
+    REGISTRY.install(stamp, namespace, lambda: loads(data, label=f"<globals>.{stamp.name}"))
 
 
-def _explain(error: Exception, data: bytes | bytearray | memoryview, label: str, buffers: Any = None) -> None:
+def _explain(error: Exception, data: Blob, label: str, buffers: Any = None) -> None:
     from distpool.scheduler.serialize.explain_loading import (
         explain_loading,
     )  # rarely needed: not imported before

@@ -22,6 +22,7 @@ from distpool.scheduler.serialize import rebuild
 from distpool.scheduler.serialize.codes import used_names, used_submodules
 from distpool.scheduler.serialize.importable import is_by_reference, is_importable, namespace_key, resolve
 from distpool.scheduler.serialize.registry import MAIN, MAIN_NAMES, REGISTRY, Namespace, NamespaceKey
+from distpool.scheduler.serialize.stored import STORED_BYTES_MIN
 
 if TYPE_CHECKING:
     from distpool.scheduler.serialize.pickler import Reducer, TaskPickler
@@ -59,7 +60,7 @@ def reduce_function(pickler: TaskPickler, function: FunctionType) -> Any:
                 and getattr(owner, name, None) is function
             ):
                 return getattr, (owner, name)
-    if not pickler.exporter.sends_closures and not pickler.shares_cells:
+    if not pickler.scope.sends_closures and not pickler.shares_cells:
         return NotImplemented  # C will not find it under its name, and says so as it always has
     return _function_pieces(pickler, function, 0)
 
@@ -73,13 +74,13 @@ def _function_pieces(pickler: TaskPickler, function: FunctionType, uid: int) -> 
             pickler.capture(key, namespace, name)
     contents = []
     for cell in closure or ():
-        pickler.hollow[id(cell)] = cell
+        pickler.leave_hollow(cell)
         try:
             contents.append((cell, cell.cell_contents))
         except ValueError:  # still empty: the function refers to a name that is bound later
             continue
     pickler.seen_cells += contents
-    lookup = pickler.exporter.lookup
+    lookup = pickler.scope.lookup
     values = [lookup(key, namespace, name) for name in names.globals] + [value for _, value in contents]
     if uid:
         _capture_own_name(pickler, function, function.__qualname__)
@@ -129,7 +130,7 @@ def reduce_cell(pickler: TaskPickler, cell: CellType) -> Any:
     except ValueError:
         return rebuild.make_cell, ()
     if pickler.shares_cells:
-        made: tuple[Any, ...] = (rebuild.shared_cell, (pickler.exporter.cell_uid(cell, content),))
+        made: tuple[Any, ...] = (rebuild.shared_cell, (pickler.scope.cell_uid(cell, content),))
     else:
         made = (rebuild.make_cell, ())
     if id(cell) in pickler.hollow:
@@ -254,9 +255,17 @@ def reduce_module(pickler: TaskPickler, module: ModuleType) -> Any:
 
 
 def reduce_by_itself(pickler: TaskPickler, obj: Any) -> Any:
-    """An instance of a by-value class with a ``__reduce__`` of its own, which may answer with a global's name."""
+    """An instance of a by-value class with a ``__reduce__`` of its own, which may answer with a global's name.
+
+    That name may be one that can be imported although the class cannot, as with the functions that Cython makes.
+    """
     reduced = obj.__reduce_ex__(5)
-    return _named(pickler, obj, reduced) if isinstance(reduced, str) else reduced
+    if not isinstance(reduced, str):
+        return reduced
+    module = sys.modules.get(getattr(obj, "__module__", None) or "")
+    if isinstance(module, ModuleType) and is_importable(module) and resolve(vars(module), reduced) is obj:
+        return reduced
+    return _named(pickler, obj, reduced)
 
 
 def reduce_newtype(pickler: TaskPickler, obj: Any) -> Any:
@@ -312,6 +321,20 @@ def reduce_alias(pickler: TaskPickler, alias: Any) -> Any:
     return rebuild.make_typevar, arguments
 
 
+def reduce_array(pickler: TaskPickler, array: Any) -> Any:
+    """A big numpy array of times, or a memory-mapped file, as the plain array over the same memory.
+
+    numpy lends the memory of plain arrays to a pickle, but copies that of these, twice.
+    """
+    dtype, kind = array.dtype, type(array)
+    is_times = dtype.kind in "mM"
+    is_special = is_times or kind.__name__ == "memmap"
+    if not is_special or array.nbytes < STORED_BYTES_MIN or not array.flags.forc:
+        return pickler.reduce_registered(array)
+    plain = array.view(sys.modules["numpy"].ndarray)
+    return rebuild.view_array, (plain.view("i8") if is_times else plain, dtype, kind)
+
+
 def _singleton(module: str, name: str) -> Reducer:
     return lambda _pickler, _obj: (rebuild.make_singleton, (module, name))
 
@@ -324,8 +347,8 @@ def _home_of(obj: Any) -> Namespace | None:
     """The dictionary in which a module-level ``obj`` is bound to its name."""
     name = getattr(obj, "__module__", None)
     module = sys.modules.get(name) if isinstance(name, str) else None
-    own: Namespace | None = getattr(obj, "__globals__", None)
-    if own is not None and own.get("__name__") == name:
+    own: Any = getattr(obj, "__globals__", None)
+    if isinstance(own, dict) and own.get("__name__") == name:
         return own  # also for a module that is no longer, or never was, in sys.modules
     return module.__dict__ if isinstance(module, ModuleType) else None
 
@@ -338,7 +361,7 @@ def _capture_own_name(pickler: TaskPickler, obj: Any, qualname: str) -> None:
     key = namespace_key(home)
     if key == MAIN or isinstance(key, int):
         top = qualname.partition(".")[0]
-        pickler.exporter.redefine(key, home, top)
+        pickler.scope.redefine(key, home, top)
         pickler.capture(key, home, top)
 
 
@@ -377,6 +400,8 @@ LATE_REDUCERS: dict[tuple[str, str], Reducer] = {
         rebuild.make_cached_property,
         (p.func, p.attrname, p.__doc__),
     ),
+    ("numpy", "ndarray"): reduce_array,
+    ("numpy", "memmap"): reduce_array,
     ("typing", "NewType"): reduce_newtype,
     ("typing", "TypeVar"): reduce_typevar,
     ("typing", "ParamSpec"): reduce_typevar,

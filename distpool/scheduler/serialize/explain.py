@@ -43,15 +43,16 @@ def explain_pickling(error: BaseException, obj: Any, label: str, attempt: Try) -
         return
     try:
         path, cause = find_culprit(obj, label, attempt)
-        add_note_once(error, f"at {path}: {cause if cause is not None else error}")
+        add_note_once(error, f"at {path}: {error if cause is None else cause}")
     except Exception:  # an explanation must never hide what it explains
         add_note_once(error, f"at {label}: {type(error).__name__}")
 
 
-def find_culprit(obj: Any, label: str, attempt: Try) -> tuple[str, BaseException | None]:
-    """The path to the deepest part that fails although its own parts do not, and what it raised."""
+def find_culprit(obj: Any, label: str, attempt: Try) -> tuple[str, str | None]:
+    """The path to the deepest part that fails although its own parts do not, and the text of what it raised."""
     ends_s = monotonic() + TIME_MAX_S
-    path, cause = label, None
+    path: str = label
+    cause: str | None = None
     # Objects on the way are kept: an id says nothing once its object has gone.
     on_the_way = [obj]
     left = PARTS_MAX
@@ -72,13 +73,14 @@ def find_culprit(obj: Any, label: str, attempt: Try) -> tuple[str, BaseException
     return path, cause
 
 
-def _failure(part: Any, attempt: Try) -> BaseException | None:
+def _failure(part: Any, attempt: Try) -> str | None:
+    # The text only: an exception in the frame of one that catches it is a cycle, and keeps the exporter alive.
     if type(part) in (int, str, float, bool, bytes, type(None)):
         return None
     try:
         attempt(part)
     except Exception as error:
-        return error
+        return str(error)
     return None
 
 

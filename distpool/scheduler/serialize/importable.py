@@ -42,10 +42,14 @@ def is_by_reference(obj: Any) -> bool:
     module = sys.modules.get(name)
     if not isinstance(module, ModuleType):
         return False
+    qualname = obj.__qualname__
     found: Any = module
-    try:
-        for part in obj.__qualname__.split("."):  # getattr, since a module may make its names on demand
-            found = getattr(found, part)
+    try:  # getattr, since a module may make its names on demand
+        if "." not in qualname:
+            found = getattr(module, qualname)
+        else:
+            for part in qualname.split("."):
+                found = getattr(found, part)
     except AttributeError:
         return False
     return found is obj and is_importable(module)

@@ -100,6 +100,8 @@ class Importer:
         buffer_callback: Callable[[pickle.PickleBuffer], Any] | None = None,
         *,
         to: int | None = None,
+        keep: list[Any] | None = None,
+        holder: int = 0,
     ) -> bytes:
         """Pickle a result for the task's owner.
 
@@ -107,12 +109,15 @@ class Importer:
             value: what the task returned.
             buffer_callback: as in ``pickle.Pickler``.
             to: ``process_token()`` of the owner; the driver's if not given. What that process defined is only named.
+            keep: lets big data go into the store, and gets what must be kept until the result has been sent.
+            holder: the owner's number in the store, for which the data is put there.
 
         Raises:
-            Whatever pickle raises, of the same type, with a note like ``at result.lock: cannot pickle ...``.
+            Whatever pickle raises, of the same type, with a note like ``at result.lock: cannot pickle ...``; what the
+            store raises if it has no room.
         """
         owner = self._driver if to is None else to
-        return self._results.dumps(value, buffer_callback, label="result", to=owner)
+        return self._results.dumps(value, buffer_callback, label="result", to=owner, keep=keep, holder=holder)
 
     def dump_exception(
         self, error: BaseException, *, note: str | None = None, to: int | None = None

@@ -9,7 +9,8 @@
                                     └─ NotImplemented ─► C: copyreg's table, __reduce_ex__
 
 There is no second try with another pickler. One instance serves many dumps (making one costs twice as much as using
-it); between them its owner must call ``reset``.
+it); between them its owner must call ``reset``. It knows its exporter's scope only: the exporter holds it, not it the
+exporter.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import weakref
 from _pickle import Pickler
 from collections.abc import Callable
+from pickle import PickleBuffer
 from types import CellType
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +29,11 @@ from distpool.scheduler.serialize.byvalue import HEAP_TYPE
 from distpool.scheduler.serialize.importable import is_by_reference
 from distpool.scheduler.serialize.rebuild import definition
 from distpool.scheduler.serialize.registry import REGISTRY, Namespace, NamespaceKey
+from distpool.scheduler.serialize.stored import out_of_band
 
 if TYPE_CHECKING:
-    from distpool.scheduler.serialize.exporter import Exporter
+    from distpool.scheduler.serialize.references import Reference
+    from distpool.scheduler.serialize.scope import Scope
 
 #: What a pickle needs besides itself: definitions by uid (with the object, so that it stays alive), and captured
 #: globals by namespace key and name (with the dictionary).
@@ -47,14 +51,24 @@ _modules = sys.modules
 
 
 class TaskPickler(Pickler):
-    """A C pickler that notes in ``needs`` what must come along with its output."""
+    """A C pickler that notes in ``needs`` what must come along with its output.
 
-    exporter: Exporter
+    Whatever it notes, it also appends an empty chunk to the output: so output of one chunk, the common case, says by
+    itself that there is nothing else to see to.
+    """
+
+    scope: Scope
+    #: What it has written: bytes, or big objects of the caller's themselves.
+    chunks: list[Any]
+    #: What should go into the store.
+    buffers: list[PickleBuffer]
     #: The definition being pickled itself, which is written out where any other is only named.
     root: Any = None
     #: Whether cells get an identity of their own (while definitions and captured globals are pickled).
     shares_cells = False
     needs: Needs
+    #: References in it, whose data must live until it is loaded.
+    carried: list[Reference]
     #: Cells whose content is written by the function that holds them, by address.
     hollow: dict[int, CellType]
     #: Cells and contents that were written: the output is stale once they differ.
@@ -63,11 +77,15 @@ class TaskPickler(Pickler):
     def reset(self) -> None:
         """Forget everything about the last dump."""
         self.clear_memo()
+        self.chunks.clear()
+        self.buffers.clear()
         if self.needs:
             self.needs = {}
         if self.hollow:
             self.hollow = {}
             self.seen_cells = []
+        if self.carried:
+            self.carried = []
 
     def reducer_override(self, obj: Any) -> Any:
         """Called by the C pickler for each object that is not of an exact builtin type."""
@@ -77,9 +95,14 @@ class TaskPickler(Pickler):
             reducer = _learn(kind)
         if reducer is not None:
             return reducer(self, obj)
+        return self.reduce_registered(obj)
+
+    @staticmethod
+    def reduce_registered(obj: Any) -> Any:
+        """As multiprocessing would: by a reducer that somebody has registered with it, or else as C does."""
         reduction = _modules.get("multiprocessing.reduction")
         if reduction is not None:
-            extra = reduction.ForkingPickler._extra_reducers.get(kind)
+            extra = reduction.ForkingPickler._extra_reducers.get(type(obj))
             if extra is not None:
                 return extra(obj)
         return NotImplemented
@@ -88,21 +111,66 @@ class TaskPickler(Pickler):
         """Name a definition instead of writing it, and note that it must come along."""
         uid = REGISTRY.uid_of(obj)
         self.needs[uid] = obj
+        self.chunks.append(b"")
         return definition, (uid,)
+
+    def carry(self, reference: Reference) -> None:
+        """Note a reference whose data lies in the store."""
+        self.carried.append(reference)
+        self.chunks.append(b"")
 
     def capture(self, key: NamespaceKey, namespace: Namespace, name: str) -> None:
         """Note that a global must come along."""
         self.needs[key, name] = namespace
+        self.chunks.append(b"")
+
+    def leave_hollow(self, cell: CellType) -> None:
+        """Note that a cell's content will be written by its function."""
+        self.hollow[id(cell)] = cell
+        self.chunks.append(b"")
 
 
-def new_pickler(exporter: Exporter, write_to: Any, buffer_callback: Any = None) -> TaskPickler:
-    """A pickler that writes to an object with a ``write`` method."""
-    pickler = TaskPickler(write_to, 5, buffer_callback=buffer_callback)
-    pickler.exporter = exporter
+class _Writer:
+    """A file for the C pickler that costs nothing: its ``write`` is a list's ``append``."""
+
+    __slots__ = ("write",)
+
+    def __init__(self, write: Callable[[Any], None]) -> None:
+        self.write = write
+
+
+def new_pickler(
+    scope: Scope,
+    chunks: list[Any],
+    *,
+    stores: bool,
+    buffer_callback: Callable[[PickleBuffer], Any] | None = None,
+) -> TaskPickler:
+    """A pickler that appends its output to ``chunks``.
+
+    Args:
+        scope: what names mean.
+        chunks: an empty list.
+        stores: whether big buffers are put aside for the store, in ``buffers``.
+        buffer_callback: gets the buffers instead, as in ``pickle.Pickler``.
+    """
+    buffers: list[PickleBuffer] = []
+    if stores:
+        buffer_callback = out_of_band(buffers, chunks)
+    pickler = TaskPickler(_Writer(chunks.append), 5, buffer_callback=buffer_callback)
+    pickler.scope = scope
+    pickler.chunks = chunks
+    pickler.buffers = buffers
     pickler.needs = {}
     pickler.hollow = {}
+    pickler.carried = []
     pickler.seen_cells = []
     return pickler
+
+
+def register(kind: type, reducer: Reducer) -> None:
+    """Have instances of exactly this class, which must live for ever, pickled by ``reducer``."""
+    _reducers[id(kind)] = reducer
 
 
 def _learn(kind: type) -> Reducer | None:

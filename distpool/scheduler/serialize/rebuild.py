@@ -20,6 +20,7 @@ from importlib import import_module
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
+from distpool.scheduler.serialize import stored
 from distpool.scheduler.serialize.errors import SerializationError
 from distpool.scheduler.serialize.registry import MAIN, REGISTRY, Namespace, NamespaceKey
 
@@ -42,6 +43,8 @@ def definition(uid: int) -> Any:
             "keep a reference to local classes for as long as results may carry their instances"
         )
     try:
+        if data[0] == stored.MARK:
+            return stored.load(data, lambda inner, buffers: pickle.loads(inner, buffers=buffers))
         return pickle.loads(data)
     except BaseException:
         REGISTRY.forget(uid)
@@ -279,3 +282,8 @@ def make_view(kind: str, content: list[Any]) -> Any:
             return dict(enumerate(content)).values()
         case _:
             return dict(content).items()
+
+
+def view_array(plain: Any, dtype: Any, kind: Any) -> Any:
+    """A numpy array of another type, or another kind of array, over the memory of a plain one."""
+    return plain.view(dtype, kind)

@@ -33,6 +33,7 @@ from distpool.scheduler.cores.head import HeadCore
 from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import (
+    Exited,
     Fork,
     KeyDelete,
     KeyGet,
@@ -52,6 +53,9 @@ from distpool.scheduler.shells.brood import Brood
 from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.nursery import NurseryStart
 from distpool.scheduler.shells.slots import Slots
+from distpool.scheduler.store.files import StoreFiles
+from distpool.scheduler.store.keeper import Keeper
+from distpool.scheduler.store.store import ObjectStore
 
 #: Head and node share a process here, so neither needs a sign of life from the other.
 EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"), node_silent_s=float("inf"))
@@ -69,6 +73,7 @@ class AgentRequest(msgspec.Struct, frozen=True):
     resources: dict[str, float] | None = None
     limits: Limits = EMBEDDED
     worker_main: str = "distpool.scheduler.shells.worker:main"
+    store: StoreFiles | None = None
 
 
 class Agent:
@@ -92,8 +97,11 @@ class Agent:
             slots_fd=slots.fd,
             lock_fd=request.lock_fd,
             worker_main=request.worker_main,
+            store=request.store,
         )
         self._brood = Brood(start, slots, request.limits, private_fds=(tell_fd,))
+        self._keeper = None if request.store is None else Keeper(ObjectStore(request.store, process=0))
+        self._keep_s = 0.0  # when the keeper is to look again
         # Only now may there be threads in this process.
         self._router = router(zmq.Context(io_threads=1), address)
         self._node = NodeCore(self.node_name, host, os.getpid(), address, _resources(request), request.limits)
@@ -121,7 +129,7 @@ class Agent:
         elif source == self._brood.link.fileno():
             self._brood.flush()
             for message in self._brood.read():
-                self._feed(self._node, "nursery", message)
+                self._hear_nursery(message)
         elif source == self._brood.pidfd:
             self._replace_nursery()
         elif source == self._driver_fd:
@@ -182,7 +190,12 @@ class Agent:
         messages = self._brood.replace()
         self._poller.register(self._brood.pidfd, zmq.POLLIN)
         for message in messages:
-            self._feed(self._node, "nursery", message)
+            self._hear_nursery(message)
+
+    def _hear_nursery(self, message: Message) -> None:
+        if self._keeper is not None and isinstance(message, Exited):
+            self._keeper.mend(message.worker)  # before anybody is told: its memory is free by then
+        self._feed(self._node, "nursery", message)
 
     # --------------------------------------------------------------------- cores and the clock
 
@@ -225,11 +238,14 @@ class Agent:
             if at_s <= now:
                 del self._wake_s[core]
                 self._feed(core, "timer", Tick())
+        if self._keeper is not None and self._keep_s <= now:
+            self._keep_s = now + self._keeper.tick()
 
     def _sleep_ms(self) -> int | None:
-        if not self._wake_s:
+        wake_s = [*self._wake_s.values(), *([self._keep_s] if self._keeper is not None else [])]
+        if not wake_s:
             return None
-        left_s = min(self._wake_s.values()) - time.monotonic()
+        left_s = min(wake_s) - time.monotonic()
         return max(0, min(int(left_s * 1000) + 1, _SLEEP_MS_MAX))
 
 
@@ -252,7 +268,8 @@ def main(ask_fd: int, tell_fd: int) -> None:
         with open(ask_fd, "rb") as ask:
             request = msgspec.json.decode(ask.readline(), type=AgentRequest)
         directory = request.directory
-        os.set_inheritable(request.lock_fd, False)
+        for fd in (request.lock_fd, *(request.store.fds if request.store else ())):
+            os.set_inheritable(fd, False)
         agent = Agent(request, tell_fd)
         with open(tell_fd, "wb") as tell:
             tell.write(msgspec.json.encode(_ready(agent)) + b"\n")

@@ -168,7 +168,7 @@ class Brood:
         command = [sys.executable, "-P", "-m", nursery.__name__, str(theirs.fileno())]
         child = subprocess.Popen(
             [*command, msgspec.json.encode(start).decode()],
-            pass_fds=(theirs.fileno(), start.slots_fd, start.lock_fd),
+            pass_fds=(theirs.fileno(), start.slots_fd, start.lock_fd, *(start.store.fds if start.store else ())),
         )
         theirs.close()
         self.pid = child.pid

@@ -18,7 +18,6 @@ import zmq
 from distpool.scheduler.messages import (
     ControlHello,
     Interrupt,
-    Leave,
     Recall,
     Recalled,
     WorkerHello,
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
 #: How long the second of agent and nursery has to die, for the worker to take it that both were killed at once.
 BOTH_DEAD_S = 0.3
+#: A signal that comes just before the main thread enters a system call is seen only after it: so it is sent again.
+INTERRUPT_AGAIN_MS = 20
 #: How long a Recall waits for an idle main thread to read what was sent before it.
 OVERTAKEN_S = 0.02
 
@@ -54,11 +55,14 @@ def control_loop(worker: Worker) -> None:
             agent.send(encode(WorkerHello(start.worker, os.getpid())), zmq.NOBLOCK)
         except zmq.Again:
             pass  # one of them has hung up already: the poll will tell, or its death will end us
+        interrupts = Interrupts(worker)
         while True:
-            for source, _ in poller.poll():
+            again_ms = INTERRUPT_AGAIN_MS if interrupts.press() else worker.look_again_ms
+            for source, _ in poller.poll(again_ms):
                 if isinstance(source, int):
                     _leave(worker, above)
-                _handle(worker, control, decode(source.recv()))
+                _handle(worker, control, decode(source.recv()), interrupts)
+            worker.let_go()
     except zmq.Again:
         die()  # the owner has hung up
     except zmq.ZMQError as error:
@@ -113,7 +117,43 @@ def die() -> NoReturn:
     raise AssertionError("still alive")
 
 
-def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any) -> None:
+class Interrupts:
+    """The attempts that are to be interrupted, until they have raised or ended.
+
+    The main thread knows of one at a time, ``worker.interrupting``, and clears it when it raises: so each raises once.
+    Attempts are run in the order of their numbers, so that one is always the lowest.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._wanted: set[int] = set()
+        self._told = 0  # the latest that the main thread was told of
+        self.recalled: frozenset[int] = frozenset()  # what the Recall before took back: that will never run
+
+    def want(self, attempt: int) -> None:
+        """Interrupt this one: now, or when it runs."""
+        if attempt not in self.recalled:
+            self._wanted.add(attempt)
+
+    def press(self) -> bool:
+        """Signal the main thread if it runs one of them; returns whether to come again soon."""
+        worker, wanted = self._worker, self._wanted
+        while wanted:
+            first = min(wanted)
+            if first != self._told and first > worker.slot[1]:
+                self._told = worker.interrupting = first
+            if first != worker.interrupting or first <= worker.slot[1]:
+                wanted.discard(first)  # it has raised, or has ended
+                continue
+            if first == worker.running:
+                main = threading.main_thread().ident
+                assert main is not None
+                signal.pthread_kill(main, signal.SIGINT)
+            return True
+        return False
+
+
+def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts: Interrupts) -> None:
     match message:
         case Recall():
             _see_what_came(worker)
@@ -122,16 +162,11 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any) -> None:
             if frame is not None:
                 control.send(frame, zmq.NOBLOCK)
             control.send(encode(Recalled(taken, worker.running)), zmq.NOBLOCK)
+            interrupts.recalled = frozenset(taken)
         case Interrupt():
-            worker.interrupting = message.attempt
-            if worker.running == message.attempt:
-                main = threading.main_thread().ident
-                assert main is not None
-                signal.pthread_kill(main, signal.SIGINT)
-        case Leave():
-            die()
+            interrupts.want(message.attempt)
         case _:
-            raise AssertionError(f"neither owner nor agent says {message} on this link")
+            raise AssertionError(f"an owner does not say {message} on this link")
 
 
 def _see_what_came(worker: Worker) -> None:

@@ -10,9 +10,14 @@ import sys
 import time
 from typing import Any
 
+import msgspec
+
 from distpool.errors import ClusterError
 from distpool.scheduler.limits import DEFAULTS, Limits
+from distpool.scheduler.messages import DRIVER
 from distpool.scheduler.shells import processes, session_dir
+from distpool.scheduler.store import files
+from distpool.scheduler.store.store import ObjectStore
 
 #: How long nursery and workers may take to end by themselves when their agent is dead.
 REMAINS_S = 1.0
@@ -27,10 +32,15 @@ class EmbeddedCluster:
         self._directory = ""
         self.agent_fd = -1  # readable when the agent is dead
         self.node = ""
+        self._files = files.create()  # they outlive an agent
 
     def address(self, name: str) -> str:
         """The ZeroMQ address of a socket in the session directory."""
         return f"ipc://{self._directory}/{name}"
+
+    def open_store(self) -> ObjectStore:
+        """This node's object store, as the driver uses it."""
+        return ObjectStore(self._files, DRIVER)
 
     def start(self) -> None:
         """Exec the agent and wait for its first word. Raises ClusterError with what it said, OSError."""
@@ -49,7 +59,7 @@ class EmbeddedCluster:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(ask_read, tell_write, lock_fd),
+                pass_fds=(ask_read, tell_write, lock_fd, *self._files.fds),
                 env=_environment(),
             )
         finally:
@@ -57,7 +67,12 @@ class EmbeddedCluster:
             os.close(tell_write)
             os.close(lock_fd)
         try:
-            request = {"directory": self._directory, "lock_fd": lock_fd, "driver_pid": os.getpid()}
+            request = {
+                "directory": self._directory,
+                "lock_fd": lock_fd,
+                "driver_pid": os.getpid(),
+                "store": msgspec.to_builtins(self._files),
+            }
             os.write(ask_write, json.dumps(request).encode() + b"\n")
             answer = self._first_word(tell_read)
         finally:

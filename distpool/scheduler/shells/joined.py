@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 
 from distpool.errors import ClusterError
+from distpool.scheduler.serialize import stored
 from distpool.scheduler.shells.worker_start import WorkerStart
+from distpool.scheduler.store.store import ObjectStore
 
 
 class JoinedCluster:
@@ -22,6 +24,11 @@ class JoinedCluster:
     def address(self, name: str) -> str:
         """The ZeroMQ address of a socket in the session directory."""
         return f"ipc://{self._start.directory}/{name}"
+
+    def open_store(self) -> ObjectStore | None:
+        """The store that this worker uses already."""
+        store = stored.current()
+        return store if isinstance(store, ObjectStore) else None
 
     def start(self) -> None:
         """Watch the agent. Raises ClusterError if it is gone, and with it this worker's reason to be."""

@@ -31,7 +31,7 @@ from distpool.errors import ClusterError
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.messages import Local, Message
 from distpool.scheduler.shells.owner import OwnerShell, is_for
-from distpool.scheduler.shells.signals import DeferredSignals, on_main_thread
+from distpool.scheduler.signals import DeferredSignals, on_main_thread
 
 #: How long the engine thread steps aside for a borrower.
 PARK_S = 0.001
@@ -99,6 +99,11 @@ class Leading:
         self._shell.waker.wake()
         if self._parked:
             self._release_park()
+
+    def wake_if_asleep(self) -> None:
+        """Like ``wake``, for what the leader looks at after each step anyway."""
+        if self._shell.sleeping:
+            self.wake()
 
     def wait(self, promise: Promise, timeout_s: float | None) -> bool:
         """Wait until the promise is settled; leads meanwhile if the engine thread has stepped aside."""

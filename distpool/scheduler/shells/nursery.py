@@ -34,6 +34,7 @@ from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.frames import Frames, frame
 from distpool.scheduler.shells.slots import Slots
 from distpool.scheduler.shells.worker_start import WorkerStart
+from distpool.scheduler.store.files import StoreFiles
 
 WorkerMain = Callable[[WorkerStart], int]
 
@@ -52,6 +53,7 @@ class NurseryStart(msgspec.Struct, frozen=True):
     slots_fd: int
     lock_fd: int
     worker_main: str  # "module:function"
+    store: StoreFiles | None = None
 
 
 class Nursery:
@@ -145,6 +147,7 @@ class Nursery:
                     driver_pid=start.driver_pid,
                     agent_pid=start.agent_pid,
                     nursery_pid=nursery_pid,
+                    store=start.store,
                 )
             )
         except SystemExit as leaving:

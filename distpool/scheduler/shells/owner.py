@@ -20,13 +20,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import zmq
 
 from distpool.engines.protocol import Promise
-from distpool.errors import CannotUnpickle, Failure
+from distpool.errors import CannotUnpickle, Failure, StoreError
 from distpool.scheduler.cores.owner import OwnerCore
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.messages import (
@@ -35,6 +36,7 @@ from distpool.scheduler.messages import (
     Done,
     Failed,
     Local,
+    Results,
     Submit,
     Tick,
     WakeAt,
@@ -43,9 +45,10 @@ from distpool.scheduler.messages import (
     decode,
     encode,
 )
-from distpool.scheduler.serialize import loads_result
+from distpool.scheduler.serialize import loads_result, stored
 from distpool.scheduler.shells.links import EagerWait, dealer, is_readable
 from distpool.scheduler.shells.waker import Waker
+from distpool.scheduler.store.store import Held, ObjectStore
 
 #: Frames of workers that are read before the other sources are looked at again.
 FRAMES_A_TURN = 64
@@ -53,13 +56,26 @@ _TICK = Tick()
 _NOW, _NOW_MORE = zmq.NOBLOCK, zmq.NOBLOCK | zmq.SNDMORE
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A result whose data lies in the store, and what keeps it there until it is loaded, or let go unloaded."""
+
+    blob: bytes
+    held: Held
+
+
 class OwnerShell:
     """Drives one OwnerCore. ``on_event`` gets what concerns pools, when it is delivered."""
 
     def __init__(
-        self, core: OwnerCore, context: zmq.Context[zmq.Socket[bytes]], on_event: Callable[[Local], None]
+        self,
+        core: OwnerCore,
+        context: zmq.Context[zmq.Socket[bytes]],
+        on_event: Callable[[Local], None],
+        store: ObjectStore | None = None,
     ) -> None:
         self.core = core
+        self.store = store
         self.inbox: deque[Any] = deque()  # tasks, messages of the program, functions for the leader to call
         self.deliveries: deque[Any] = deque()
         self.waker = Waker()
@@ -175,6 +191,8 @@ class OwnerShell:
             self._feed("timer", _TICK)
         if self.inbox:
             self.drain_inbox()
+        if self.store is not None and self.store.has_dropped:
+            self.store.drain()
 
     def _timeout_ms(self, deadline: float | None) -> int | None:
         until = self._wake_at if deadline is None else min(deadline, self._wake_at or deadline)
@@ -224,6 +242,8 @@ class OwnerShell:
             while router.getsockopt(zmq.RCVMORE):
                 router.recv(_NOW)
             return  # not one of ours
+        if type(message) is Results and message.stored:
+            self._claim(message)
         self._feed(address, message)
         if type(message) is ControlHello:
             for early in self._early.pop(address, ()):
@@ -248,7 +268,18 @@ class OwnerShell:
             message = decode(frame)
             if type(message) is WorkerDied:
                 self._drain_router(sys.maxsize)  # what it had sent before it died comes first
+                for answers in message.answers:
+                    self._claim(answers)
             self._feed(f"agent:{node}", message)
+
+    def _claim(self, results: Results) -> None:
+        """What a worker has put into the store for us is ours from here on, until the last that refers to it goes."""
+        for place, value in enumerate(results.values):
+            if type(value) is bytes and (ids := stored.ids_of(value)) and self.store is not None:
+                try:
+                    results.values[place] = Claimed(value, self.store.claim(ids))
+                except StoreError:
+                    pass  # loading it will say so, to whom it concerns
 
     def _feed(self, sender: str, message: Any) -> None:
         for address, out in self.core.receive(sender, message, time.monotonic()):
@@ -293,6 +324,9 @@ class OwnerShell:
             # It is gone; its agent will say so.
 
     def _forget_lease(self, lease: str) -> None:
+        worker = lease.rpartition(".")[2]
+        if self.store is not None and lease.startswith(f"{self.core.home}."):
+            self.store.forget_transit(int(worker))
         self._addresses.pop(b"d:" + lease.encode(), None)
         self._addresses.pop(b"c:" + lease.encode(), None)
         self._early.pop(f"control:{lease}", None)
@@ -340,9 +374,9 @@ class OwnerShell:
             if promise.wakeups is not None:
                 self.woke_waiter = True
             try:
-                if type(value) is bytes:
+                if type(value) is bytes or type(value) is Claimed:
                     try:
-                        value = loads_result(value)
+                        value = loads_result(value if type(value) is bytes else value.blob)
                     except BaseException as error:
                         broken = CannotUnpickle.explained("the result", error)
                         promise.reject(task.key, Failure(exception=broken))

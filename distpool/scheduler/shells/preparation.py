@@ -38,15 +38,19 @@ def make_setup(
     initializer: Callable[..., Any] | None,
     initargs: tuple[Any, ...],
     closures: bool = True,
-) -> bytes:
+) -> tuple[bytes, list[Any]]:
     """Describe this process for its workers, and say whether their results may hold closures.
+
+    Returns:
+        The description, and what must be kept for as long as it is used.
 
     Raises:
         What pickling the initializer or its arguments raises.
     """
     process = multiprocessing.process.current_process()
-    start = None if initializer is None else _dump_start(exporter, initializer, initargs)
-    return msgspec.msgpack.encode(
+    keep: list[Any] = []
+    start = None if initializer is None else _dump_start(exporter, initializer, initargs, keep)
+    setup = msgspec.msgpack.encode(
         _Setup(
             environment=dict(os.environb),
             umask=_umask(),
@@ -58,13 +62,16 @@ def make_setup(
             closures=closures,
         )
     )
+    return setup, keep
 
 
-def _dump_start(exporter: Exporter, initializer: Callable[..., Any], initargs: tuple[Any, ...]) -> bytes:
+def _dump_start(
+    exporter: Exporter, initializer: Callable[..., Any], initargs: tuple[Any, ...], keep: list[Any]
+) -> bytes:
     """Initializer and arguments; these may hold queues and locks, as with multiprocessing."""
     try:
         with as_if_spawning(exporter):
-            return exporter.dumps((initializer, initargs))
+            return exporter.dumps((initializer, initargs), keep=keep)
     except RuntimeError as error:
         if "fork context" in str(error):
             error.add_note(

@@ -5,7 +5,7 @@
     main thread       data link:     Setup, Execute, Retire  ──►  deque of attempts  ──►  run  ──►  Results
                                                                      ▲ oldest
     second thread     control link:  Recall, Interrupt               ▼ newest  ──►  Recalled
-                      agent link:    Leave
+                      agent link:    WorkerHello
                       pidfds:        agent and nursery; when both are gone the worker ends the session's remains
 
 The deque is the only thing that both threads touch for every task, and both of their operations on it are atomic. So an
@@ -42,16 +42,18 @@ from distpool.scheduler.messages import (
     decode,
     encode,
 )
-from distpool.scheduler.serialize import PLAIN_TYPES, Importer, is_plain
+from distpool.scheduler.serialize import PLAIN_TYPES, Importer, is_plain, stored
 from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.control import control_loop, die
 from distpool.scheduler.shells.links import EagerWait, dealer
 from distpool.scheduler.shells.mailbox import Mailbox
 from distpool.scheduler.shells.preparation import apply_setup
 from distpool.scheduler.shells.worker_start import WorkerStart
+from distpool.scheduler.store.store import ObjectStore
 
 _LIMITS = limits_module.DEFAULTS
-
+#: How long what an idle worker's views have pinned may stay after the last of them is gone.
+LOOK_AGAIN_MS = 500
 
 _IMPORTER = Importer()
 
@@ -83,11 +85,14 @@ class Worker:
         self.start = start
         self.attach = attach
         self.slot = start.slot
+        self.store = None if start.store is None else ObjectStore(start.store, start.worker)
+        stored.use(self.store)
         self.queue: deque[tuple[int, _Function, Any, bool]] = deque()
         self.functions: dict[int, _Function] = {}
         self.done: deque[tuple[int, Any]] = deque()  # finished, not sent yet
         self.failed: deque[tuple[int, bytes]] = deque()
         self.held_bytes = 0
+        self.has_stored = False  # what is not sent yet refers to the store
         self.completed = 0  # attempts that have ended (main thread), ...
         self.received = 0  # ... and how many of their answers the owner has (either thread)
         self.retiring = False
@@ -167,7 +172,7 @@ class Worker:
 
     def _run_queue(self) -> None:
         """Run what has been offered, oldest first, and send the results in batches."""
-        queue, slot, done = self.queue, self.slot, self.done
+        queue, slot, done, attach = self.queue, self.slot, self.done, self.attach
         clock, hold_s = time.perf_counter, _LIMITS.hold_results_s
         sent = clock()
         while True:
@@ -191,8 +196,10 @@ class Worker:
                         value = call(*args, **kwargs)
                         del args, kwargs
                     if type(value) not in PLAIN_TYPES or not is_plain(value):
-                        value = _result(value)
+                        value = _result(value, attach.process)
                         self.held_bytes += len(value)
+                        if value[0] == stored.MARK:
+                            self.has_stored = True
                 except BaseException as exc:
                     error = _dump(exc)
                 self.open = 0  # ... and from here on it is not
@@ -213,13 +220,24 @@ class Worker:
                 self._flush(now - sent)
                 sent = clock()
         self._flush(clock() - sent)
+        self.let_go()
+
+    @property
+    def look_again_ms(self) -> int | None:
+        """How soon to look for views that a thread of the user's has dropped meanwhile; None: there are none."""
+        return LOOK_AGAIN_MS if self.store is not None and self.store.has_views else None
+
+    def let_go(self) -> None:
+        """Tell the store which views are gone; either thread may."""
+        if self.store is not None and self.store.has_dropped:
+            self.store.drain()
 
     def _leave_in_mailbox(self, attempt: int, value: Any, error: bytes | None) -> None:
         mailbox = self.mailbox
         if self.received == self.completed:
             mailbox.empty()
         if error is None:
-            mailbox.leave(encode(Results([attempt], [value])))
+            mailbox.leave(encode(Results([attempt], [value], stored=self.has_stored)))
         else:
             mailbox.leave(encode(Results([], [], [(attempt, error)])))
 
@@ -229,9 +247,11 @@ class Worker:
             done = [self.done.popleft() for _ in range(len(self.done))]
             failed = [self.failed.popleft() for _ in range(len(self.failed))]
             self.held_bytes = 0
+            is_stored, self.has_stored = self.has_stored, False
         if not done and not failed:
             return None
-        return encode(Results([a for a, _ in done], [v for _, v in done], failed, busy_s))
+        values = [value for _, value in done]
+        return encode(Results([a for a, _ in done], values, failed, busy_s, is_stored))
 
     def _flush(self, busy_s: float) -> None:
         frame = self.finished(busy_s)
@@ -271,10 +291,13 @@ def _arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         raise CannotUnpickle.explained("the arguments", error) from error
 
 
-def _result(value: Any) -> bytes:
-    """Pickle a result. An error in that carries the result's repr, for the front door's own exception."""
+def _result(value: Any, owner: int) -> bytes:
+    """Pickle a result; what is big in it goes to the store, for the task's owner, whose process number is given.
+
+    An error in that carries the result's repr, for the front door's own exception.
+    """
     try:
-        return _IMPORTER.dumps_result(value)
+        return _IMPORTER.dumps_result(value, keep=[], holder=owner)
     except Exception as error:
         error.unpicklable_result = _short_repr(value)  # type: ignore[attr-defined]
         raise

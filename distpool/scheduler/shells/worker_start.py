@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distpool.scheduler.messages import Attach
+from distpool.scheduler.store.files import StoreFiles
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class WorkerStart:
     driver_pid: int
     agent_pid: int
     nursery_pid: int
+    store: StoreFiles | None = None  # the descriptors are inherited; None: everything travels in messages
 
 
 #: In a worker: how it was started. None in every other process.

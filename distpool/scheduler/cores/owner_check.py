@@ -1,0 +1,67 @@
+"""The invariants of an OwnerCore, asserted after every step by tests and the simulator; too slow for the real loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distpool.scheduler.cores.tasks import HEAVY_BYTES, Lease, LeaseState, Pool
+
+if TYPE_CHECKING:
+    from distpool.scheduler.cores.owner import OwnerCore
+
+
+def check_owner(owner: OwnerCore) -> None:
+    """Assert every invariant."""
+    in_queues: set[int] = set()
+    for number, pool in owner.pools.items():
+        assert pool.pool == number
+        _check_queue(pool, in_queues)
+        _check_pool(pool, owner.leases)
+    assert len(owner.leases) == sum(len(pool.leases) for pool in owner.pools.values())
+    for lease in owner.leases.values():
+        _check_lease(lease, in_queues, owner.offers.next_attempt)
+    for attempt, (_, name) in owner.outcomes.kill_at.items():
+        assert name not in owner.leases or attempt in owner.leases[name].offered
+
+
+def _check_queue(pool: Pool, in_queues: set[int]) -> None:
+    assert pool.stale == sum(bool(task.cancel) for task in pool.queue), "stale tasks miscounted"
+    for task in pool.queue:
+        assert id(task) not in in_queues, "a task is queued twice"
+        in_queues.add(id(task))
+        assert task.lease is None
+        assert task.cancel or task.payload is not None
+    assert not pool.queue or pool.live
+
+
+def _check_pool(pool: Pool, leases: dict[str, Lease]) -> None:
+    offered = sum(len(lease.offered) for lease in pool.leases.values())
+    assert pool.offered == offered, "offered miscounted"
+    assert pool.staying == sum(lease.state <= LeaseState.READY for lease in pool.leases.values())
+    assert pool.ready == sum(lease.state is LeaseState.READY for lease in pool.leases.values())
+    assert pool.recalling == sum(lease.recalling for lease in pool.leases.values())
+    ranked = sum(lease.rank >= 0 for lease in pool.leases.values())
+    assert ranked == sum(map(len, pool.ranks.by_rank)), "a lease is ranked that is gone, or twice"
+    assert pool.wanted_in_all == sum(pool.wanted.values())
+    assert not (pool.live and pool.pending and pool.ranks.idle), "an idle worker beside pending work"
+    for name, lease in pool.leases.items():
+        assert leases[name] is lease
+        assert lease.pool is pool
+        if lease.rank < 0:
+            assert lease.state is not LeaseState.READY or (lease.stalled and (lease.offered or not pool.live))
+        else:
+            assert lease.state is LeaseState.READY
+            assert lease.rank == len(lease.offered).bit_length(), "a lease is in a wrong rank"
+            assert lease in pool.ranks.by_rank[lease.rank]
+
+
+def _check_lease(lease: Lease, in_queues: set[int], next_attempt: int) -> None:
+    heavy = 0
+    for attempt, task in lease.offered.items():
+        assert task.lease is lease
+        assert task.attempt == attempt < next_attempt
+        assert id(task) not in in_queues, "a task is pending and offered at once"
+        heavy += task.size if task.size > HEAVY_BYTES else 0
+    assert heavy == lease.heavy_bytes, "argument bytes miscounted"
+    assert not lease.offered or lease.state is not LeaseState.SETTING_UP, "tasks before the set-up"
+    assert lease.tasks_left >= -1

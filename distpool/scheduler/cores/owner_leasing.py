@@ -1,0 +1,179 @@
+"""Which workers an owner has, and which it wants of whom: levels, agents, and a lease's way from hello to farewell.
+
+::
+
+    ask ──► WantLeases ──► agent ──► LeaseHello ──► SETTING_UP ── SetupDone ──► READY ── retire ──► RETIRING
+               ▲             │                           │                        │                    │
+               │             └── LeaseElsewhere          └────────── forget ◄─────┴── lose_link: LOST ─┘
+               └── the level of another node
+
+A level is said once for each node, and again when the link to that node's agent comes back. A worker's death needs no
+word from us: the level still stands. Not here: what lies with a worker (``owner_offers``, ``owner_outcomes``), and what
+the end of its workers means for a pool (``owner_pools``).
+"""
+
+from __future__ import annotations
+
+from distpool.scheduler.cores.tasks import Lease, LeaseState, Output, Pool
+from distpool.scheduler.messages import (
+    Dial,
+    KillWorker,
+    LeaseElsewhere,
+    LeaseHello,
+    Retire,
+    ReturnLease,
+    Setup,
+    WantLeases,
+    WorkerGone,
+    WorkerUp,
+)
+
+LINK_LOST = "its link to the owner was lost"
+
+
+class Leasing:
+    """A part of ``OwnerCore``: it shares what the core says (``out``)."""
+
+    def __init__(self, out: Output) -> None:
+        self.home = ""  # the agent to ask first: the first that said welcome
+        self.agents: dict[str, str] = {}  # node -> address of an agent that said welcome
+        self.leases: dict[str, Lease] = {}
+        self._out = out
+
+    # ------------------------------------------------------------------------------------ levels
+
+    def ask(self, pool: Pool) -> None:
+        """Say the level of leases wanted, where it has changed. Shared pools want as many as they have tasks for."""
+        if not self.home or not pool.live:
+            return
+        level = pool.size
+        if not pool.dedicated:
+            have = len(pool.leases)
+            wanted = _power_of_two_above(have + pool.pending) if pool.pending else have
+            level = min(pool.size, max(have, wanted))
+        at_home = pool.wanted.get(self.home)
+        level = max(0, level - pool.wanted_in_all + (at_home or 0))
+        if at_home != level:
+            self._want(pool, self.home, level)
+
+    def _want(self, pool: Pool, node: str, count: int) -> None:
+        pool.wanted_in_all += count - pool.wanted.get(node, 0)
+        pool.wanted[node] = count
+        if node in self.agents:
+            want = WantLeases(pool.pool, count, pool.dedicated, pool.resources, spilled=node != self.home)
+            self._out.append((f"agent:{node}", want))
+
+    def ask_elsewhere(self, asked: str, pool: Pool, message: LeaseElsewhere) -> None:
+        """The agent of node ``asked`` points to another one."""
+        moved = min(message.count, pool.wanted.get(asked, 0))
+        if not moved or message.node == asked:
+            return
+        self._want(pool, asked, pool.wanted[asked] - moved)
+        if message.node not in self.agents:
+            self._out.append(("links", Dial(message.node, message.address)))
+        self._want(pool, message.node, pool.wanted.get(message.node, 0) + moved)
+
+    # ------------------------------------------------------------------------------------ agents
+
+    def welcome(self, node: str, address: str) -> None:
+        """The link to an agent is up, for the first time or again: what was said before may not have arrived."""
+        self.agents[node] = address
+        if not self.home:
+            self.home = node
+        for lease in self.leases.values():
+            if lease.state is LeaseState.LOST and lease.node == node:
+                self.kill(lease, LINK_LOST)
+
+    def say_again(self, pool: Pool, node: str) -> None:
+        """Say this agent what the pool wants of it."""
+        if node in pool.wanted:
+            self._want(pool, node, pool.wanted[node])
+        self.ask(pool)
+
+    def lose_node(self, node: str) -> list[Lease]:
+        """A node is gone with all that ran on it. Returns the leases that were on it."""
+        self.agents.pop(node, None)
+        if node == self.home:
+            self.home = next(iter(self.agents), "")
+        return [lease for lease in self.leases.values() if lease.node == node]
+
+    def lose_agents(self) -> None:
+        """No agent can be had any more."""
+        self.agents.clear()
+        self.home = ""
+
+    def want_nothing(self, pool: Pool, node: str) -> None:
+        """What the pool wanted of a lost node is to be had elsewhere."""
+        pool.wanted_in_all -= pool.wanted.pop(node, 0)
+
+    # ------------------------------------------------------------------------------------ leases
+
+    def hello(self, pool: Pool, message: LeaseHello, now: float) -> None:
+        """A worker has come: send it what it must do before any task."""
+        lease = Lease(message.lease, pool, message.node, message.pid, pool.max_tasks or -1, now)
+        self.leases[message.lease] = pool.leases[message.lease] = lease
+        pool.staying += 1
+        self._out.append((lease.data, Setup(pool.setup)))
+        self._out.append(("app", WorkerUp(pool.pool, lease.lease, lease.pid, lease.node)))
+
+    def turn_away(self, message: LeaseHello) -> None:
+        """A worker whose first word crossed ours that its pool is dropped."""
+        self._out.append((f"worker:{message.lease}", Retire()))
+
+    def ready(self, lease: Lease, now: float) -> None:
+        """A worker's set-up is done."""
+        lease.state = LeaseState.READY
+        lease.heard_s = now
+        lease.pool.ranks.rank(lease)
+        lease.pool.ready += 1
+
+    def retire(self, lease: Lease) -> None:
+        """Let a worker finish what it has and go. The level stands, so the agent replaces it where that is wanted."""
+        _leave(lease, LeaseState.RETIRING)
+        pool = lease.pool
+        if not pool.dedicated:
+            self._want(pool, lease.node, max(0, pool.wanted.get(lease.node, 0) - 1))
+        self._out.append((lease.data, Retire()))
+        self._out.append((f"agent:{lease.node}", ReturnLease(lease.lease)))
+
+    def retire_all(self, pool: Pool) -> None:
+        """Its agents know that the pool is dropped, and wait for its workers to go."""
+        for lease in pool.leases.values():
+            if lease.state is not LeaseState.RETIRING:
+                _leave(lease, LeaseState.RETIRING)
+                self._out.append((lease.data, Retire()))
+
+    def lose_link(self, lease: Lease) -> None:
+        """A worker's link is gone though nobody saw it die. It gets nothing more; its agent will say what it ran."""
+        _leave(lease, LeaseState.LOST)
+        self.kill(lease, LINK_LOST)
+
+    def kill(self, lease: Lease, reason: str) -> None:
+        """Have a worker killed; its death will be told."""
+        self._out.append((f"agent:{lease.node}", KillWorker(lease.lease, reason)))
+
+    def forget(self, lease: Lease, exit_code: int) -> None:
+        """A worker is gone."""
+        _leave(lease, LeaseState.LOST)
+        del self.leases[lease.lease]
+        del lease.pool.leases[lease.lease]
+        self._out.append(("app", WorkerGone(lease.pool.pool, lease.lease, lease.pid, exit_code)))
+
+
+def _leave(lease: Lease, state: LeaseState) -> None:
+    """The worker is on its way out."""
+    pool = lease.pool
+    if lease.state <= LeaseState.READY:
+        pool.staying -= 1
+    if lease.state is LeaseState.READY:
+        pool.ranks.rank(lease, hidden=True)
+        pool.ready -= 1
+    if state is LeaseState.LOST and lease.recalling:
+        lease.recalling = False  # its answer will not come
+        pool.recalling -= 1
+    lease.state = state
+
+
+def _power_of_two_above(count: int) -> int:
+    """Levels grow in powers of two, so that their messages grow with the logarithm of the tasks."""
+    return 1 << (count - 1).bit_length() if count > 0 else 0

@@ -1,0 +1,242 @@
+"""How a task that was offered comes back: done, failed, cancelled, or into the queue to be offered again.
+
+::
+
+    Results ─────────────────────► take ──────► Done, Failed; Discarded: what counts for nobody
+    Recalled, a death, a loss ───► requeue ───► head of the queue, uncharged
+    a death while it ran ────────► charge ────► head of the queue while it has retries, or Failed
+    CancelTasks ─────────────────► cancel ────► Failed at once (pending); Recall, Interrupt, a kill (offered)
+
+An answer names its attempt, and counts only if the lease that it came from still has that attempt. Whatever ends a task
+lets go of its arguments. Not here: which worker gets a task (``owner_offers``), and what a death means for the pool
+(``owner_pools``). ``take`` is half of the hot path: its loop touches nothing that it need not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from distpool.scheduler.cores.ahead import updated_mean_s
+from distpool.scheduler.cores.deadlines import Alarm
+from distpool.scheduler.cores.tasks import HEAVY_BYTES, Cancel, Lease, LeaseState, Output, Pool, Task
+from distpool.scheduler.limits import Limits
+from distpool.scheduler.messages import (
+    CancelTasks,
+    Death,
+    Discarded,
+    Done,
+    Failed,
+    Interrupt,
+    Recall,
+    Results,
+)
+
+
+class Outcomes:
+    """A part of ``OwnerCore``: it shares what the core says (``out``) and its alarm."""
+
+    def __init__(self, limits: Limits, out: Output, alarm: Alarm) -> None:
+        #: attempt -> when the worker of this lease is killed, if the attempt is still with it
+        self.kill_at: dict[int, tuple[float, str]] = {}
+        self._limits = limits
+        self._out = out
+        self._alarm = alarm
+
+    # ------------------------------------------------------------------------------ answers come
+
+    def take(self, lease: Lease, message: Results, now: float) -> list[Any]:
+        """Pass on what counts, and return the answers that do not."""
+        pool, offered = lease.pool, lease.offered
+        had = len(offered)
+        tasks: list[Task] = []
+        values: list[Any] = []
+        ignored: list[Any] = []
+        for attempt, value in zip(message.attempts, message.values, strict=True):
+            task = offered.pop(attempt, None)
+            if task is None:
+                ignored.append(value)  # a late answer names an attempt that this worker no longer has
+                continue
+            if task.size > HEAVY_BYTES:
+                lease.heavy_bytes -= task.size
+            task.lease = task.payload = task.keep = None
+            if task.cancel is Cancel.RUNNING:
+                ignored.append(value)
+                self._cancelled(task)
+                continue
+            tasks.append(task)
+            values.append(value)
+        pool.offered -= had - len(offered)
+        if tasks:
+            self._out.append(("app", Done(tasks, values)))
+        if message.failed:
+            ignored += self._take_errors(lease, message.failed)
+        if lease.stalled and lease.state is LeaseState.READY:
+            pool.ranks.rank(lease)
+        else:
+            pool.ranks.update(lease)
+        count = len(message.attempts) + len(message.failed)
+        lease.received += count
+        if lease.careful:
+            lease.unsettled_bytes += sum([len(v) for v in message.values if type(v) is bytes])
+        if message.busy_s > 0.0:
+            pool.mean_s = updated_mean_s(pool.mean_s, message.busy_s, count)
+        lease.heard_s = now
+        lease.stalled = False
+        return ignored
+
+    def _take_errors(self, lease: Lease, failed: list[tuple[int, bytes]]) -> list[bytes]:
+        ignored = []
+        for attempt, error in failed:
+            task = lease.offered.pop(attempt, None)
+            if task is None:
+                ignored.append(error)
+                continue
+            self._unoffer(lease, task)
+            if task.cancel is Cancel.RUNNING:
+                ignored.append(error)
+                self._cancelled(task)
+            else:
+                self._fail(task, error=error)
+        return ignored
+
+    def discard(self, answers: list[Any]) -> None:
+        """Pickled answers may refer to what must be let go; plain values need no word.
+
+        None of a dead worker: its mailbox repeats answers that were passed on, and what it had under way goes with it.
+        """
+        pickled = [answer for answer in answers if type(answer) is bytes]
+        if pickled:
+            self._out.append(("app", Discarded(pickled)))
+
+    # --------------------------------------------------------------------------- tasks come back
+
+    def requeue(self, lease: Lease, attempts: Iterable[int]) -> int:
+        """Attempts that did not start go back to the head of the queue, in the order in which they came.
+
+        Returns how many of them this worker still had.
+        """
+        offered = lease.offered
+        back = [task for attempt in sorted(attempts) if (task := offered.pop(attempt, None))]
+        keep = []
+        for task in back:
+            self._unoffer(lease, task)
+            if task.cancel:
+                self._cancelled(task)
+            else:
+                keep.append(task)
+        lease.pool.queue.extendleft(reversed(keep))
+        lease.pool.ranks.update(lease)
+        return len(back)
+
+    def charge(self, lease: Lease, attempt: int, death: Death) -> None:
+        """Only the running task pays for its worker's death; one that ended the process itself fails at once."""
+        task = lease.offered.pop(attempt, None)
+        if task is None:
+            return
+        self._unoffer(lease, task)
+        if task.cancel:
+            self._cancelled(task)
+        elif task.retries > 0 and death.signal:
+            task.retries -= 1
+            lease.pool.queue.appendleft(task)
+        else:
+            self._fail(task, death=death)
+
+    def lose(self, lease: Lease, reason: str) -> None:
+        """Nobody can tell what ran: repeat what may be repeated, charge nothing."""
+        unsafe = [task for task in lease.offered.values() if task.careful and not task.cancel]
+        for task in unsafe:
+            del lease.offered[task.attempt]
+            self._unoffer(lease, task)
+            self._fail(task, reason=f"{reason}, and it may have run (retries=0)")
+        self.requeue(lease, lease.offered)
+
+    def _unoffer(self, lease: Lease, task: Task) -> None:
+        if task.size > HEAVY_BYTES:
+            lease.heavy_bytes -= task.size
+        self.kill_at.pop(task.attempt, None)
+        task.lease = None
+        lease.pool.offered -= 1
+
+    # -------------------------------------------------------------------------------- tasks fail
+
+    def _fail(
+        self, task: Task, *, error: bytes | None = None, death: Death | None = None, reason: str = ""
+    ) -> None:
+        task.payload = task.keep = None
+        self._out.append(("app", Failed(task, error, death, reason)))
+
+    def _cancelled(self, task: Task) -> None:
+        self.kill_at.pop(task.attempt, None)
+        self._fail(task, reason="cancelled")
+
+    def refuse(self, pool: Pool | None, tasks: Iterable[Task]) -> None:
+        """Tasks for a pool that takes none: they crossed its end on their way here."""
+        broken = pool.failure if pool is not None else None
+        for task in tasks:
+            if broken is not None:
+                self._fail(task, error=broken.error, death=broken.death, reason=broken.reason)
+            else:
+                self._fail(task, reason="the pool is closed")
+
+    def fail_all(self, pool: Pool, error: bytes | None, death: Death | None, reason: str) -> None:
+        """Every task of the pool that has no outcome yet gets this one."""
+        for lease in pool.leases.values():
+            for task in lease.offered.values():
+                self._unoffer(lease, task)
+                self._fail(task, error=error, death=death, reason=reason)
+            lease.offered.clear()
+            pool.ranks.update(lease)
+        for task in pool.queue:
+            if not task.cancel:
+                self._fail(task, error=error, death=death, reason=reason)
+        pool.queue.clear()
+        pool.stale = 0
+
+    # -------------------------------------------------------------------------------- cancelling
+
+    def cancel(self, message: CancelTasks, pools: Mapping[int, Pool], now: float) -> list[Pool]:
+        """End what is pending at once, and ask workers for the rest. Returns the pools whose tasks these are."""
+        wanted = Cancel.RUNNING if message.running else Cancel.UNSTARTED
+        recalls: dict[str, list[int]] = {}
+        for task in message.tasks:
+            pool = pools.get(task.pool)
+            if task.payload is None or task.cancel >= wanted or pool is None:
+                continue  # done, or on its way out already
+            was, task.cancel = task.cancel, wanted
+            if task.lease is None and not was:
+                pool.stale += 1
+                self._fail(task, reason="cancelled")
+            elif task.lease is not None:
+                recalls.setdefault(task.lease.control, []).append(task.attempt)
+                if message.running:
+                    self.kill_at[task.attempt] = (now + self._limits.cancel_grace_s, task.lease.lease)
+                    self._alarm.ask(now + self._limits.cancel_grace_s)
+        for control, attempts in recalls.items():
+            self._out.append((control, Recall(0, tuple(attempts))))
+            if message.running:
+                self._out.extend((control, Interrupt(attempt)) for attempt in attempts)
+        touched = [pools[number] for number in {task.pool for task in message.tasks} if number in pools]
+        for pool in touched:
+            _sweep(pool)
+        return touched
+
+    def overdue(self, now: float) -> list[tuple[int, str]]:
+        """Attempts that were cancelled and have not stopped within their grace, and the leases that they were with."""
+        overdue = []
+        for attempt, (at_s, lease) in list(self.kill_at.items()):
+            if at_s > now:
+                self._alarm.ask(at_s)
+            else:
+                del self.kill_at[attempt]
+                overdue.append((attempt, lease))
+        return overdue
+
+
+def _sweep(pool: Pool) -> None:
+    """Drop the cancelled tasks from a queue that is mostly made of them."""
+    if pool.stale * 2 > len(pool.queue):
+        pool.queue = deque(task for task in pool.queue if not task.cancel)
+        pool.stale = 0

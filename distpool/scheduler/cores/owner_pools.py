@@ -1,0 +1,187 @@
+"""A pool's life: opened, ready, closed or terminated or broken, dropped at each agent, gone.
+
+::
+
+    open ──► OPEN ── close ──► CLOSING ── the last task is done ──► drop ──► DROPPED ── PoolDropped of each ──► PoolGone
+               │                  │                                  ▲                  agent that was asked
+               ├── terminate ─────┴── fail every task ───────────────┤
+               └── break_pool ─────── fail every task, tell why ─────┴──► BROKEN, until it is closed too
+
+"Gone" is said when every worker has been reaped, so whoever joins a pool can rely on it. A broken pool is remembered for the
+tasks that are still on their way to it. Not here: what happens to single tasks and leases (``owner_outcomes``,
+``owner_leasing``, on which this is built).
+"""
+
+from __future__ import annotations
+
+from distpool.scheduler.cores.load_ranks import LoadRanks
+from distpool.scheduler.cores.owner_leasing import Leasing
+from distpool.scheduler.cores.owner_outcomes import Outcomes
+from distpool.scheduler.cores.tasks import LeaseState, Output, Pool, PoolState
+from distpool.scheduler.limits import Limits
+from distpool.scheduler.messages import (
+    ClosePool,
+    Death,
+    DropPool,
+    OpenPool,
+    PoolBroken,
+    PoolGone,
+    PoolReady,
+    TerminatePool,
+)
+
+#: So many times as often may workers die in their set-up while another worker of the pool is ready.
+DEATHS_BESIDE_A_READY_ONE = 10
+
+
+class PoolLife:
+    """A part of ``OwnerCore``: it shares what the core says (``out``)."""
+
+    def __init__(self, limits: Limits, out: Output, outcomes: Outcomes, leasing: Leasing) -> None:
+        self.pools: dict[int, Pool] = {}
+        self.lost = ""  # why there is no cluster, and none will come
+        self._limits = limits
+        self._out = out
+        self._outcomes = outcomes
+        self._leasing = leasing
+
+    # --------------------------------------------------------------------------------- beginning
+
+    def open(self, message: OpenPool) -> None:
+        """A pool begins to want workers; a shared one, when it has tasks."""
+        pool = Pool(
+            message.pool,
+            message.size,
+            message.setup,
+            message.max_tasks,
+            message.setup_attempts,
+            message.dedicated,
+            message.resources,
+            LoadRanks(max(self._limits.ahead_tasks_max, self._limits.ahead_tasks_unknown)),
+        )
+        self.pools[pool.pool] = pool
+        if self.lost:
+            self.break_pool(pool, None, None, self.lost)
+        elif pool.dedicated:
+            self._leasing.ask(pool)
+
+    def look_whether_ready(self, pool: Pool) -> None:
+        """Say so once, when every worker has done its set-up; a pool that was closed before that may go now."""
+        if not pool.ready_once and pool.ready >= pool.size:
+            pool.ready_once = True
+            self._out.append(("app", PoolReady(pool.pool)))
+            self.drop_if_done(pool)
+
+    def setup_failed(self, pool: Pool, error: bytes | None, death: Death | None) -> None:
+        """Count a worker that never got ready. Where another works, the set-up can succeed, and a death was bad luck."""
+        pool.setup_failures += 1
+        attempts = pool.setup_attempts
+        if death is not None and pool.ready:
+            attempts *= DEATHS_BESIDE_A_READY_ONE
+        if pool.setup_failures >= attempts:
+            self.break_pool(pool, error, death, "its workers fail in their set-up")
+
+    def resize(self, pool: Pool, size: int) -> None:
+        """Retire what is too many, those first that have least; ask for what is missing."""
+        pool.size = size
+        surplus = pool.staying - size
+        self._leasing.ask(pool)
+        ready = [lease for lease in pool.leases.values() if lease.state is LeaseState.READY]
+        for lease in sorted(ready, key=lambda lease: len(lease.offered))[: max(0, surplus)]:
+            self._leasing.retire(lease)
+        self.look_whether_ready(pool)
+
+    # ------------------------------------------------------------------------------------ ending
+
+    def close(self, message: ClosePool) -> None:
+        """No more tasks will come."""
+        pool = self.pools.get(message.pool)
+        if pool is None:
+            self._out.append(("app", PoolGone(message.pool)))
+        elif pool.state is PoolState.OPEN:
+            pool.state = PoolState.CLOSING
+            self.drop_if_done(pool)
+        elif pool.state is PoolState.BROKEN:
+            self._bury(pool)
+
+    def drop_if_done(self, pool: Pool) -> None:
+        """The last task of a closed pool is done: its workers may finish, and go.
+
+        Each worker of a pool gets its set-up once, even if the pool is closed right after it was opened.
+        """
+        if pool.state is not PoolState.CLOSING or pool.pending or pool.offered:
+            return
+        if pool.dedicated and not pool.ready_once:
+            return
+        self._drop(pool, kill=False)  # first, or the agent replaces those that leave
+        self._leasing.retire_all(pool)
+
+    def terminate(self, message: TerminatePool) -> None:
+        """Drop a pool with all its tasks, and kill its workers."""
+        pool = self.pools.get(message.pool)
+        if pool is None:
+            self._out.append(("app", PoolGone(message.pool)))
+        elif pool.state is PoolState.BROKEN:
+            self._bury(pool)
+        else:
+            self._outcomes.fail_all(pool, None, None, "cancelled")
+            self._drop(pool, kill=True)
+
+    def break_pool(self, pool: Pool, error: bytes | None, death: Death | None, reason: str) -> None:
+        """The pool cannot get workers: fail its tasks, and those that are still to come."""
+        closing = pool.state is PoolState.CLOSING
+        pool.failure = PoolBroken(pool.pool, error, death, reason)
+        self._out.append(("app", pool.failure))
+        self._outcomes.fail_all(pool, error, death, reason)
+        self._drop(pool, kill=True, state=PoolState.DROPPED if closing else PoolState.BROKEN)
+
+    def _bury(self, pool: Pool) -> None:
+        """A broken pool that is closed too need not be remembered for later tasks."""
+        pool.state = PoolState.DROPPED
+        self._gone_if_dropped(pool)
+
+    # ---------------------------------------------------------------------------------- dropping
+
+    def _drop(self, pool: Pool, *, kill: bool, state: PoolState = PoolState.DROPPED) -> None:
+        """Tell every agent that was asked for leases; the pool is gone when each says that its workers are reaped."""
+        if pool.live:
+            pool.state = state
+            pool.queue.clear()  # nothing but stale tasks
+            pool.stale = 0
+            pool.dropping = {node for node in pool.wanted if node in self._leasing.agents}
+        elif pool.killing or not kill:
+            return
+        pool.killing = kill
+        for node in sorted(pool.dropping):
+            self._out.append((f"agent:{node}", DropPool(pool.pool, kill)))
+        self._gone_if_dropped(pool)
+
+    def say_again(self, pool: Pool, node: str) -> None:
+        """The link to this agent is up again: say it once more if the pool is dropped there."""
+        if node in pool.dropping:
+            self._out.append((f"agent:{node}", DropPool(pool.pool, pool.killing)))
+
+    def dropped(self, pool: Pool, node: str) -> None:
+        """This node has reaped all workers of the pool, or is gone with them."""
+        if node in pool.dropping:
+            pool.dropping.discard(node)
+            self._gone_if_dropped(pool)
+
+    def lose_cluster(self, reason: str) -> None:
+        """No agent will be had again: every pool is broken, and nobody is left to reap its workers."""
+        self.lost = reason
+        self._leasing.lose_agents()
+        for pool in list(self.pools.values()):
+            for node in list(pool.dropping):
+                self.dropped(pool, node)
+            if pool.live:
+                self.break_pool(pool, None, None, reason)
+
+    def _gone_if_dropped(self, pool: Pool) -> None:
+        if pool.dropping or pool.live:
+            return
+        for lease in list(pool.leases.values()):
+            self._leasing.forget(lease, 0)
+        if pool.state is PoolState.DROPPED:
+            del self.pools[pool.pool]
+        self._out.append(("app", PoolGone(pool.pool)))

@@ -1,0 +1,310 @@
+"""Big buffers beside a pickle, in the node's object store: the frame that names them, and what a store must do.
+
+::
+
+    pack(pieces, buffers)  ── all of it small ──────────► the pieces, joined                       (in band)
+          │ buffers >= STORED_BYTES_MIN, or the stream
+          └─► Store.put, one copy ─► Held, into ``keep``
+                    └─► 02 | flags | count | ids | inner blob ── anywhere ──► load ─► Store.map ─► pickle
+
+    02 | flags, 1 byte | count, 4 bytes | carried, 4 bytes | ids, 8 bytes each | inner blob        (little endian)
+
+With flag 1 there is no inner blob: the last id *is* it, a stream that was too big to be sent. The first ids are those
+that references in the pickle carry (``references.py``): they are kept, not mapped. The others are the pickle's
+out-of-band buffers, in its order; one that occurs twice is mapped twice, so that each reader of it can write. Flag 2:
+the same data is likely to be loaded again by the same process.
+
+What it is not: the store (``distpool/scheduler/store``). Without one (``current()`` is None) everything is in band.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from pickle import PickleBuffer
+from struct import pack as pack_struct
+from struct import unpack_from
+from typing import TYPE_CHECKING, Any, Protocol
+
+from distpool.scheduler.serialize.errors import SerializationError
+
+if TYPE_CHECKING:
+    from distpool.scheduler.serialize.references import Reference
+
+#: Buffers and pickle streams of at least this size go into the store. Nothing below it is worth a mapping.
+STORED_BYTES_MIN = 64 * 1024
+
+MARK = 0x02
+_IS_STREAM, _IS_MAPPED_OFTEN = 1, 2
+_IDS_START = 10
+
+#: Bytes, bytearray, memoryview, PickleBuffer: one contiguous buffer.
+Buffer = Any
+Blob = bytes | bytearray | memoryview
+
+
+class Held(Protocol):
+    """Keeps objects in the store for as long as this Python object lives. Must take weak references."""
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """Their numbers."""
+
+
+class Store(Protocol):
+    """What pickling needs of a node's store. Thread-safe."""
+
+    def put(self, objects: Sequence[Sequence[Buffer]], *, holder: int = 0, label: str = "") -> Held:
+        """Copy each object, a concatenation of buffers. Raises what says that there is no room."""
+
+    def map(self, ids: Sequence[int], *, again: bool = False) -> list[memoryview]:
+        """Private writable views, one for each id given; an object stays while a view of it lives.
+
+        ``again``: this process is likely to ask for the same ones again.
+        """
+
+    def hold(self, ids: Sequence[int]) -> Held:
+        """Hold what somebody else holds at this moment."""
+
+    def hand(self, ids: Sequence[int], holder: int) -> None:
+        """Pass on to another process, which will claim it, what this one holds."""
+
+    def claim(self, ids: Sequence[int]) -> Held:
+        """Take over what another process has put for this one."""
+
+
+#: "store": this process's. A dictionary, so that it can stand among the globals that a cached blob depends on.
+STATE: dict[str, Any] = {"store": None}
+
+
+def use(store: Store | None) -> None:
+    """From now on this process's big buffers go into ``store``; None: into the blobs, as where there is no store."""
+    STATE["store"] = store
+
+
+def current() -> Store | None:
+    """This process's store."""
+    return STATE["store"]  # type: ignore[no-any-return]
+
+
+class Refused(Exception):
+    """Carries what ``Store.put`` raised past those who look for the part of an object that cannot be pickled."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__("the store has no room")
+        self._reason = [reason]
+
+    def take(self) -> Exception:
+        """What was raised, once: raised again, it would refer to this exception, which must not refer to it."""
+        return self._reason.pop()
+
+
+# -------------------------------------------------------------------------------------- sending
+
+
+def out_of_band(buffers: list[PickleBuffer], chunks: list[Any]) -> Callable[[PickleBuffer], bool]:
+    """A pickler's ``buffer_callback``, which collects in ``buffers`` what should go into the store.
+
+    It also appends an empty chunk, so that output of a single chunk means that there is nothing else to see to.
+    """
+
+    def is_in_band(buffer: PickleBuffer) -> bool:
+        view = memoryview(buffer)
+        if view.nbytes < STORED_BYTES_MIN or STATE["store"] is None or not view.contiguous:
+            return True
+        buffers.append(buffer)
+        chunks.append(b"")
+        return False
+
+    return is_in_band
+
+
+def pack(
+    pieces: Sequence[Buffer],
+    buffers: Sequence[PickleBuffer],
+    keep: list[Any],
+    shared: Shared | None = None,
+    holder: int = 0,
+    carried: Sequence[Reference] = (),
+) -> bytes:
+    """The blob of a pickle whose output is ``pieces``; what is big goes into the store, and its Held into ``keep``.
+
+    What the ``carried`` references hold is kept as well, or handed to the ``holder``.
+
+    Raises:
+        Refused: the store has no room.
+        SerializationError: there are buffers, but the store was closed since they were collected.
+    """
+    size = 0
+    for piece in pieces:
+        size += len(piece) if type(piece) is bytes else memoryview(piece).nbytes
+    is_stream = size >= STORED_BYTES_MIN
+    store = current()
+    if store is None or not (is_stream or buffers or carried):
+        if buffers:
+            raise SerializationError("the object store was closed while something was pickled for it")
+        return join(pieces)
+    ids = [number for reference in carried for number in ids_of(reference.blob)]
+    carried_count = len(ids)
+    flags = is_stream * _IS_STREAM
+    objects: list[Sequence[Buffer]] = []
+    try:
+        if holder and ids:
+            store.hand(ids, holder)
+        else:
+            keep += [reference.held for reference in carried]
+        if shared is None:
+            objects += [(buffer.raw(),) for buffer in buffers]
+        else:
+            for buffer in buffers:
+                held, is_known = shared.put(store, buffer)
+                keep.append(held)
+                ids += held.ids
+                flags |= is_known * _IS_MAPPED_OFTEN
+        if is_stream:
+            objects.append([_contiguous(piece) for piece in pieces])
+        if objects:
+            held = store.put(objects, holder=holder)
+            keep.append(held)
+            ids += held.ids
+    except Exception as reason:
+        raise Refused(reason) from None
+    head = pack_struct(f"<BBII{len(ids)}Q", MARK, flags, len(ids), carried_count, *ids)
+    return head if is_stream else join((head, *pieces))
+
+
+def join(pieces: Sequence[Buffer]) -> bytes:
+    """One blob of all pieces."""
+    return b"".join([_contiguous(piece) for piece in pieces])
+
+
+def _contiguous(piece: Buffer) -> Buffer:
+    """In Fortran's order a buffer is contiguous for C's pickler, but not for who is offered its axes as well."""
+    return piece.raw() if type(piece) is PickleBuffer else piece
+
+
+class Shared:
+    """Which buffers one ``map`` call has stored: each is stored once, in however many of its calls it occurs.
+
+    A buffer is known again by its place in memory, since libraries make new views and wrappers for each pickle; its
+    owner is kept alive for as long as it is known, so that the place cannot become another's. What occurs once is
+    forgotten when the call that needs it is over: a map over many different arrays stores no more of them than are
+    pending. What occurs a second time is held until this object goes. Between two occurrences nobody may write.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[Any, _Entry] = {}
+
+    def put(self, store: Store, buffer: PickleBuffer) -> tuple[Held, bool]:
+        """Store one buffer, unless it lies there already, which is said as well."""
+        raw = buffer.raw()
+        owner = memoryview(buffer).obj
+        key = _place_of(owner), raw.nbytes
+        entry = self._entries.get(key)
+        if entry is not None:
+            known: Held | None = entry()
+            if known is not None and entry.store is store:
+                entry.held = known
+                return known, True
+        held = store.put([(raw,)])
+        self._entries[key] = _Entry(held, self, key, owner, store)
+        return held, False
+
+
+class _Entry(weakref.ref[Any]):
+    """A weak reference to a Held, and what its buffer is known by; ``held`` is set from the second time on."""
+
+    __slots__ = ("held", "key", "owner", "store")
+
+    def __new__(cls, held: Held, shared: Shared, key: Any, owner: Any, store: Store) -> _Entry:
+        # The callback must not keep the table alive, which holds this entry.
+        table = weakref.ref(shared)
+
+        def forget(entry: _Entry) -> None:
+            there = table()
+            if there is not None and there._entries.get(entry.key) is entry:
+                del there._entries[entry.key]
+
+        return super().__new__(cls, held, forget)
+
+    def __init__(self, held: Held, shared: Shared, key: Any, owner: Any, store: Store) -> None:
+        super().__init__(held, None)  # type: ignore[call-arg]
+        self.key = key
+        self.owner = owner
+        self.store = store
+        self.held: Held | None = None
+
+
+def _place_of(owner: Any) -> Any:
+    """What tells a buffer from every other that exists meanwhile: its address where a view does not own its memory."""
+    array: Any = getattr(sys.modules.get("numpy"), "ndarray", ())
+    if isinstance(owner, array):
+        return owner.__array_interface__["data"][0]
+    arrow: Any = getattr(sys.modules.get("pyarrow"), "Buffer", ())
+    if isinstance(owner, arrow):
+        return owner.address
+    return "owner", id(owner)
+
+
+# ------------------------------------------------------------------------------------ receiving
+
+
+def mapped_often(blob: bytes) -> bytes:
+    """The same blob, which says that a process may load it more than once."""
+    if blob[0] != MARK:
+        return blob
+    return blob[:1] + bytes([blob[1] | _IS_MAPPED_OFTEN]) + blob[2:]
+
+
+def ids_of(blob: Blob) -> tuple[int, ...]:
+    """The objects that must live until ``blob`` is loaded; none if all of it is in band."""
+    if not len(blob) or blob[0] != MARK:
+        return ()
+    (count,) = unpack_from("<I", blob, 2)
+    return unpack_from(f"<{count}Q", blob, _IDS_START)
+
+
+def load(blob: Blob, loads: Callable[[Blob, list[memoryview] | None], Any]) -> Any:
+    """Rebuild what ``pack`` has made of a pickle.
+
+    Args:
+        blob: begins with ``MARK``.
+        loads: rebuilds an inner blob, given its out-of-band buffers.
+
+    Raises:
+        SerializationError: there is no store here, or an object is not there any more.
+    """
+    ids = ids_of(blob)
+    (carried_count,) = unpack_from("<I", blob, 6)
+    views = _map(ids[carried_count:], again=bool(blob[1] & _IS_MAPPED_OFTEN)) if len(ids) > carried_count else []
+    inner = views.pop() if blob[1] & _IS_STREAM else memoryview(blob)[_IDS_START + 8 * len(ids) :]
+    try:
+        return loads(inner, views)
+    finally:
+        # Not left to the end of this frame, which an exception's traceback may keep for long.
+        inner.release()
+        views.clear()
+
+
+def _map(ids: Sequence[int], *, again: bool) -> list[memoryview]:
+    store = current()
+    if store is None:
+        raise SerializationError(
+            "this value lies in the object store of the node where it was made, and this process has no store: "
+            "load it in a worker of that pool, or in the program that made the pool"
+        )
+    try:
+        return store.map(ids, again=again)
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:
+        raise SerializationError(
+            f"a value's data is not in the object store any more: {error}; "
+            "whoever passes a value on must hold it until it has been loaded"
+        ) from error
+
+
+#: A forked child is not the process that the store knows.
+os.register_at_fork(after_in_child=lambda: use(None))

@@ -1,0 +1,60 @@
+"""What the agent does for its node's store: mend it after a death, give back what nobody uses, report.
+
+None of it is on a task's path. ``tick`` is called every half second or so; free blocks whose pages were there at one tick, and
+still are at the next, lose them.
+"""
+
+from __future__ import annotations
+
+from distpool.scheduler.store.ledger import DISK, MEMORY, Facts
+from distpool.scheduler.store.store import ObjectStore
+
+TICK_S = 0.5
+#: ... and so often while nothing lies in the store.
+IDLE_TICK_S = 1.0
+#: The lock is not held while pages are removed, and so many bytes at most are kept from others meanwhile.
+GIVE_BYTES_MAX = 256 << 20
+
+
+class Keeper:
+    """Looks after one store, which it uses under a process number of its own (0: it holds nothing)."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+        self._warm: tuple[set[tuple[int, int]], set[tuple[int, int]]] = (set(), set())
+
+    def mend(self, process: int) -> None:
+        """A process of the node is dead: what it held and what it was doing ends."""
+        with self.store.lock:
+            self.store.ledger.mend(process)
+
+    def tick(self) -> float:
+        """Give back what has not been used since the last time. Returns for how long it need not be called again."""
+        if not any(blocks.used for blocks in self.store.ledger.blocks):
+            return IDLE_TICK_S
+        for tier in (MEMORY, DISK):
+            blocks = self.store.ledger.blocks[tier]
+            runs = set(blocks.warm_runs())
+            for first, count in sorted(runs & self._warm[tier]):
+                self._give_back(tier, first, count)
+            self._warm[tier].clear()
+            self._warm[tier].update(runs)
+        return TICK_S
+
+    def _give_back(self, tier: int, first: int, count: int) -> None:
+        store = self.store
+        blocks, block_bytes = store.ledger.blocks[tier], store.ledger.block_bytes[tier]
+        step = max(1, GIVE_BYTES_MAX // block_bytes)
+        for start in range(first, first + count, step):
+            length = min(step, first + count - start)
+            with store.lock:
+                if not blocks.start_giving(start, length):
+                    return  # somebody has just taken some of it
+            store.tiers[tier].give_back(start * block_bytes, length * block_bytes)
+            with store.lock:
+                blocks.end_giving(start, length)
+
+    def facts(self) -> list[Facts]:
+        """Every object, and who holds it."""
+        with self.store.lock:
+            return self.store.ledger.facts()

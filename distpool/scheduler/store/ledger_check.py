@@ -1,0 +1,113 @@
+"""The invariants of a Ledger, asserted by tests and the simulator; too slow for every change of a real one.
+
+``check_entries`` is what must hold after each single write, in whatever instant a process is killed; ``check_ledger``
+is what must hold besides whenever nobody is in the middle of a change.
+"""
+
+from __future__ import annotations
+
+from distpool.scheduler.store import ledger as layout
+from distpool.scheduler.store.blocks import GIVING, HOLE, LEFT, TAKEN, WARM
+from distpool.scheduler.store.ledger import DISK, MEMORY, Ledger, State
+
+_Extents = list[tuple[int, int, str]]  # of one tier: first block, end, whose
+
+
+def check_ledger(ledger: Ledger) -> None:
+    """Assert every invariant. Nobody is between ``begin`` and ``end``."""
+    words = ledger.words
+    assert not words[layout._BUSY], "somebody died in the middle of a change, and nobody has repaired it"
+    entries, holds, extents = check_entries(ledger)
+    assert words[layout._OBJECTS] == len(entries), "objects are miscounted"
+    for index in entries:
+        at = ledger._entries + index * layout._ENTRY_WORDS
+        is_written = words[at + layout._STATE] & 0xFF == State.WRITING
+        assert words[at + layout._HOLDS] or is_written, f"nobody holds object {words[at + layout._ID]:#x}"
+    _check_map(ledger._entry_map, entries, words[layout._OBJECTS_END], "entry")
+    _check_map(ledger._hold_map, holds, words[layout._HOLDS_END], "hold")
+    for tier in (MEMORY, DISK):
+        _check_blocks(ledger, tier, extents[tier])
+
+
+def check_entries(ledger: Ledger) -> tuple[set[int], set[int], tuple[_Extents, _Extents]]:
+    """Assert what is right after each single write. Returns the entries, holds and extents that are in use."""
+    words = ledger.words
+    entries: set[int] = set()
+    holds: set[int] = set()
+    extents: tuple[_Extents, _Extents] = ([], [])
+    for index in range(words[layout._OBJECTS_MAX]):
+        at = ledger._entries + index * layout._ENTRY_WORDS
+        if words[at + layout._ID]:
+            assert index < words[layout._OBJECTS_END], f"entry {index} is beyond the end"
+            entries.add(index)
+            _check_entry(ledger, index, at, extents)
+            holds |= _check_chain(ledger, index, at, holds)
+    for tier in (MEMORY, DISK):
+        end, owner = 0, "nobody"
+        for first, last, who in sorted(extents[tier]):
+            assert first >= end, f"{who} lies in blocks of {owner}"
+            end, owner = last, who
+        assert end <= ledger.blocks[tier].count, f"{owner} ends outside of its tier"
+    return entries, holds, extents
+
+
+def _check_entry(ledger: Ledger, index: int, at: int, extents: tuple[_Extents, _Extents]) -> None:
+    words = ledger.words
+    number, place, size = words[at + layout._ID], words[at + layout._PLACE], words[at + layout._SIZE]
+    state, actor = words[at + layout._STATE] & 0xFF, words[at + layout._STATE] >> 8
+    name = f"object {number:#x}"
+    assert number & layout._INDEX == index, f"{name} is at another's place"
+    assert 0 < number >> layout._INDEX_BITS <= words[layout._SERIAL], f"{name} has a number not yet given"
+    assert (actor != 0) == (State(state) is not State.SEALED), f"{name}: {State(state)!r} by process {actor}"
+    tier, first = place >> 56, place & layout._INDEX_OF_BLOCK
+    extents[tier].append((first, first + ledger._block_count(size, tier), name))
+    if state == State.SPILLING and tier == MEMORY:  # on the disk it died between two words: repair makes it sealed
+        target = words[at + layout._TARGET]
+        extents[DISK].append((target, target + ledger._block_count(size, DISK), f"the copy of {name}"))
+        whose = [words[hold + layout._COUNTS] & layout._LOW for hold in ledger._chain(at)
+                 if words[hold + layout._WHO] == actor]  # fmt: skip
+        assert whose, f"{name}: process {actor} moves it and does not hold it"
+        assert whose[0], f"{name}: process {actor} moves it and has no reference to it"
+
+
+def _check_chain(ledger: Ledger, index: int, at: int, others: set[int]) -> set[int]:
+    words = ledger.words
+    name = f"object {words[at + layout._ID]:#x}"
+    found: set[int] = set()
+    whose: set[int] = set()
+    for hold in ledger._chain(at):
+        place = (hold - ledger._holds) // layout._HOLD_WORDS
+        assert place not in found, f"the chain of {name} goes round"
+        assert place not in others, f"{name} shares a hold with another"
+        assert place < words[layout._HOLDS_END], f"hold {place} is beyond the end"
+        found.add(place)
+        who, counts = words[hold + layout._WHO], words[hold + layout._COUNTS]
+        holder, via = who & layout._LOW, who >> 32
+        assert words[hold + layout._OBJECT] == index, f"a hold of {name} names another"
+        assert holder, f"a hold of {name} is nobody's"
+        assert holder != via, f"{name} is in transit to its own maker"
+        assert counts, f"process {holder} holds {name} for nothing"
+        assert not (via and counts >> 32), f"{name} is mapped while it is in transit"
+        assert who not in whose, f"process {holder} holds {name} twice"
+        whose.add(who)
+    return found
+
+
+def _check_map(used: memoryview, expected: set[int], end: int, what: str) -> None:
+    marked = {index for index, value in enumerate(bytes(used[:end])) if value}
+    assert marked == expected, f"{what} map: {marked - expected} leaked, {expected - marked} in use and free"
+
+
+def _check_blocks(ledger: Ledger, tier: int, extents: _Extents) -> None:
+    blocks = ledger.blocks[tier]
+    states = bytes(blocks._states[: blocks.used])
+    assert set(states) <= {HOLE, WARM, TAKEN, GIVING, LEFT}, f"tier {tier}: an unknown state of a block"
+    expected = bytearray(len(states))
+    for first, end, who in extents:
+        assert end <= len(states), f"{who} lies beyond the used part of tier {tier}"
+        expected[first:end] = bytes([1]) * (end - first)
+    for block, state in enumerate(states):
+        assert (state == TAKEN) == bool(expected[block]), (
+            f"tier {tier}, block {block}: " + ("leaked" if state == TAKEN else "in use, and not taken")
+        )
+    assert blocks.taken == sum(expected), f"tier {tier}: the blocks that are taken are miscounted"

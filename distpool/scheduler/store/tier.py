@@ -1,0 +1,105 @@
+"""One tier's file: memory (a memfd) or disk (a file without a name). Where in it things lie, the ledger knows.
+
+What has no pages yet is written by ``pwrite``, which makes them without zeroing them first, and says so if there is no room
+for them (through a mapping that would be a SIGBUS). What has pages is written through one standing shared mapping, at
+the speed of memory once this process's page table knows them. Readers never do: each gets
+a private mapping of just one object (``map_private``), so that it may write to what it got, and nobody sees it. (A page that a
+reader has written in a standing mapping would stay its own, and show old bytes when the next object comes to lie there.)
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from distpool.scheduler.store.copying import copy
+from distpool.scheduler.store.mapping import map_file
+
+_WRITE_BYTES_MAX = 64 << 20
+#: From here on, telling the kernel to fill in the page table is cheaper than a fault for each page.
+_POPULATE_BYTES_MIN = 128 << 10
+_GRANULE_BYTES = 1 << 16
+_MADV_POPULATE_WRITE = 23  # Linux 5.14
+
+
+class Tier:
+    """``fd`` of a file of ``size`` bytes. ``is_memory``: writing goes through a mapping, not through the file system."""
+
+    def __init__(self, fd: int, size: int, *, is_memory: bool) -> None:
+        self.fd = fd
+        self.size = size
+        self.is_memory = is_memory
+        self._standing: mmap.mmap | None = None
+        self._known = bytearray()  # one for each granule of the standing mapping: whether this process has written there
+
+    def reserve(self, offset: int, size: int) -> None:
+        """Have the space there before it is written. Raises OSError (ENOSPC)."""
+        os.posix_fallocate(self.fd, offset, size)
+
+    def write(self, offset: int, parts: Sequence[Any], *, is_new: bool = False) -> None:
+        """Copy contiguous buffers to ``offset``, one after the other.
+
+        ``is_new``: there may be no pages yet. Raises OSError (ENOSPC).
+        """
+        if self.is_memory and not is_new:
+            window = memoryview(self._mapping())
+            self._get_to_know(offset, sum([memoryview(part).nbytes for part in parts]))
+            for part in parts:
+                size = memoryview(part).nbytes
+                copy(window[offset : offset + size], part)
+                offset += size
+            return
+        for part in parts:
+            rest = memoryview(part).cast("B")
+            if is_new and self.is_memory:
+                self._forget(offset, len(rest))
+            while rest:
+                written = os.pwrite(self.fd, rest[:_WRITE_BYTES_MAX], offset)
+                rest, offset = rest[written:], offset + written
+
+    def read(self, offset: int, size: int) -> memoryview:
+        """A view for copying something elsewhere at once (memory only); not for users: see the top of this file."""
+        return memoryview(self._mapping())[offset : offset + size]
+
+    def map_private(self, offset: int, size: int) -> mmap.mmap:
+        """A new mapping of just this extent: writable, and its owner's alone."""
+        return map_file(self.fd, size, offset, shared=False)
+
+    def give_back(self, offset: int, size: int) -> None:
+        """Remove the pages behind a part that nobody uses."""
+        self._mapping().madvise(mmap.MADV_REMOVE, offset, size)
+
+    def close(self) -> None:
+        """Let go of the file; private mappings live on."""
+        if self._standing is not None:
+            try:
+                self._standing.close()
+            except BufferError:  # a copy is under way on another thread
+                pass
+        os.close(self.fd)
+
+    def _forget(self, offset: int, size: int) -> None:
+        if self._known:
+            first, end = offset // _GRANULE_BYTES, -(-(offset + size) // _GRANULE_BYTES)
+            self._known[first:end] = bytes(end - first)
+
+    def _get_to_know(self, offset: int, size: int) -> None:
+        """Fill in the page table for what this process has not written to yet; a fault for each page takes thrice as long."""
+        first, end = offset // _GRANULE_BYTES, -(-(offset + size) // _GRANULE_BYTES)
+        if size < _POPULATE_BYTES_MIN or self._known.find(0, first, end) < 0:
+            return
+        self._known[first:end] = b"\1" * (end - first)
+        start = first * _GRANULE_BYTES
+        try:
+            length = min(end * _GRANULE_BYTES, self.size) - start
+            self._mapping().madvise(_MADV_POPULATE_WRITE, start, length)
+        except OSError:
+            pass  # an old kernel: so there will be faults
+
+    def _mapping(self) -> mmap.mmap:
+        if self._standing is None:
+            self._standing = map_file(self.fd, self.size, shared=True)
+            self._known = bytearray(-(-self.size // _GRANULE_BYTES))
+        return self._standing

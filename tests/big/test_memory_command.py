@@ -1,0 +1,77 @@
+"""`distpool memory`: who holds what, how much, and which line made it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from tests.processes import scene
+from tests.processes.harness import ROOT
+
+SCRIPT = """\
+import sys
+import distpool
+import numpy as np
+
+kept = {}
+
+def make(size):
+    kept["mine"] = distpool.put(np.ones(size, np.uint8))
+    return np.zeros(3 << 20, np.uint8)
+
+if __name__ == "__main__":
+    reference = distpool.put(np.zeros(8 << 20, np.uint8))
+    with distpool.Pool(1) as pool:
+        result = pool.apply(make, (5 << 20,))
+        print("pids", pool._pool[0].pid, flush=True)
+        sys.stdin.readline()
+"""
+
+
+def _memory(folder: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "distpool", "memory"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env={**os.environ, "TMPDIR": folder, "PYTHONPATH": ROOT},
+    )
+
+
+def _lines_with(text: str, *words: str) -> list[str]:
+    return [line for line in text.splitlines() if all(word in line for word in words)]
+
+
+def test_it_shows_processes_objects_sizes_and_lines(tmp_path: Path) -> None:
+    folder = tmp_path / "t"
+    folder.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    run = f"import runpy, sys; sys.argv = [{str(script)!r}]; runpy.run_path({str(script)!r}, run_name='__main__')"
+    with scene.driver(run, tty=True, env={"TMPDIR": str(folder)}) as it:
+        it.read_until("pids ")
+        it.read_until("\n")
+        shown = _memory(str(folder))
+        assert shown.returncode == 0, shown.stderr
+        text = shown.stdout
+        driver = str(it.process.pid)
+        assert driver in text, "the driver is named by its pid"
+        assert _lines_with(text, "script.py:12"), text
+        assert re.search(r"\\b8(\\.0+)? ?Mi?B", "\n".join(_lines_with(text, "script.py:12"))), text
+        assert re.search(r"\\b5(\\.0+)? ?Mi?B", "\n".join(_lines_with(text, "script.py:8"))), text
+        assert re.search(r"\\b3(\\.0+)? ?Mi?B", text), text
+        it.type("\n")
+        it.finish()
+
+
+def test_without_a_session_it_says_so_in_one_line(tmp_path: Path) -> None:
+    shown = _memory(str(tmp_path))
+    said = (shown.stdout + shown.stderr).strip()
+    assert len(said.splitlines()) == 1, said
+    assert "session" in said
+    assert "Traceback" not in said

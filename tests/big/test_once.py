@@ -1,0 +1,39 @@
+"""What is moved once: one array in a thousand tasks. And what is shared: memory by readers, descriptors by nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.big import programs
+from tests.big.programs import MB, heard, run
+from tests.processes.scene import count
+
+SIZE = 8 * MB
+
+
+@pytest.mark.parametrize("way", programs.WAYS_OF_SHARING)
+def test_one_array_in_a_thousand_tasks_is_moved_once(way: str) -> None:
+    said = heard(run("once", way, 1000, SIZE))
+    assert SIZE <= said["moved"] <= 1.1 * SIZE, "moved once"
+    assert SIZE <= said["peak"] <= 1.2 * SIZE, "and there is one of it"
+
+
+def test_closures_over_big_arrays_do_not_pile_up() -> None:
+    said = heard(run("many_closures", 60, 2 * MB))
+    assert said["peak"] <= 12 * 2 * MB, said
+
+
+def test_a_thousand_live_arrays_cost_no_descriptors() -> None:
+    said = heard(run("many_live_arrays", count(1000, 10_000), 65_536, within_s=count(60, 600)))
+    assert said["results"] <= said["before"] + 3, said
+    assert said["gets"] <= said["before"] + 3, said
+    assert said["worker_last"] <= said["worker_first"] + 3, said
+
+
+def test_readers_share_the_memory() -> None:
+    size = count(32 * MB, 1 << 30)
+    said = heard(
+        run("many_readers", count(4, 8), size, within_s=count(60, 300), store_memory=f"{2 * size // MB}MB")
+    )
+    assert all(private <= size // 10 for private in said["private"]), said
+    assert said["more"] <= MB, said

@@ -1,0 +1,60 @@
+"""Worlds under seeds, for half of DISTPOOL_SIM_SECONDS (10)."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from tests.simulation.loop import Violation
+
+from .regressions import REGRESSIONS
+from .world import World, run
+
+SECONDS = float(os.environ.get("DISTPOOL_SIM_SECONDS", "10")) / 2
+SOAK_SEEDS = 20_000
+
+
+def expect_well(seed: int) -> World:
+    try:
+        return run(seed)
+    except Violation as violation:
+        pytest.fail(f"{violation}\nrepeat: python -m tests.store --seed {seed} --trace", pytrace=False)
+
+
+@pytest.mark.parametrize(("seed", "oracle", "what"), REGRESSIONS)
+def test_regression(seed: int, oracle: str, what: str) -> None:
+    assert oracle
+    assert what
+    expect_well(seed)
+
+
+@pytest.mark.timeout(SECONDS * 3 + 120)
+def test_seeds() -> None:
+    """As many as there is time for; always from the first, so that two runs agree on what they saw."""
+    began = time.perf_counter()
+    seeds = deaths = repairs = full = spills = 0
+    while time.perf_counter() - began < SECONDS or seeds < 20:
+        world = expect_well(seeds)
+        seeds += 1
+        deaths += world.deaths
+        repairs += world.repairs
+        full += world.full
+        spills += world.memory.ledger.spills
+    print(f"{seeds} worlds: {deaths} deaths, {repairs} repairs, {full} times full, {spills} spills")
+    assert all((deaths, repairs, full, spills)), "worlds in which nothing happens"
+
+
+@pytest.mark.skipif(not os.environ.get("DISTPOOL_SOAK"), reason="soak")
+def test_many_seeds() -> None:
+    for seed in range(SOAK_SEEDS):
+        expect_well(seed)
+
+
+def test_the_same_seed_tells_the_same_story() -> None:
+    stories: list[list[str]] = [[], []]
+    for story in stories:
+        run(3, story.append)
+    assert stories[0] == stories[1]
+    assert len(stories[0]) > 100
