@@ -23,6 +23,7 @@ usage: distpool COMMAND ...
 
   distpool run script.py [ARG ...]   run a program with its pools and process executors on distpool
   distpool run --help                what that does, with examples
+  distpool memory                    who holds what in the object stores of this machine
   distpool --version                 print the version
   distpool --help                    print this
 
@@ -70,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     match words[0]:
         case "run":
             return _run(words[1:])
+        case "memory":
+            return _memory(words[1:])
         case "-V" | "--version":
             print(f"distpool {__version__}")
             return 0
@@ -92,6 +95,28 @@ def _run(words: list[str]) -> int:
     if complaint:
         return _fail(f"distpool run: {complaint}")
     launch(words, _interpreter_options())
+
+
+_MEMORY_HELP = """\
+usage: distpool memory
+
+Shows, for each of your sessions on this machine, the object store: how much of its memory and disk is in use, what each
+process holds, and each object with its size, the line of the program that made it, and who holds it.
+
+  references   a process needs the object: an argument of a pending task, a result not used yet, an ObjectRef
+  views        arrays of a process lie in it
+"""
+
+
+def _memory(words: list[str]) -> int:
+    if words in (["-h"], ["--help"]):
+        print(_MEMORY_HELP, end="")
+        return 0
+    if words:
+        return _fail(f"distpool memory: takes no arguments, not {words[0]!r}: see `distpool memory --help`")
+    from distpool.memory_report import show
+
+    return show()
 
 
 def _complaint_about(program: list[str]) -> str | None:

@@ -299,9 +299,7 @@ class Feeder:
                 if self._over:
                     return
                 submit_many = self._desk.pool.submit_many
-                self._promise.sent(
-                    submit_many(self._promise, self.sent, self._function, batch, self._shared)
-                )
+                self._promise.sent(submit_many(self._promise, self.sent, self._function, batch, self._shared))
                 self.sent += len(batch)
         except Exception as refused:  # the function cannot be pickled, or the pool is gone
             if self._starting and not _is_refusal(refused):

@@ -6,8 +6,8 @@
     pool.map(work, [(ref, i) for i in range(1000)])    a reference travels, not the array
         def work(item): array = distpool.get(item[0])  a view of the stored copy: private, writable
 
-A value lives until the last reference to it is gone, in whatever process, and the last view of its arrays. Stands in for
-``ray.put`` and ``ray.get``.
+A value lives until the last reference to it is gone, in whatever process, and the last view of its arrays.
+Stands in for ``ray.put`` and ``ray.get``.
 """
 
 from __future__ import annotations
@@ -73,4 +73,6 @@ def get(refs: ObjectRef | Sequence[ObjectRef]) -> Any:
         return refs._reference.load()
     if isinstance(refs, (list, tuple)) and all(isinstance(ref, ObjectRef) for ref in refs):
         return [ref._reference.load() for ref in refs]
-    raise TypeError(f"get takes an ObjectRef, as put returns it, or a list of them, not {type(refs).__name__}")
+    raise TypeError(
+        f"get takes an ObjectRef, as put returns it, or a list of them, not {type(refs).__name__}"
+    )

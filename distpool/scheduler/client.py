@@ -93,6 +93,7 @@ class NativePool:
         """See ``EnginePool.submit``."""
         if self._closed:
             raise self._closed_error()
+        keep: Any
         number, blob, keep = self.exporter.function(function)
         if not kwargs:
             for argument in args:

@@ -29,6 +29,7 @@ Who says what to whom::
     agent  <-> nursery  Fork (with its Attach) Signal / Forked Exited
     agent  <-> head     NodeHello NodeReport NodeBye / NodeWelcome View
     client  -> head     KeyPut KeyGet KeyDelete / KeyAnswer
+    anybody -> agent    StoreQuery / StoreReport
 """
 
 from __future__ import annotations
@@ -391,6 +392,34 @@ class KeyAnswer(Message, frozen=True):
     changed: bool = False
 
 
+# ------------------------------------------------------------------------ anybody <-> agent
+
+
+class StoreQuery(Message, frozen=True):
+    """What lies in the node's object store? The agent answers with a StoreReport."""
+
+
+class StoredObject(msgspec.Struct, frozen=True, array_like=True):
+    """One object. ``holders`` are (process number, via, references, views): see ``store.ledger.Hold``."""
+
+    bytes: int
+    on_disk: bool
+    state: str
+    label: str  # which line made it
+    holders: tuple[tuple[int, int, int, int], ...]
+
+
+class StoreReport(Message, frozen=True):
+    """``pids`` by process number; ``used`` and ``size`` in bytes, of memory and disk."""
+
+    node: str
+    pids: dict[int, int]
+    used: tuple[int, int]
+    size: tuple[int, int]
+    spill_directory: str
+    objects: tuple[StoredObject, ...]
+
+
 # ------------------------------------------------------------------- app <-> owner (one process)
 # These never travel; they may carry live objects.
 
@@ -523,6 +552,7 @@ WIRE = (
     | PoolDropped | Blocked | WorkerDied | OwnerBye | LeaseHello | ControlHello | Setup | SetupDone | Execute
     | Results | Recall | Recalled | Interrupt | Retire | Attach | WorkerHello | Fork | Signal | Forked
     | Exited | NodeHello | NodeReport | NodeBye | NodeWelcome | View | KeyPut | KeyGet | KeyDelete | KeyAnswer
+    | StoreQuery | StoreReport
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

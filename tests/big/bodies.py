@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import random
@@ -42,6 +43,13 @@ def is_pattern(array: Any, key: int) -> bool:
     return True
 
 
+def part_is_right(array: Any, key: int, at: int, size: int = 100) -> bool:
+    """Whether ``size`` bytes of a pattern are right."""
+    expected = np.take(_tile(key), np.arange(at, at + size) % _TILE_BYTES)
+    return bool(np.array_equal(array[at : at + size], expected))
+
+
+@functools.lru_cache(64)
 def _tile(key: int) -> np.ndarray:
     return np.random.default_rng(key).integers(0, 256, _TILE_BYTES, dtype=np.uint8)
 

@@ -31,6 +31,10 @@ def _into(table: dict[str, Callable[[], Any]]) -> Callable[[Callable[[], Any]], 
     return add
 
 
+#: Read-only arrays that pickle makes writable and we do not.
+STAYS_READ_ONLY = {"of_read_only_files"}
+
+
 def make(name: str) -> Any:
     """One value, equal to all others of its name."""
     return {**ARRAYS, **OTHERS, **FRAMES, **TABLES}[name]()
@@ -38,7 +42,10 @@ def make(name: str) -> Any:
 
 def check(name: str, value: Any) -> None:
     """Raise AssertionError unless this is what pickle would have made of it."""
-    assert_same(value, pickle.loads(pickle.dumps(make(name), 5)))
+    expected = pickle.loads(pickle.dumps(make(name), 5))
+    if name in STAYS_READ_ONLY:
+        expected.flags.writeable = False
+    assert_same(value, expected)
 
 
 def check_and_return(name: str, value: Any) -> Any:

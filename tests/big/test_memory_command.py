@@ -27,7 +27,7 @@ if __name__ == "__main__":
     reference = distpool.put(np.zeros(8 << 20, np.uint8))
     with distpool.Pool(1) as pool:
         result = pool.apply(make, (5 << 20,))
-        print("pids", pool._pool[0].pid, flush=True)
+        print("ready", flush=True)
         sys.stdin.readline()
 """
 
@@ -54,8 +54,7 @@ def test_it_shows_processes_objects_sizes_and_lines(tmp_path: Path) -> None:
     script.write_text(textwrap.dedent(SCRIPT))
     run = f"import runpy, sys; sys.argv = [{str(script)!r}]; runpy.run_path({str(script)!r}, run_name='__main__')"
     with scene.driver(run, tty=True, env={"TMPDIR": str(folder)}) as it:
-        it.read_until("pids ")
-        it.read_until("\n")
+        it.read_until("ready")
         shown = _memory(str(folder))
         assert shown.returncode == 0, shown.stderr
         text = shown.stdout

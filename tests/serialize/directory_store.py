@@ -9,6 +9,7 @@ import mmap
 import os
 import weakref
 from collections import Counter
+from contextlib import contextmanager
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,17 @@ class DirectoryStore:
 
     def _unmapped(self, reference: weakref.ref[mmap.mmap]) -> None:
         self.let_go(self.viewed, (self._watch.pop(reference),))
+
+    @contextmanager
+    def reading(self, number: int) -> Iterator[memoryview]:
+        with self._map(number) as view:
+            yield view
+
+    def hold(self, ids: Sequence[int]) -> Held:
+        return Held(self, tuple(ids))
+
+    def hand(self, ids: Sequence[int], holder: int) -> None:
+        raise AssertionError("references are tested with the real store")
 
     def claim(self, ids: Sequence[int]) -> Held:
         return Held(self, tuple(ids))

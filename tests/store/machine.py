@@ -131,6 +131,7 @@ class Lock:
                 self._fused.__enter__()
             if not self._ledger.begin():
                 world.repairs += 1
+                world.oracles.changed()
         except BaseException as error:
             self._leave(error)
             raise

@@ -259,7 +259,9 @@ def count(mutation: Mutation, seeds: range) -> dict[str, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.store.mutations", description=__doc__)
     parser.add_argument("names", nargs="*", help="only these")
-    parser.add_argument("--count", type=int, default=0, help="in how many of so many seeds, and by which oracle")
+    parser.add_argument(
+        "--count", type=int, default=0, help="in how many of so many seeds, and by which oracle"
+    )
     options = parser.parse_args()
     missed = 0
     for mutation in MUTATIONS:

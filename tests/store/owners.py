@@ -2,9 +2,9 @@
 
 ::
 
-    put ──► Job.keep ──► offered to a worker ──► its Results ──► claim ──► kept, mapped, an argument of the next, or dropped
+    put ──► Job.keep ──► offered to a worker ──► its Results ──► claim ──► kept, mapped, an argument again, or dropped
                               │ cancelled: the answer is late, claimed and dropped at once
-                              └ WorkerDied: first all that it has sent is read, then forget_transit; tried again, or failed
+                              └ WorkerDied: first all that it sent is read, then forget_transit; again, or failed
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Owner:
 
     def _possible(self) -> list[Callable[[], object]]:
         idle = [w for w in self.workers if w not in self.offered and not w.retired]
-        possible = []
+        possible: list[Callable[[], object]] = []
         if self.to_make:
             possible.append(self._make_job)
         if self.queue and idle:
@@ -198,9 +198,9 @@ class Owner:
         self.world.check_views(thing.held.ids, thing.views)
         if rng.random() < 0.6:
             self.things.remove(thing)
-            if rng.random() < 0.3 and thing.views:  # the views live on without a reference, as a user's array does
+            if rng.random() < 0.3:
                 ids, views = thing.held.ids, thing.views
-                del thing
+                del thing  # the views live on without a reference, as a user's array does
                 self.store.drain()
                 self.world.pause(self.process, "has only views left")
                 self.world.check_views(ids, views)

@@ -6,6 +6,7 @@ sends its answers one by one or together. It may be killed at every pause and af
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -88,11 +89,8 @@ class Worker:
         return () if results is None else results.ids
 
     def _own(self) -> None:
-        rng = self.world.rng
-        nested = Owner(
-            self.world, self.process, self.store, jobs=rng.randint(1, 3), workers_max=rng.choice((1, 2)), depth=0
-        )
-        nested.run()
+        jobs, workers_max = self.world.rng.randint(1, 3), self.world.rng.choice((1, 2))
+        Owner(self.world, self.process, self.store, jobs=jobs, workers_max=workers_max, depth=0).run()
 
     def _look_at_globals(self) -> None:
         rng = self.world.rng
@@ -115,34 +113,30 @@ class Agent:
         self.process = Process(0, "agent")
         self.keeper = Keeper(world.memory.store(self.process))
         self.living: set[int] = set()
-        self._todo: list[list[Callable[[], None]]] = []  # for each death, in order
-        self._orphans: list[tuple[int, Worker]] = []  # at which step to end the workers of whom
+        self._todo: list[tuple[int, Callable[[], None]]] = []  # from which step on, and what
         self._tick_step = 0
 
     @property
     def idle(self) -> bool:
         """Whether all deaths are dealt with."""
-        return not (self._todo or self._orphans)
+        return not self._todo
 
     def notice(self, worker: Worker) -> None:
         """A worker is dead: not at once, but sooner or later this is dealt with."""
-        todo = [lambda: self._mend(worker), lambda: self._tell(worker)]
-        self.world.rng.shuffle(todo)
-        self._todo.append(todo)
-        self._orphans.append((self.world.steps + self.world.rng.choice((0, 40, 200)), worker))
+        for action in (self._mend, self._tell, self._end_children):
+            from_step = self.world.steps + self.world.rng.choice((0, 0, 0, 20, 80))
+            self._todo.append((from_step, functools.partial(action, worker)))
 
     def run(self) -> None:
         """Until everything is over; then the account."""
         world = self.world
         while not world.is_over:
             world.pause(self.process, "watches", self._can_go_on)
-            if self._todo and world.rng.random() < 0.7:
-                first = world.rng.choice(self._todo)
-                first.pop(0)()
-                if not first:
-                    self._todo.remove(first)
-            elif self._orphans and self._orphans[0][0] <= world.steps:
-                self._end_children(self._orphans.pop(0)[1])
+            due = [item for item in self._todo if item[0] <= world.steps]
+            if due and world.rng.random() < 0.7:
+                item = world.rng.choice(due)
+                item[1]()
+                self._todo.remove(item)
             elif world.steps >= self._tick_step:
                 self._tick_step = world.steps + world.rng.randint(5, 60)
                 self.keeper.tick()

@@ -21,7 +21,7 @@ from tests.simulation.loop import Violation
 
 from .machine import BLOCK_BYTES, Memory
 from .oracles import Oracles
-from .owners import Owner, Putter
+from .owners import Owner, Putter, drain_all
 from .schedule import Process, Schedule
 from .workers import Agent, Worker
 
@@ -68,7 +68,7 @@ def draw(rng: random.Random) -> Plan:
         cancels=rng.choice((0.0, 0.02)),
         again=rng.choice((0.0, 0.0, 0.5)),
         refuses=rng.choice((0.0, 0.0, 0.01)),
-        safety_steps=rng.randint(100, 2000),
+        safety_steps=rng.randint(200, 4000),
     )
 
 
@@ -163,7 +163,7 @@ class World:
         """How many writes of the change that begins this process lives to do; None: all."""
         if self.quiet or not self._is_mortal(process) or self.rng.random() >= self.plan.torn:
             return None
-        return self.rng.randrange(16)
+        return self.rng.randrange(self.rng.choice((5, 20)))
 
     @staticmethod
     def _is_mortal(process: Process) -> bool:
@@ -248,6 +248,7 @@ class World:
     def account(self) -> None:
         """Nothing is left, and so there is room for as much as ever."""
         self._be_quiet()
+        drain_all(self.owner.store)  # what it kept at hand while workers had a reference to it
         for _ in range(LAST_TICKS):
             self.agent.keeper.tick()
         self.oracles.end()

@@ -156,17 +156,17 @@ class OwnerCore:
     def _after_work(self, lease: Lease, now: float) -> None:
         """A worker has room again: give it more, or take some from another for it, or let it go."""
         pool = lease.pool
-        if pool.state is PoolState.CLOSING:
+        if pool.state is not PoolState.OPEN:
             self.pool_life.drop_if_done(pool)
-        if not pool.live:
-            return
+            if not pool.live:
+                return
         if pool.queue and lease.state is LeaseState.READY:
             self.offers.top_up(lease, now)
         if lease.offered or lease.state is not LeaseState.READY:
             return
         if lease.tasks_left == 0:
             self.leasing.retire(lease)
-        elif not pool.pending and not self.offers.steal(pool) and not pool.dedicated:
+        elif not pool.pending and not (pool.offered and self.offers.steal(pool)) and not pool.dedicated:
             self.leasing.retire(lease)
 
     def _on_recalled(self, sender: str, message: Recalled, now: float) -> None:

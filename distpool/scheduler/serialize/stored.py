@@ -22,7 +22,8 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pickle import PickleBuffer
 from struct import pack as pack_struct
 from struct import unpack_from
@@ -64,6 +65,9 @@ class Store(Protocol):
 
         ``again``: this process is likely to ask for the same ones again.
         """
+
+    def reading(self, number: int) -> AbstractContextManager[memoryview]:
+        """A look at one object, out of which things are copied at once; it is not to be kept."""
 
     def hold(self, ids: Sequence[int]) -> Held:
         """Hold what somebody else holds at this moment."""
@@ -277,27 +281,36 @@ def load(blob: Blob, loads: Callable[[Blob, list[memoryview] | None], Any]) -> A
         SerializationError: there is no store here, or an object is not there any more.
     """
     ids = ids_of(blob)
-    (carried_count,) = unpack_from("<I", blob, 6)
-    views = _map(ids[carried_count:], again=bool(blob[1] & _IS_MAPPED_OFTEN)) if len(ids) > carried_count else []
-    inner = views.pop() if blob[1] & _IS_STREAM else memoryview(blob)[_IDS_START + 8 * len(ids) :]
-    try:
+    flags, _, carried_count = unpack_from("<BII", blob, 1)
+    is_stream = flags & _IS_STREAM
+    mapped = ids[carried_count : len(ids) - is_stream]
+    with ExitStack() as stack:
+        with _naming_what_is_gone():
+            views = _store().map(mapped, again=bool(flags & _IS_MAPPED_OFTEN)) if mapped else []
+            # Not left to the end of this frame, which an exception's traceback may keep for long.
+            stack.callback(views.clear)
+            if is_stream:
+                inner = stack.enter_context(_store().reading(ids[-1]))
+            else:
+                inner = stack.enter_context(memoryview(blob)[_IDS_START + 8 * len(ids) :])
         return loads(inner, views)
-    finally:
-        # Not left to the end of this frame, which an exception's traceback may keep for long.
-        inner.release()
-        views.clear()
 
 
-def _map(ids: Sequence[int], *, again: bool) -> list[memoryview]:
+def _store() -> Store:
     store = current()
     if store is None:
         raise SerializationError(
             "this value lies in the object store of the node where it was made, and this process has no store: "
             "load it in a worker of that pool, or in the program that made the pool"
         )
+    return store
+
+
+@contextmanager
+def _naming_what_is_gone() -> Iterator[None]:
     try:
-        return store.map(ids, again=again)
-    except (MemoryError, OSError):
+        yield
+    except (MemoryError, OSError, SerializationError):
         raise
     except Exception as error:
         raise SerializationError(

@@ -33,6 +33,7 @@ from distpool.scheduler.cores.head import HeadCore
 from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import (
+    DRIVER,
     Exited,
     Fork,
     KeyDelete,
@@ -43,6 +44,7 @@ from distpool.scheduler.messages import (
     OwnerBye,
     OwnerHello,
     Signal,
+    StoreQuery,
     Tick,
     WakeAt,
     decode,
@@ -149,10 +151,22 @@ class Agent:
             kind, _, name = identity.decode(errors="replace").partition(":")
             if kind == "w":
                 self._feed(self._node, f"process:{name}", message)
+            elif isinstance(message, StoreQuery):
+                self._report(identity)
             elif isinstance(message, KeyPut | KeyGet | KeyDelete):
                 self._feed(self._head, f"owner:{name}", message)
             else:
                 self._from_owner(name, message)
+
+    def _report(self, identity: bytes) -> None:
+        if self._keeper is None:
+            return
+        pids = {DRIVER: self._driver_pid, **self._brood.pids}
+        try:
+            self._router.send_multipart([identity, encode(self._keeper.report(self.node_name, pids))], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
 
     def _from_owner(self, name: str, message: Message) -> None:
         self._feed(self._node, f"owner:{name}", message)

@@ -64,6 +64,11 @@ class Brood:
         self.pidfd = os.pidfd_open(self.pid)
 
     @property
+    def pids(self) -> dict[int, int]:
+        """The workers that are alive, as far as is known."""
+        return dict(self._pid_of)
+
+    @property
     def unsent(self) -> bool:
         """Whether ``flush`` has something to do once the link is writable."""
         return bool(self._unsent)

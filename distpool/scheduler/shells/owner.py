@@ -376,7 +376,7 @@ class OwnerShell:
             try:
                 if type(value) is bytes or type(value) is Claimed:
                     try:
-                        value = loads_result(value if type(value) is bytes else value.blob)
+                        value = loads_result(value.blob if isinstance(value, Claimed) else value)
                     except BaseException as error:
                         broken = CannotUnpickle.explained("the result", error)
                         promise.reject(task.key, Failure(exception=broken))

@@ -91,6 +91,34 @@ def sweep() -> list[str]:
     return swept
 
 
+def living() -> list[str]:
+    """Our own sessions' directories, those of which a process is alive."""
+    mine = f"{PREFIX}-{os.getuid()}-"
+    found = []
+    for parent in _parents():
+        try:
+            names = os.listdir(parent)
+        except OSError:
+            continue
+        found += [path for name in names if name.startswith(mine) and _is_alive(path := f"{parent}/{name}")]
+    return sorted(found)
+
+
+def _is_alive(path: str) -> bool:
+    """Whether somebody has the lock of this session."""
+    try:
+        lock = os.open(f"{path}/lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return _is_own_directory(path)
+    finally:
+        os.close(lock)
+
+
 def _is_own_directory(path: str) -> bool:
     try:
         facts = os.lstat(path)

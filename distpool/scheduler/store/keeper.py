@@ -6,6 +6,7 @@ still are at the next, lose them.
 
 from __future__ import annotations
 
+from distpool.scheduler.messages import StoredObject, StoreReport
 from distpool.scheduler.store.ledger import DISK, MEMORY, Facts
 from distpool.scheduler.store.store import ObjectStore
 
@@ -54,7 +55,28 @@ class Keeper:
             with store.lock:
                 blocks.end_giving(start, length)
 
-    def facts(self) -> list[Facts]:
-        """Every object, and who holds it."""
+    def report(self, node: str, pids: dict[int, int]) -> StoreReport:
+        """Everything that lies here, for people."""
+        ledger = self.store.ledger
         with self.store.lock:
-            return self.store.ledger.facts()
+            facts = ledger.facts()
+            used = [ledger.blocks[tier].taken * ledger.block_bytes[tier] for tier in (MEMORY, DISK)]
+        size = [ledger.blocks[tier].count * ledger.block_bytes[tier] for tier in (MEMORY, DISK)]
+        return StoreReport(
+            node,
+            pids,
+            (used[MEMORY], used[DISK]),
+            (size[MEMORY], size[DISK]),
+            self.store.files.spill_directory,
+            tuple([_stored(object_) for object_ in facts]),
+        )
+
+
+def _stored(facts: Facts) -> StoredObject:
+    return StoredObject(
+        facts.extent.bytes,
+        facts.extent.tier == DISK,
+        facts.state.name.lower(),
+        facts.label,
+        tuple([(hold.holder, hold.via, hold.references, hold.pins) for hold in facts.holds]),
+    )

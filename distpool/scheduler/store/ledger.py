@@ -287,10 +287,11 @@ class Ledger:
         """
         at = self._find(number)
         words = self.words
+        is_new = all(words[hold + _WHO] != process for hold in self._chain(at))
         for hold in self._chain(at):
             who = words[hold + _WHO]
             if who & _LOW == process and who >> 32 and via in (0, who >> 32):
-                if words[hold + _COUNTS] == 1 and not any(words[o + _WHO] == process for o in self._chain(at)):
+                if is_new and words[hold + _COUNTS] == 1:
                     words[hold + _WHO] = process  # works in a full ledger, too
                     return
                 self._count(at, number & _INDEX, process, 1)
@@ -317,7 +318,7 @@ class Ledger:
         return any(self.words[hold + _COUNTS] & _LOW for hold in self._chain(at))
 
     def forget_transit(self, process: int, via: int) -> None:
-        """``via`` is dead, and all that it has sent to ``process`` was read: what is not claimed by now never will be."""
+        """``via`` is dead, and all that it has sent to ``process`` was read: what is not claimed never will be."""
         who = process | via << 32
         for at in self._objects():
             for hold in self._chain(at):

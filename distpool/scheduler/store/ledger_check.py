@@ -14,9 +14,8 @@ _Extents = list[tuple[int, int, str]]  # of one tier: first block, end, whose
 
 
 def check_ledger(ledger: Ledger) -> None:
-    """Assert every invariant. Nobody is between ``begin`` and ``end``."""
+    """Assert every invariant. Nobody is in the middle of a change, or died there since the last ``begin``."""
     words = ledger.words
-    assert not words[layout._BUSY], "somebody died in the middle of a change, and nobody has repaired it"
     entries, holds, extents = check_entries(ledger)
     assert words[layout._OBJECTS] == len(entries), "objects are miscounted"
     for index in entries:
@@ -61,7 +60,7 @@ def _check_entry(ledger: Ledger, index: int, at: int, extents: tuple[_Extents, _
     assert (actor != 0) == (State(state) is not State.SEALED), f"{name}: {State(state)!r} by process {actor}"
     tier, first = place >> 56, place & layout._INDEX_OF_BLOCK
     extents[tier].append((first, first + ledger._block_count(size, tier), name))
-    if state == State.SPILLING and tier == MEMORY:  # on the disk it died between two words: repair makes it sealed
+    if state == State.SPILLING and tier == MEMORY:  # else its mover died between two words
         target = words[at + layout._TARGET]
         extents[DISK].append((target, target + ledger._block_count(size, DISK), f"the copy of {name}"))
         whose = [words[hold + layout._COUNTS] & layout._LOW for hold in ledger._chain(at)
@@ -107,7 +106,6 @@ def _check_blocks(ledger: Ledger, tier: int, extents: _Extents) -> None:
         assert end <= len(states), f"{who} lies beyond the used part of tier {tier}"
         expected[first:end] = bytes([1]) * (end - first)
     for block, state in enumerate(states):
-        assert (state == TAKEN) == bool(expected[block]), (
-            f"tier {tier}, block {block}: " + ("leaked" if state == TAKEN else "in use, and not taken")
-        )
+        wrong = "leaked" if state == TAKEN else "in use, and not taken"
+        assert (state == TAKEN) == bool(expected[block]), f"tier {tier}, block {block}: {wrong}"
     assert blocks.taken == sum(expected), f"tier {tier}: the blocks that are taken are miscounted"

@@ -52,7 +52,7 @@ class PristineCheck:
                 _IS_PRESENT | _IS_SWAPPED,
                 _IS_FILE,
             )
-            return fcntl.ioctl(self._fd, _PAGEMAP_SCAN, bytearray(argument)) == 0
+            return int(fcntl.ioctl(self._fd, _PAGEMAP_SCAN, bytearray(argument))) == 0
         except OSError:
             self._works = False
             return False

@@ -17,10 +17,11 @@ import errno
 import mmap
 import os
 import sys
-import threading
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from distpool.errors import DiskFull, StoreError, StoreFull
@@ -254,6 +255,29 @@ class ObjectStore:
                 self._kept.popitem(last=False)
         return memoryview(made)
 
+    @contextmanager
+    def reading(self, number: int) -> Iterator[memoryview]:
+        """A look at an object in its place, for copying things out of it at once: it must not be written or kept.
+
+        That saves the mapping, which for a small object costs more than the reading. Raises StoreError if it is gone.
+        """
+        with self._undisturbed, self.lock:
+            self._drain_locked()
+            try:
+                extent = self.ledger.pin(number, self.process)
+            except ObjectGone as error:
+                raise StoreError(f"{error}: nobody has held it any more") from None
+        try:
+            tier = self.tiers[extent.tier]
+            if tier.is_memory:
+                with tier.read(extent.offset, extent.bytes) as view:
+                    yield view
+            else:
+                with memoryview(tier.map_private(extent.offset, extent.bytes)) as view:
+                    yield view
+        finally:
+            self._let_go((_PIN, (number,)))
+
     def _at_hand(self, number: int) -> mmap.mmap | None:
         """The mapping that was made of it before, if nobody sees it and nobody has written to it.
 
@@ -485,15 +509,16 @@ def _show(size: float) -> str:
     return f"{size:,.0f} {unit}" if size >= 100 or unit == "bytes" else f"{size:,.1f} {unit}"
 
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+#: Files of this package and of the standard library are not what a person looks for.
+_NOT_THEIRS = (os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), os.path.dirname(os.__file__), "<frozen ")
 
 
 def _site() -> str:
     """The line of the program that is running: the innermost frame outside of this package."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         name = frame.f_code.co_filename
-        if not name.startswith(_PACKAGE) and "/multiprocessing/" not in name:
+        if not name.startswith(_NOT_THEIRS) or "site-packages" in name:
             return f"{os.path.basename(name)}:{frame.f_lineno}"
-        frame = frame.f_back  # type: ignore[assignment]
-    return f"task of {threading.current_thread().name}"
+        frame = frame.f_back
+    return "a task's result"

@@ -60,8 +60,8 @@ class Tier:
                 rest, offset = rest[written:], offset + written
 
     def read(self, offset: int, size: int) -> memoryview:
-        """A view for copying something elsewhere at once (memory only); not for users: see the top of this file."""
-        return memoryview(self._mapping())[offset : offset + size]
+        """A read-only view for copying from at once (memory only); not for users: see the top of this file."""
+        return memoryview(self._mapping())[offset : offset + size].toreadonly()
 
     def map_private(self, offset: int, size: int) -> mmap.mmap:
         """A new mapping of just this extent: writable, and its owner's alone."""
