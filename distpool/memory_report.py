@@ -1,7 +1,7 @@
 """``distpool memory``: asks the agents of this user's sessions what lies in their object stores, and shows it.
 
-What it is not: a part of a session. It dials each agent's socket as a stranger would, if the session directory lets it in,
-and asks one question.
+What it is not: a part of a session. It dials each agent's socket as a stranger would, if the session directory lets it
+in, and asks one question.
 """
 
 from __future__ import annotations
