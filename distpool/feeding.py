@@ -27,7 +27,7 @@ from pickle import PicklingError
 from typing import Any
 
 from distpool.engines.protocol import Call, Engine, EnginePool, Promise
-from distpool.errors import TaskCancelled
+from distpool.errors import StoreError, TaskCancelled
 
 __all__ = ["Desk", "Feeder", "Tally", "default_retries", "weigh"]
 
@@ -324,7 +324,9 @@ class Feeder:
 
 def _is_refusal(error: Exception) -> bool:
     """Whether an engine raised this instead of taking calls; a signal handler may raise after it took them."""
-    return isinstance(error, (RuntimeError, PicklingError)) or bool(getattr(error, "__notes__", ()))
+    return isinstance(error, (RuntimeError, PicklingError, StoreError)) or bool(
+        getattr(error, "__notes__", ())
+    )
 
 
 def weigh(value: Any, depth: int = 3) -> int:

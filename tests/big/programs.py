@@ -590,18 +590,6 @@ class Watch:
         self.moved = storage.moved_bytes() - self.moved
 
 
-def once(way: str, tasks: int, size: int) -> None:
-    """One array in many tasks: how much was moved, and how much memory the store took for it at most."""
-    before = warmed_up()
-    array = bodies.pattern(1, size)
-    with Watch() as watch:
-        results = WAYS_OF_SHARING[way](array, tasks)
-    assert results == [True] * tasks
-    gc.collect()
-    storage.wait_empty()
-    say(moved=watch.moved, peak=watch.peak - before.memory)
-
-
 def _captured(array: Any, tasks: int) -> list[bool]:
     def is_right(number: int) -> bool:
         return _seems_right(array, number)

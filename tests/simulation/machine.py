@@ -12,7 +12,17 @@ import msgspec
 
 from distpool.scheduler.cores.head import HeadCore
 from distpool.scheduler.cores.node import NodeCore
-from distpool.scheduler.messages import Death, Exited, Fork, Forked, Signal, Tick
+from distpool.scheduler.messages import (
+    Death,
+    Exited,
+    Fork,
+    Forked,
+    LeaseElsewhere,
+    Signal,
+    Tick,
+    View,
+    WantLeases,
+)
 
 from .loop import Violation
 from .shell import Shell
@@ -34,8 +44,13 @@ class AgentShell(Shell):
         )  # fmt: skip
         super().__init__(world, f"agent:{machine.name}", machine.name, core)
         self.host = machine
+        self.missing: dict[
+            tuple[str, int], int
+        ] = {}  # (owner, pool) -> leases that may still be pointed elsewhere
 
     def dispatch(self, address: str, message: Any) -> None:
+        if isinstance(message, LeaseElsewhere):
+            self._pointed(address, message)
         if address == "nursery":
             self.trace_local(self.name, "nursery", message)
             self.host.nursery_hears(message)
@@ -46,6 +61,15 @@ class AgentShell(Shell):
         else:
             self.world.network.send(self, address, message)
 
+    def _pointed(self, owner: str, message: LeaseElsewhere) -> None:
+        """Of the level that an owner has said, no lease is pointed elsewhere twice."""
+        left = self.missing[owner, message.pool] - message.count
+        if left < 0:
+            raise Violation(
+                "pointed_once", f"{self.name} points {-left} leases too many elsewhere: {message!r}"
+            )
+        self.missing[owner, message.pool] = left
+
     def _dial_head(self) -> None:
         head = self.world.head
         if head is not None and head.alive and self.world.network.reachable(self, head):
@@ -54,6 +78,8 @@ class AgentShell(Shell):
     def hear(self, sender: str, message: Any) -> None:
         if sender == "nursery":
             self.trace_local("nursery", self.name, message)
+        if isinstance(message, WantLeases):
+            self.missing[sender, message.pool] = message.count
         super().hear(sender, message)
 
 
@@ -64,9 +90,20 @@ class HeadShell(Shell):
 
     def __init__(self, world: World) -> None:
         super().__init__(world, "head", "head", HeadCore(world.limits))
+        self.shown: set[str] = set()  # the nodes in the last View
 
     def dispatch(self, address: str, message: Any) -> None:
+        if isinstance(message, View):
+            self.shown = {facts.node for facts in message.nodes}
         self.world.network.send(self, address, message)
+
+    def hear(self, sender: str, message: Any) -> None:
+        """Who comes and who goes is shown to all at once: work for a node that nobody knows of would be refused."""
+        super().hear(sender, message)
+        if self.core.nodes and self.shown != set(self.core.nodes):
+            raise Violation(
+                "views_are_whole", f"the head knows {sorted(self.core.nodes)}, and showed {self.shown}"
+            )
 
 
 class Machine:

@@ -263,7 +263,7 @@ MUTATIONS = (
     Mutation(
         "offer_before_set_up", owner_leasing, "Leasing.hello",
         'pool.staying += 1',
-        'pool.staying, lease.rank = pool.staying + 1, pool.ranks.add(lease) or 0',
+        'pool.staying = pool.staying + 1 + bool(pool.ranks.rank(lease))',
         "tasks run before the initializer",
         "check", 2,
     ),

@@ -9,21 +9,24 @@ from typing import Any
 
 #: Exact types whose *every* value is plain.
 ALWAYS_PLAIN = frozenset({bool, float, type(None)})
-#: Exact types that can be plain: all values of those above, an int within 64 bits, a str that UTF-8 can encode.
+#: Exact types that can be plain: all values of those above, an int within 64 bits, a short str that
+#: UTF-8 can encode.
 PLAIN_TYPES = ALWAYS_PLAIN | {int, str}
+#: A longer str is pickled, so that it may go into the store.
+STR_CHARS_MAX = 16 << 10
 #: The ints that are plain: INT_MIN <= value <= INT_MAX.
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 
 def is_plain(value: Any) -> bool:
-    """Whether ``value`` may travel natively in msgpack: None, bool, float, 64-bit int, encodable str."""
+    """Whether ``value`` may travel natively in msgpack: None, bool, float, 64-bit int, short encodable str."""
     kind = type(value)
     if kind is int:
         # Constants, not INT_MIN and INT_MAX: they cost nothing to look up.
         return bool(-0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF)
     if kind is str:
         # An ASCII str knows that it is one, which is far cheaper than to encode it.
-        return bool(value.isascii()) or _is_encodable(value)
+        return len(value) <= STR_CHARS_MAX and (value.isascii() or _is_encodable(value))
     return kind in ALWAYS_PLAIN
 
 

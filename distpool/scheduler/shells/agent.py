@@ -208,7 +208,7 @@ class Agent:
 
     def _hear_nursery(self, message: Message) -> None:
         if self._keeper is not None and isinstance(message, Exited):
-            self._keeper.mend(message.worker)  # before anybody is told: its memory is free by then
+            self._keeper.mend(message.worker, self._brood.living)  # before anybody is told: its memory is free by then
         self._feed(self._node, "nursery", message)
 
     # --------------------------------------------------------------------- cores and the clock

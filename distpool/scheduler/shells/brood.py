@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Set
 
 import msgspec
 
@@ -67,6 +68,11 @@ class Brood:
     def pids(self) -> dict[int, int]:
         """The workers that are alive, as far as is known."""
         return dict(self._pid_of)
+
+    @property
+    def living(self) -> Set[int]:
+        """Every worker that was to be forked and has not been reaped."""
+        return self._slot_of.keys()
 
     @property
     def unsent(self) -> bool:

@@ -38,9 +38,9 @@ class EmbeddedCluster:
         """The ZeroMQ address of a socket in the session directory."""
         return f"ipc://{self._directory}/{name}"
 
-    def open_store(self) -> ObjectStore:
-        """This node's object store, as the driver uses it."""
-        return ObjectStore(self._files, DRIVER)
+    def open_store(self) -> ObjectStore | None:
+        """This node's object store, as the driver uses it; None where there is no room for one."""
+        return None if self._files is None else ObjectStore(self._files, DRIVER)
 
     def start(self) -> None:
         """Exec the agent and wait for its first word. Raises ClusterError with what it said, OSError."""
@@ -59,7 +59,7 @@ class EmbeddedCluster:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(ask_read, tell_write, lock_fd, *self._files.fds),
+                pass_fds=(ask_read, tell_write, lock_fd, *(self._files.fds if self._files else ())),
                 env=_environment(),
             )
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -43,11 +44,14 @@ class StoreFiles(msgspec.Struct, frozen=True):
         return self.ledger_fd, self.memory_fd, self.disk_fd
 
 
-def create(environment: Mapping[str, str] = os.environ) -> StoreFiles:
+def create(environment: Mapping[str, str] = os.environ) -> StoreFiles | None:
     """Make the files of a new store, as large as the environment says.
 
     ``DISTPOOL_STORE_MEMORY`` (default: 30 % of the memory that this process may use), ``DISTPOOL_SPILL_LIMIT`` (default:
     half of the free disk space) and ``DISTPOOL_SPILL_DIR`` (default: TMPDIR or /var/tmp, on a real disk if one has it).
+
+    Returns:
+        None where the limits of this process (``ulimit``) leave no room for a store: everything then travels in messages.
 
     Raises:
         StoreError: a value that is not a size, or a directory that cannot be written to.
@@ -59,11 +63,11 @@ def create(environment: Mapping[str, str] = os.environ) -> StoreFiles:
     disk_bytes = _size(environment, "DISTPOOL_SPILL_LIMIT")
     if disk_bytes is None:
         disk_bytes = int(_free_disk_bytes(directory) * DISK_SHARE)
+    disk_bytes = min(disk_bytes, _file_bytes_max())
     tiers = [_blocks(memory_bytes), _blocks(disk_bytes)]
-    shape = Shape(
-        (tiers[MEMORY][0], tiers[DISK][0]),
-        (tiers[MEMORY][1], tiers[DISK][1]),
-    )
+    shape = Shape((tiers[MEMORY][0], tiers[DISK][0]), (tiers[MEMORY][1], tiers[DISK][1]))
+    if shape.bytes > _file_bytes_max():
+        return None
     ledger_fd = _memory_file("distpool-ledger", shape.bytes)
     Ledger.create(memoryview(mmap.mmap(ledger_fd, shape.bytes)), shape)
     memory_fd = _memory_file("distpool-store", shape.blocks[MEMORY] * shape.block_bytes[MEMORY])
@@ -148,6 +152,12 @@ def _is_memory_file_system(path: str) -> bool:
     return kind in ("tmpfs", "ramfs")
 
 
+def _file_bytes_max() -> int:
+    """How long a file of this process may be (``ulimit -f``)."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return 1 << 62 if soft == resource.RLIM_INFINITY else soft
+
+
 def _free_disk_bytes(directory: str) -> int:
     try:
         return shutil.disk_usage(directory).free
@@ -156,8 +166,12 @@ def _free_disk_bytes(directory: str) -> int:
 
 
 def usable_memory_bytes() -> int:
-    """The memory that this process may use: the machine's, or less where its control group says so."""
+    """The memory that this process may use: the machine's, or less where its limits (``ulimit``) or control group say so."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
+        soft, _ = resource.getrlimit(limit)
+        if soft != resource.RLIM_INFINITY:
+            total = min(total, soft)
     for path in _limit_files():
         try:
             with open(path) as file:

@@ -6,6 +6,8 @@ still are at the next, lose them.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from distpool.scheduler.messages import StoredObject, StoreReport
 from distpool.scheduler.store.ledger import DISK, MEMORY, Facts
 from distpool.scheduler.store.store import ObjectStore
@@ -24,10 +26,10 @@ class Keeper:
         self.store = store
         self._warm: tuple[set[tuple[int, int]], set[tuple[int, int]]] = (set(), set())
 
-    def mend(self, process: int) -> None:
-        """A process of the node is dead: what it held and what it was doing ends."""
+    def mend(self, process: int, living: Container[int]) -> None:
+        """A process of the node is dead: what it held and what it was doing ends. ``living``: the workers that are not."""
         with self.store.lock:
-            self.store.ledger.mend(process)
+            self.store.ledger.mend(process, living)
 
     def tick(self) -> float:
         """Give back what has not been used since the last time. Returns for how long it need not be called again."""
