@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import os
@@ -126,6 +127,65 @@ def rounds_at_one_place(size: int, rounds: int) -> int:
         del array, reference
         right += 1
     return right
+
+
+def _by_numpy(array: Any) -> None:
+    array[len(array) // 2] ^= 1
+
+
+def _at_the_very_end(array: Any) -> None:
+    array[-1] ^= 1
+
+
+def _by_memoryview(array: Any) -> None:
+    memoryview(array)[:3] = b"abc"
+
+
+def _by_address(array: Any) -> None:
+    ctypes.memset(array.ctypes.data + 5000, 0xAA, 5000)
+
+
+def _by_the_kernel(array: Any) -> None:
+    """What no instruction of this process writes: a read from a file straight into the array."""
+    with open("/dev/zero", "rb", buffering=0) as file:
+        assert file.readinto(memoryview(array)[4096:12288]) == 8192
+
+
+def _by_a_part_that_stays(array: Any) -> None:
+    kept["part"] = array[:10]
+    kept["part"][...] = 0xAA
+
+
+MANNERS_OF_WRITING = {
+    manner.__name__.strip("_").replace("_", " "): manner
+    for manner in (
+        _by_numpy,
+        _at_the_very_end,
+        _by_memoryview,
+        _by_address,
+        _by_the_kernel,
+        _by_a_part_that_stays,
+    )
+}
+
+
+def write_drop_get_again(reference: Any, key: int, manner: str, rounds: int) -> int:
+    """Get, write, let go, get: each time it must be as it was put. Returns how many rounds were right."""
+    for right in range(rounds):
+        array = distpool.get(reference)
+        if not is_pattern(array, key):
+            return right
+        MANNERS_OF_WRITING[manner](array)
+        if is_pattern(array, key):
+            return -1  # this test's own fault
+        del array
+    return rounds
+
+
+def check_then_write(array: Any, key: int, manner: str) -> bool:
+    was_right = is_pattern(array, key)
+    MANNERS_OF_WRITING[manner](array)
+    return was_right
 
 
 # --------------------------------------------------------------------------- views, and their life

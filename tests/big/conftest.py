@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import distpool
 from distpool.futures import ProcessPoolExecutor
 from distpool.pool import Pool
 from distpool.scheduler import client
@@ -47,8 +48,16 @@ def no_name(own_tmpdir: str) -> Iterator[None]:
     assert os.listdir(os.environ["DISTPOOL_SPILL_DIR"]) == []
 
 
+@pytest.fixture(scope="package")
+def _warm(engine: client.Session) -> None:
+    """What the store opens once, at the first use of each of its parts, is open before anything is counted."""
+    reference = distpool.put(bytearray(1 << 20))
+    for _ in range(3):
+        assert len(distpool.get(reference)) == 1 << 20
+
+
 @pytest.fixture
-def session(engine: client.Session) -> Iterator[client.Session]:
+def session(engine: client.Session, _warm: None) -> Iterator[client.Session]:
     """This process's session, in whose store nothing may be left by the test."""
     before = storage.numbers()
     yield engine

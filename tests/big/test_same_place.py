@@ -62,6 +62,23 @@ def test_write_free_put_another_at_the_same_place_read_by_several(two: Any) -> N
         del mine, reference
 
 
+@pytest.mark.parametrize("manner", bodies.MANNERS_OF_WRITING)
+def test_write_let_go_and_get_the_same_again(make_pool: Callable[..., Any], manner: str) -> None:
+    """However it was written to: nothing of that is in what the next one gets, here or in workers."""
+    pool = make_pool(2)
+    for size in (65_537, 1 << 20):
+        array = bodies.pattern(1, size)
+        reference = distpool.put(array)
+        assert bodies.write_drop_get_again(reference, 1, manner, 5) == 5
+        assert pool.starmap(bodies.write_drop_get_again, [(reference, 1, manner, 5)] * 4, 1) == [5] * 4
+        assert pool.starmap(bodies.check_then_write, [(array, 1, manner)] * 8, 1) == [True] * 8
+        results = [pool.apply(bodies.same, (array,)) for _ in range(3)]
+        assert [bodies.check_then_write(result, 1, manner) for result in results] == [True] * 3
+        assert bodies.is_pattern(array, 1)
+        assert bodies.is_pattern(distpool.get(reference), 1)
+        bodies.forget()
+
+
 def test_a_freed_part_of_a_larger_object(two: Any) -> None:
     """Objects of other sizes come to lie across the places of former ones."""
     for turn in range(ROUNDS):

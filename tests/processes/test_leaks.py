@@ -11,7 +11,7 @@ import pytest
 from distpool.futures import ProcessPoolExecutor
 from distpool.pool import Pool
 from distpool.scheduler import client
-from tests.processes import bodies
+from tests.processes import bodies, harness
 from tests.processes.scene import check_core, count, run, wait_until
 
 pytestmark = pytest.mark.usefixtures("engine")
@@ -117,3 +117,14 @@ unused = distpool.Pool(1)
 print("done", flush=True)
 """
     assert run(code, within_s=10.0, env={"PYTHONWARNINGS": "ignore"}) == "done\n"
+
+
+def test_workers_whose_link_is_lost_leave_though_their_owner_lives() -> None:
+    """They would wait for work for ever, and their owner for them. Neither can the next ones dial it."""
+    session = harness.Session()
+    try:
+        workers = [lease.pid for lease in session.lease(2)]
+        session.workers.close(linger=0)
+        assert not harness.survivors(workers, within_s=5.0)
+    finally:
+        session.close()

@@ -5,11 +5,13 @@ The drivers here are processes of their own, on a terminal of their own where a 
 
 from __future__ import annotations
 
+import select
 import signal
 import time
 
 import pytest
 
+from distpool.scheduler.shells import links
 from tests.processes.scene import count, driver, run
 
 SCRIPT = """
@@ -95,6 +97,35 @@ def test_a_driver_that_is_ended_by_a_signal_leaves_nothing(ending: str) -> None:
         it.process.send_signal(signal.Signals[ending])
         it.finish(within_s=5.0)
         it.expect_nothing_left(within_s=5.0)
+
+
+STOPPED = """
+import os, signal, sys, time
+import distpool
+
+warm = distpool.Pool(1)
+warm.apply(abs, (1,))
+pool = distpool.Pool(12)
+until_s = time.perf_counter() + float(sys.argv[1])
+while time.perf_counter() < until_s:
+    pass
+print("stopping", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+assert pool.map(abs, range(24)) == list(range(24))
+print("done", flush=True)
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("after_s", ["0.002", "0.004", "0.006"])
+def test_a_driver_that_is_stopped_while_its_workers_dial(after_s: str) -> None:
+    """By Ctrl-Z, or by a debugger, for longer than a handshake may take."""
+    with driver(STOPPED, after_s) as it:
+        it.read_until("stopping\n")
+        select.select([], [], [], links.HANDSHAKE_MS / 1000 + 1.5)  # the point is that time passes
+        it.process.send_signal(signal.SIGCONT)
+        assert it.finish().endswith("done\n")
+        it.expect_nothing_left()
 
 
 STORM = """

@@ -1,0 +1,1 @@
+"""Decisions: pure state machines of owner, node and head, without I/O, clock or chance."""

@@ -11,8 +11,8 @@ ARCHITECTURE.md.
                  ▲          │
                  └──────────┴── Recalled, WorkerDied, LinkLost, NodeLost
 
-This module is the table of what happens at each message. Four parts do it, and share records (``tasks``) and one list of
-what is said::
+This module is the table of what happens at each message. Four parts do it, and share records (``tasks``) and one
+list of what is said::
 
     owner_offers     which worker gets which of the pending tasks, and what is taken back from it
     owner_outcomes   how an offered task comes back: done, failed, cancelled, or pending again
@@ -164,9 +164,11 @@ class OwnerCore:
             self.offers.top_up(lease, now)
         if lease.offered or lease.state is not LeaseState.READY:
             return
-        if lease.tasks_left == 0:
-            self.leasing.retire(lease)
-        elif not pool.pending and not (pool.offered and self.offers.steal(pool)) and not pool.dedicated:
+        leaves = lease.tasks_left == 0
+        if not leaves and not pool.pending:
+            may_get_some = pool.offered and self.offers.steal(pool)
+            leaves = not may_get_some and not pool.dedicated
+        if leaves:
             self.leasing.retire(lease)
 
     def _on_recalled(self, sender: str, message: Recalled, now: float) -> None:

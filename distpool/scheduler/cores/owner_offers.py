@@ -191,7 +191,7 @@ class Offers:
     def recalled(self, lease: Lease, count: int, now: float) -> None:
         """A Recall is answered, and ``count`` tasks are in the queue again.
 
-        A worker that has given nothing back is neither offered more nor asked by the idle, until it has answered a task.
+        A worker that gave nothing back is offered no more, and not asked by the idle, until it has answered a task.
         """
         if lease.recalling:
             lease.recalling = False

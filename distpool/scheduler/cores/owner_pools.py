@@ -7,8 +7,8 @@
                ├── terminate ─────┴── fail every task ───────────────┤
                └── break_pool ─────── fail every task, tell why ─────┴──► BROKEN, until it is closed too
 
-"Gone" is said when every worker has been reaped, so whoever joins a pool can rely on it. A broken pool is remembered for the
-tasks that are still on their way to it. Not here: what happens to single tasks and leases (``owner_outcomes``,
+"Gone" is said when every worker has been reaped, so whoever joins a pool can rely on it. A broken pool is remembered
+for the tasks that are still on their way to it. Not here: what happens to single tasks and leases (``owner_outcomes``,
 ``owner_leasing``, on which this is built).
 """
 
@@ -73,7 +73,7 @@ class PoolLife:
             self.drop_if_done(pool)
 
     def setup_failed(self, pool: Pool, error: bytes | None, death: Death | None) -> None:
-        """Count a worker that never got ready. Where another works, the set-up can succeed, and a death was bad luck."""
+        """Count a worker that never got ready. Where another works, set-up can succeed, and a death was bad luck."""
         pool.setup_failures += 1
         attempts = pool.setup_attempts
         if death is not None and pool.ready:

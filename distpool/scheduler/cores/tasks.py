@@ -38,8 +38,8 @@ class Task:
     """
 
     __slots__ = (
-        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "payload", "pool", "retries", "size",
-        "token",
+        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "payload", "pool", "retries",
+        "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +75,8 @@ class Task:
 
 
 class LeaseState(IntEnum):
+    """How far a leased worker is; an order."""
+
     SETTING_UP = 0  # Setup sent, SetupDone awaited
     READY = 1
     RETIRING = 2  # told to finish what it has and exit
@@ -129,6 +131,8 @@ class Lease:
 
 
 class PoolState(IntEnum):
+    """How far a pool is; an order."""
+
     OPEN = 0
     CLOSING = 1  # no more tasks; dropped when the last is done
     DROPPED = 2  # agents told; waiting for their workers to be reaped
@@ -141,8 +145,8 @@ class Pool:
     __slots__ = (
         "dedicated",
         "dropping",
-        "killing",
         "failure",
+        "killing",
         "leases",
         "max_tasks",
         "mean_s",

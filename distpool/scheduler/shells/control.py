@@ -46,7 +46,9 @@ def control_loop(worker: Worker) -> None:
     links = []
     try:
         links.append(control := dealer(worker.context, attach.address, b"c:" + attach.lease.encode()))
-        links.append(agent := dealer(worker.context, f"ipc://{start.directory}/agent", b"w:%d" % start.worker))
+        links.append(
+            agent := dealer(worker.context, f"ipc://{start.directory}/agent", b"w:%d" % start.worker)
+        )
         poller = zmq.Poller()
         for source in (control, agent, *above):
             poller.register(source, zmq.POLLIN)
