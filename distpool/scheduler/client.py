@@ -58,7 +58,6 @@ from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.owner import OwnerShell
 from distpool.scheduler.shells.preparation import make_setup
 
-
 #: Ended workers whose exit codes a pool remembers.
 GONE_KEPT = 256
 
@@ -435,7 +434,7 @@ _exporter: Exporter | None = None
 
 
 def put(value: Any) -> Reference:
-    """Put a value into this node's store. In a driver without a session this starts one; a worker has the store already."""
+    """Put a value into this node's store. A worker has it already; in a driver the first call starts the session."""
     global _exporter
     if stored.current() is None:
         session()

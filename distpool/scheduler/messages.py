@@ -91,6 +91,8 @@ class OwnerHello(Message, frozen=True):
 
 
 class AgentWelcome(Message, frozen=True):
+    """The answer to OwnerHello: who the agent is, and what its node has."""
+
     node: str
     pid: int
     host: str
@@ -227,7 +229,8 @@ class Execute(Message, frozen=True):
 
     ``blobs`` are the functions that this worker has not seen, ``forget`` those that it need not keep for later.
     ``careful`` marks a batch whose answers must be left in the mailbox before they are sent (tasks that may not be
-    repeated). ``received`` counts the answers that the owner has had from this worker, so that the mailbox can be emptied.
+    repeated). ``received`` counts the answers that the owner has had from this worker, so that the mailbox can be
+    emptied.
     """
 
     first: int
@@ -291,6 +294,8 @@ class Attach(Message, frozen=True):
 
 
 class WorkerHello(Message, frozen=True):
+    """A worker's second thread is up, on its link to the agent."""
+
     worker: int
     pid: int
 
@@ -311,6 +316,8 @@ class Signal(Message, frozen=True):
 
 
 class Forked(Message, frozen=True):
+    """The worker is a process now."""
+
     worker: int
     pid: int
 
@@ -338,6 +345,8 @@ class NodeFacts(Message, frozen=True):
 
 
 class NodeHello(Message, frozen=True):
+    """A node introduces itself to the head, on each new link."""
+
     incarnation: int
     facts: NodeFacts
 
@@ -351,10 +360,14 @@ class NodeReport(Message, frozen=True):
 
 
 class NodeBye(Message, frozen=True):
+    """A clean farewell."""
+
     incarnation: int
 
 
 class NodeWelcome(Message, frozen=True):
+    """Whether the head takes the node in, and if not, why."""
+
     incarnation: int
     accepted: bool
     reason: str = ""
@@ -368,6 +381,8 @@ class View(Message, frozen=True):
 
 
 class KeyPut(Message, frozen=True):
+    """Set a key, or with ``overwrite`` false only if it is not there."""
+
     request: int
     key: str
     value: bytes
@@ -375,11 +390,15 @@ class KeyPut(Message, frozen=True):
 
 
 class KeyGet(Message, frozen=True):
+    """Ask for a key."""
+
     request: int
     key: str
 
 
 class KeyDelete(Message, frozen=True):
+    """Remove a key."""
+
     request: int
     key: str
 
@@ -442,6 +461,8 @@ class OpenPool(Local, frozen=True):
 
 
 class Submit(Local, frozen=True):
+    """Tasks for one pool, in order."""
+
     pool: int
     tasks: list[Any]  # list[cores.tasks.Task]
 
@@ -466,6 +487,8 @@ class TerminatePool(Local, frozen=True):
 
 
 class ResizePool(Local, frozen=True):
+    """The pool is to have so many workers from now on."""
+
     pool: int
     size: int
 
@@ -541,6 +564,8 @@ class WorkerUp(Local, frozen=True):
 
 
 class WorkerGone(Local, frozen=True):
+    """A worker has been reaped, or lost with its node. ``exit_code`` as multiprocessing counts."""
+
     pool: int
     lease: str
     pid: int

@@ -304,8 +304,9 @@ def private_bytes_of_reading(reference: Any, folder: str, name: int, of: int) ->
 
 
 def _private_bytes() -> int:
+    """Anonymous pages: copies of a file's pages count, the file's own do not, even if nobody else maps them."""
     with open("/proc/self/smaps_rollup") as file:
-        return sum(int(line.split()[1]) for line in file if line.startswith("Private_Dirty")) << 10
+        return sum(int(line.split()[1]) for line in file if line.startswith("Anonymous:")) << 10
 
 
 # ---------------------------------------------------------------------------------- random lives

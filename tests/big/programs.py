@@ -136,7 +136,7 @@ def results_beyond_memory(count: int, size: int) -> None:
 
 def one_huge(size: int) -> None:
     """One array, as argument, as result and by put."""
-    before = warmed_up()
+    warmed_up()
     array = bodies.pattern(1, size)
     with opened(1) as pool:
         assert pool.apply(bodies.check_pair, (array, 1))
@@ -152,7 +152,7 @@ def one_huge(size: int) -> None:
         assert bodies.is_pattern(got, 2)
         del got, reference
     gc.collect()
-    storage.wait_given_back(before)
+    storage.wait_empty()
     say(size=size)
 
 
@@ -402,7 +402,7 @@ def deaths_while_answering(size: int, count: int, seed: int) -> None:
 
 def deaths_while_reading(size: int, count: int, seed: int) -> None:
     """Workers that die while they read and write an argument that others read at the same time."""
-    before = warmed_up()
+    warmed_up()
     chance = random.Random(seed)
     array = bodies.pattern(1, size)
     reference = distpool.put(array)
@@ -419,7 +419,6 @@ def deaths_while_reading(size: int, count: int, seed: int) -> None:
         _still_good(pool, size)
     gc.collect()
     storage.wait_empty()
-    storage.wait_given_back(before)
     say(done=True)
 
 
@@ -449,7 +448,7 @@ def busy_driver(size: int, folder: str) -> None:
 
 def forked_driver(size: int) -> None:
     """Fork while results and references are at hand; parent and child both go on with them."""
-    before = warmed_up()
+    warmed_up()
     with opened(1) as pool:
         array = pool.apply(bodies.make_pattern, (1, size))
         got = distpool.get(distpool.put(bodies.pattern(2, size)))
@@ -476,7 +475,6 @@ def forked_driver(size: int) -> None:
         _still_good(pool, size)
     gc.collect()
     storage.wait_empty()
-    storage.wait_given_back(before)
     say(done=True)
 
 
@@ -500,7 +498,7 @@ def _child_of_driver(arrays: list[Any], go: int, told: int) -> None:
 
 def forks_that_stay(size: int) -> None:
     """A child that lives on keeps what it may see, even after its parent let go; with the child's end it goes."""
-    before = warmed_up()
+    warmed_up()
     with opened(1) as pool:
         array = pool.apply(bodies.make_pattern, (1, size))
         read, write = os.pipe()
@@ -517,13 +515,12 @@ def forks_that_stay(size: int) -> None:
         os.close(write)
         assert os.waitpid(pid, 0)[1] == 0
     storage.wait_empty()
-    storage.wait_given_back(before)
     say(done=True)
 
 
 def forked_worker(size: int) -> None:
     """A task forks with its argument at hand; the child looks at it after the worker has dropped and used the place."""
-    before = warmed_up()
+    warmed_up()
     with tempfile.TemporaryDirectory() as folder, opened(1) as pool:
         go, verdict = f"{folder}/go", f"{folder}/verdict"
         assert pool.apply(bodies.fork_and_keep_looking, (bodies.pattern(1, size), 1, go, verdict))
@@ -537,7 +534,6 @@ def forked_worker(size: int) -> None:
         _still_good(pool, size)
     gc.collect()
     storage.wait_empty()
-    storage.wait_given_back(before)
     say(done=True)
 
 

@@ -21,9 +21,9 @@ pytestmark = pytest.mark.timeout(3600 if SOAK else 120)
 
 @pytest.mark.parametrize("seed", range(count(1, 20)))
 def test_workers_that_die_while_they_answer(seed: int) -> None:
-    size = count(60, 200) * MB
+    size = count(40, 200) * MB
     text = run(
-        "deaths_while_answering", size, count(10, 100), seed, within_s=count(60, 1200), store_memory="1GB"
+        "deaths_while_answering", size, count(8, 100), seed, within_s=count(60, 1200), store_memory="1GB"
     )
     assert heard(text)["died"] > 0
 

@@ -66,7 +66,7 @@ def test_write_free_put_another_at_the_same_place_read_by_several(two: Any) -> N
 def test_write_let_go_and_get_the_same_again(make_pool: Callable[..., Any], manner: str) -> None:
     """However it was written to: nothing of that is in what the next one gets, here or in workers."""
     pool = make_pool(2)
-    for size in (65_537, 1 << 20):
+    for size in (65_537, 500_001):
         array = bodies.pattern(1, size)
         reference = distpool.put(array)
         assert bodies.write_drop_get_again(reference, 1, manner, 5) == 5

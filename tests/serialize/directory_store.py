@@ -9,8 +9,8 @@ import mmap
 import os
 import weakref
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 

@@ -167,6 +167,7 @@ class Tier:
         self._memory = memory
         self._process = process
         self._tier = tier
+        self.size = memory.shape.blocks[tier] * memory.shape.block_bytes[tier]
 
     def reserve(self, offset: int, size: int) -> None:
         memory = self._memory
@@ -181,7 +182,7 @@ class Tier:
             raise OSError(errno.ENOSPC, "no space left on device")
         memory.reserved[self._tier] |= missing
 
-    def write(self, offset: int, parts: Sequence[Any], *, is_new: bool = False) -> None:
+    def write(self, offset: int, parts: Sequence[Any], *, room: int = 0) -> None:
         """Block by block; ``parts`` may change meanwhile. ``is_new``: what is not reserved is reserved by that."""
         memory, world = self._memory, self._memory.world
         views = [memoryview(part).cast("B") for part in parts]
@@ -196,7 +197,7 @@ class Tier:
                 for start in range(0, len(view), step):
                     world.pause(self._process, "writes")
                     piece = view[start : start + step]
-                    if is_new:
+                    if room:
                         self._make_room(offset, len(piece))
                     self._check_write(offset, len(piece))
                     memory.content[self._tier][offset : offset + len(piece)] = piece

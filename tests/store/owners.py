@@ -39,10 +39,11 @@ class Job:
 
 @dataclass(eq=False)
 class Answer:
-    """A worker's word for one attempt; ``ids`` are what it has put for the owner. It failed if there are none."""
+    """A worker's word for one attempt; ``ids`` are what it has put for the owner, or handed to it. None: it failed."""
 
     attempt: int
-    ids: tuple[int, ...]
+    ids: tuple[int, ...] = ()
+    handed: bool = False  # they are not new
 
 
 @dataclass(eq=False)
@@ -158,10 +159,11 @@ class Owner:
             thing = None
             if answer.ids:
                 try:
-                    thing = Thing(self.store.claim(answer.ids))
+                    thing = Thing(self.store.claim(answer.ids, worker.number))
                 except StoreError as error:
                     raise Violation("kept", f"a result is gone before it was claimed: {error}") from error
-                self.world.oracles.claimed(answer.ids, self.process.number, worker.number)
+                if not answer.handed:
+                    self.world.oracles.claimed(answer.ids, self.process.number, worker.number)
             if job is None or job.attempt != answer.attempt:
                 continue
             del self.offered[worker]

@@ -178,17 +178,17 @@ def test_nobody_lets_go_of_what_he_does_not_have() -> None:
     assert holds(ledger, number) == [Hold(1, 0, 1, 0), Hold(2, 0, 0, 1)]
 
 
-def test_is_held_by_others() -> None:
+def test_is_referred_to() -> None:
     """Two processes that only keep their views at hand must not do so for each other's sake."""
     ledger = new_ledger()
     number = put(ledger)
     ledger.pin(number, 2)
     ledger.pin(number, 3)
-    assert ledger.is_held_by_others(number, 2)
-    assert ledger.is_held_by_others(number, 1), "its own reference counts"
+    assert ledger.is_referred_to(number)
+    assert ledger.is_referred_to(number), "its own reference counts"
     ledger.drop(number, 1)
-    assert not ledger.is_held_by_others(number, 2)
-    assert not ledger.is_held_by_others(number, 3)
+    assert not ledger.is_referred_to(number)
+    assert not ledger.is_referred_to(number)
 
 
 # --------------------------------------------------------------------------------------- transit

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from distpool.errors import StoreFull
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.store import Held
 
@@ -48,7 +49,7 @@ class Worker:
             if not self.inbox:
                 break
             job, attempt = self.inbox.popleft()
-            self._unsent.append(Answer(attempt, self._execute(job, attempt)))
+            self._unsent.append(self._execute(job, attempt))
             self._look_at_globals()
             if self.inbox and self.world.rng.random() < 0.5:
                 continue  # the next answer goes with this one
@@ -66,7 +67,7 @@ class Worker:
         self._unsent = []
         self.world.pause(self.process, "has sent")
 
-    def _execute(self, job: Job, attempt: int) -> tuple[int, ...]:
+    def _execute(self, job: Job, attempt: int) -> Answer:
         rng = self.world.rng
 
         def needed() -> bool:
@@ -84,9 +85,16 @@ class Worker:
         self.world.pause(self.process, "computes")
         self.world.check_views(job.args, views)
         if rng.random() < 0.15:
-            return ()
+            return Answer(attempt)
+        if self._references and rng.random() < 0.3:  # what it has itself, such as an argument, is its answer
+            ids = rng.choice(self._references).ids
+            try:
+                self.store.hand(ids, self.owner.process.number)
+            except StoreFull:
+                return Answer(attempt)
+            return Answer(attempt, ids, handed=True)
         results = self.world.put(self.store, rng.choice((1, 1, 2)), holder=self.owner.process.number)
-        return () if results is None else results.ids
+        return Answer(attempt) if results is None else Answer(attempt, results.ids)
 
     def _own(self) -> None:
         jobs, workers_max = self.world.rng.randint(1, 3), self.world.rng.choice((1, 2))
@@ -148,8 +156,7 @@ class Agent:
     def _mend(self, worker: Worker) -> None:
         self.world.tell(f"the agent mends {worker.process.name}")
         self.living.discard(worker.number)
-        with self.keeper.store.lock:
-            self.keeper.store.ledger.mend(worker.number, self.living)
+        self.keeper.mend(worker.number, self.living)
 
     def _tell(self, worker: Worker) -> None:
         if worker.owner.process.alive:

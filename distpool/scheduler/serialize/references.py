@@ -61,7 +61,9 @@ def take(blob: bytes) -> Reference:
     try:
         return Reference(blob, store.hold(ids))
     except Exception as error:
-        raise SerializationError(f"a reference's value is not in the object store any more: {error}") from error
+        raise SerializationError(
+            f"a reference's value is not in the object store any more: {error}"
+        ) from error
 
 
 def _reduce(pickler: TaskPickler, reference: Reference) -> tuple[Any, ...]:

@@ -163,7 +163,9 @@ class Agent:
             return
         pids = {DRIVER: self._driver_pid, **self._brood.pids}
         try:
-            self._router.send_multipart([identity, encode(self._keeper.report(self.node_name, pids))], zmq.NOBLOCK)
+            self._router.send_multipart(
+                [identity, encode(self._keeper.report(self.node_name, pids))], zmq.NOBLOCK
+            )
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
@@ -208,7 +210,9 @@ class Agent:
 
     def _hear_nursery(self, message: Message) -> None:
         if self._keeper is not None and isinstance(message, Exited):
-            self._keeper.mend(message.worker, self._brood.living)  # before anybody is told: its memory is free by then
+            self._keeper.mend(
+                message.worker, self._brood.living
+            )  # before anybody is told: its memory is free by then
         self._feed(self._node, "nursery", message)
 
     # --------------------------------------------------------------------- cores and the clock

@@ -179,7 +179,12 @@ class Brood:
         command = [sys.executable, "-P", "-m", nursery.__name__, str(theirs.fileno())]
         child = subprocess.Popen(
             [*command, msgspec.json.encode(start).decode()],
-            pass_fds=(theirs.fileno(), start.slots_fd, start.lock_fd, *(start.store.fds if start.store else ())),
+            pass_fds=(
+                theirs.fileno(),
+                start.slots_fd,
+                start.lock_fd,
+                *(start.store.fds if start.store else ()),
+            ),
         )
         theirs.close()
         self.pid = child.pid

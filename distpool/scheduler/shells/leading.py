@@ -3,14 +3,15 @@
 ::
 
                         woke a waiting thread, and nobody else waits
-      engine thread:  LEADS ───────────────────────────────────────────► PARKED   (a moment, or as long as it is borrowed)
+      engine thread:  LEADS ───────────────────────────────────────────► PARKED   (a moment, or while borrowed)
                         ▲                                                  │  ▲
                         └── told to, or nobody borrowed for PARK_S ────────┘  │ waits, finds it parked: leads itself
       waiting thread:   SLEEPS on a lock of its own ◄── somebody leads ── BORROWS ──► leaves when its result is there
 
-A program that submits, waits, and submits again thus has no thread switch in its round trip. Exactly one thread leads, under
-``_lead_lock``. A borrower delivers only what it waits for itself, and only if that runs no callback; the rest, and
-whatever takes long (``chores``), is the engine thread's. While the main thread leads, signal handlers are held (``signals.py``).
+A program that submits, waits, and submits again thus has no thread switch in its round trip. Exactly one thread leads,
+under ``_lead_lock``. A borrower delivers only what it waits for itself, and only if that runs no callback; the rest,
+and whatever takes long (``chores``), is the engine thread's. While the main thread leads, signal handlers are held
+(``signals.py``).
 
 Lost wake-ups are impossible by order: a waiter adds its lock, then looks whether it is ready; who settles says ready,
 then looks for locks. The leader says ``sleeping``, then looks into the inbox; who submits fills the inbox, then looks

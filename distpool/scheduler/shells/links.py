@@ -1,7 +1,8 @@
 """ZeroMQ sockets, set the one way that the engine needs them.
 
 - ROUTER_MANDATORY: a message to a peer that is gone is an error here, not a silent drop.
-- No high-water marks: a ROUTER drops at its mark and two full DEALERs deadlock; credit in the cores bounds what is under way.
+- No high-water marks: a ROUTER drops at its mark and two full DEALERs deadlock; credit in the cores bounds what is
+  under way.
 - Every send is non-blocking; LINGER 0, but for a bounded farewell.
 - RECONNECT_IVL -1: a lost link is a lost incarnation, and whoever wants another opens a new socket.
 - MAXMSGSIZE and HANDSHAKE_IVL bound what a stranger can make us hold.

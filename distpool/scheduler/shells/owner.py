@@ -8,9 +8,9 @@
                ▲                                             └──► ROUTER: workers · DEALERs: agents
                └── ROUTER · DEALERs · Waker · descriptors that are watched
 
-``step`` and all that it calls run on one thread at a time, the *leader*; which one that is, ``leading.py`` decides. Only
-``inbox``, ``sleeping`` and ``waker`` are for everybody. No user code runs in a step: what a promise does with its result
-happens in ``deliver``, outside of it.
+``step`` and all that it calls run on one thread at a time, the *leader*; which one that is, ``leading.py`` decides.
+Only ``inbox``, ``sleeping`` and ``waker`` are for everybody. No user code runs in a step: what a promise does with its
+result happens in ``deliver``, outside of it.
 """
 
 from __future__ import annotations
@@ -169,7 +169,9 @@ class OwnerShell:
             if self._eager.look():
                 self.sleeping = False
                 self._eager.found()
-                self._read_worker(self._router)  # most likely what is awaited: nothing else is looked at first
+                self._read_worker(
+                    self._router
+                )  # most likely what is awaited: nothing else is looked at first
                 return
             events = self._poller.poll(timeout_ms)
             self._eager.found()
@@ -243,7 +245,7 @@ class OwnerShell:
                 router.recv(_NOW)
             return  # not one of ours
         if type(message) is Results and message.stored:
-            self._claim(message)
+            self._claim(message, address.partition(":")[2])
         self._feed(address, message)
         if type(message) is ControlHello:
             for early in self._early.pop(address, ()):
@@ -269,15 +271,17 @@ class OwnerShell:
             if type(message) is WorkerDied:
                 self._drain_router(sys.maxsize)  # what it had sent before it died comes first
                 for answers in message.answers:
-                    self._claim(answers)
+                    self._claim(answers, message.lease)
             self._feed(f"agent:{node}", message)
 
-    def _claim(self, results: Results) -> None:
+    def _claim(self, results: Results, lease: str) -> None:
         """What a worker has put into the store for us is ours from here on, until the last that refers to it goes."""
         for place, value in enumerate(results.values):
             if type(value) is bytes and (ids := stored.ids_of(value)) and self.store is not None:
                 try:
-                    results.values[place] = Claimed(value, self.store.claim(ids))
+                    results.values[place] = Claimed(
+                        value, self.store.claim(ids, int(lease.rpartition(".")[2]))
+                    )
                 except StoreError:
                     pass  # loading it will say so, to whom it concerns
 

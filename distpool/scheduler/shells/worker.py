@@ -92,7 +92,7 @@ class Worker:
         self.done: deque[tuple[int, Any]] = deque()  # finished, not sent yet
         self.failed: deque[tuple[int, bytes]] = deque()
         self.held_bytes = 0
-        self.has_stored = False  # what is not sent yet refers to the store
+        self.has_stored = False  # some result so far was put into the store
         self.completed = 0  # attempts that have ended (main thread), ...
         self.received = 0  # ... and how many of their answers the owner has (either thread)
         self.retiring = False
@@ -247,11 +247,10 @@ class Worker:
             done = [self.done.popleft() for _ in range(len(self.done))]
             failed = [self.failed.popleft() for _ in range(len(self.failed))]
             self.held_bytes = 0
-            is_stored, self.has_stored = self.has_stored, False
         if not done and not failed:
             return None
         values = [value for _, value in done]
-        return encode(Results([a for a, _ in done], values, failed, busy_s, is_stored))
+        return encode(Results([a for a, _ in done], values, failed, busy_s, self.has_stored))
 
     def _flush(self, busy_s: float) -> None:
         frame = self.finished(busy_s)

@@ -63,7 +63,9 @@ def copy(target: memoryview, source: Any) -> None:
     if count < 2:
         ctypes.memmove(to, start, size)
         return
-    pieces = iter(range(0, size, PIECE_BYTES))  # whoever is free takes the next: a thread that gets no core costs little
+    pieces = iter(
+        range(0, size, PIECE_BYTES)
+    )  # whoever is free takes the next: a thread that gets no core costs little
 
     def work() -> None:
         for offset in pieces:

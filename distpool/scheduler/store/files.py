@@ -47,11 +47,12 @@ class StoreFiles(msgspec.Struct, frozen=True):
 def create(environment: Mapping[str, str] = os.environ) -> StoreFiles | None:
     """Make the files of a new store, as large as the environment says.
 
-    ``DISTPOOL_STORE_MEMORY`` (default: 30 % of the memory that this process may use), ``DISTPOOL_SPILL_LIMIT`` (default:
-    half of the free disk space) and ``DISTPOOL_SPILL_DIR`` (default: TMPDIR or /var/tmp, on a real disk if one has it).
+    ``DISTPOOL_STORE_MEMORY`` (default: 30 % of the memory that this process may use), ``DISTPOOL_SPILL_LIMIT``
+    (default: half of the free disk space) and ``DISTPOOL_SPILL_DIR`` (default: TMPDIR or /var/tmp, on a real disk if
+    one has it).
 
     Returns:
-        None where the limits of this process (``ulimit``) leave no room for a store: everything then travels in messages.
+        None where the limits of this process (``ulimit``) leave no room: everything then travels in messages.
 
     Raises:
         StoreError: a value that is not a size, or a directory that cannot be written to.
@@ -69,7 +70,8 @@ def create(environment: Mapping[str, str] = os.environ) -> StoreFiles | None:
     if shape.bytes > _file_bytes_max():
         return None
     ledger_fd = _memory_file("distpool-ledger", shape.bytes)
-    Ledger.create(memoryview(mmap.mmap(ledger_fd, shape.bytes)), shape)
+    serial = int.from_bytes(os.urandom(5), "big")  # so that no number of another session means anything here
+    Ledger.create(memoryview(mmap.mmap(ledger_fd, shape.bytes)), shape, serial)
     memory_fd = _memory_file("distpool-store", shape.blocks[MEMORY] * shape.block_bytes[MEMORY])
     disk_fd = _nameless_file(directory, shape.blocks[DISK] * shape.block_bytes[DISK])
     return StoreFiles(ledger_fd, memory_fd, disk_fd, directory)
@@ -130,7 +132,9 @@ def _nameless_file(directory: str, size: int) -> int:
 def _disk_directory(environment: Mapping[str, str]) -> str:
     """The first directory for temporary files that is not itself made of memory."""
     candidates = [environment.get("TMPDIR", ""), "/var/tmp", "/tmp", tempfile.gettempdir()]
-    usable = [path for path in candidates if path and os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)]
+    usable = [
+        path for path in candidates if path and os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)
+    ]
     on_disk = [path for path in usable if not _is_memory_file_system(path)]
     return (on_disk or usable or candidates[-1:])[0]
 
@@ -166,7 +170,7 @@ def _free_disk_bytes(directory: str) -> int:
 
 
 def usable_memory_bytes() -> int:
-    """The memory that this process may use: the machine's, or less where its limits (``ulimit``) or control group say so."""
+    """The memory that this process may use: the machine's, or less where its ``ulimit`` or control group says so."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
         soft, _ = resource.getrlimit(limit)
@@ -195,7 +199,9 @@ def _limit_files() -> list[str]:
                     continue
                 parts = path.strip("/").split("/")
                 files += [
-                    os.path.join(root, *parts[:count], name) for count in range(1, len(parts) + 1) if path != "/"
+                    os.path.join(root, *parts[:count], name)
+                    for count in range(1, len(parts) + 1)
+                    if path != "/"
                 ]
     except OSError:
         pass

@@ -1,7 +1,7 @@
 """What the agent does for its node's store: mend it after a death, give back what nobody uses, report.
 
-None of it is on a task's path. ``tick`` is called every half second or so; free blocks whose pages were there at one tick, and
-still are at the next, lose them.
+None of it is on a task's path. ``tick`` is called every half second or so; free blocks whose pages were there at one
+tick, and still are at the next, lose them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Keeper:
         self._warm: tuple[set[tuple[int, int]], set[tuple[int, int]]] = (set(), set())
 
     def mend(self, process: int, living: Container[int]) -> None:
-        """A process of the node is dead: what it held and what it was doing ends. ``living``: the workers that are not."""
+        """A process of the node is dead: what it held and was doing ends. ``living``: the workers that are not dead."""
         with self.store.lock:
             self.store.ledger.mend(process, living)
 
@@ -53,9 +53,11 @@ class Keeper:
             with store.lock:
                 if not blocks.start_giving(start, length):
                     return  # somebody has just taken some of it
-            store.tiers[tier].give_back(start * block_bytes, length * block_bytes)
-            with store.lock:
-                blocks.end_giving(start, length)
+            try:
+                store.tiers[tier].give_back(start * block_bytes, length * block_bytes)
+            finally:
+                with store.lock:
+                    blocks.end_giving(start, length)
 
     def report(self, node: str, pids: dict[int, int]) -> StoreReport:
         """Everything that lies here, for people."""

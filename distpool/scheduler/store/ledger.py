@@ -35,6 +35,9 @@ DRIVER = 1 << 31
 
 MEMORY, DISK = 0, 1  # the tiers
 
+#: So many objects are compared when one has to go to the disk.
+COLDEST_OF = 1024
+
 _MAGIC = 0x6469_7374_706F_6F6C
 _INDEX_BITS = 20
 _INDEX = (1 << _INDEX_BITS) - 1
@@ -45,7 +48,7 @@ _BUSY, _SERIAL, _USES, _OBJECTS_END, _HOLDS_END = 1, 2, 3, 4, 5
 _COUNTERS = (6, 8)  # of each tier's blocks, two words each
 _SIZES = (10, 12)  # of each tier: blocks, bytes of a block
 _OBJECTS_MAX, _HOLDS_MAX = 14, 15
-_OBJECTS, _PUTS, _PUT_BYTES, _SPILLS = 16, 17, 18, 19
+_OBJECTS, _PUTS, _PUT_BYTES, _SPILLS, _CURSOR = range(16, 21)
 _HEADER_WORDS = 32
 
 # Words of an object's entry; the label fills the rest.
@@ -152,14 +155,15 @@ class Ledger:
             start += count
 
     @classmethod
-    def create(cls, buffer: memoryview, shape: Shape) -> Ledger:
-        """Prepare a buffer of zeros."""
+    def create(cls, buffer: memoryview, shape: Shape, serial: int = 0) -> Ledger:
+        """Prepare a buffer of zeros. ``serial``: where object numbers begin, different in each store (up to 2**40)."""
         if shape.objects_max > _INDEX:
             raise ValueError(f"at most {_INDEX} objects")
         words = buffer[: len(buffer) // 8 * 8].cast("Q")
         words[_OBJECTS_MAX], words[_HOLDS_MAX] = shape.objects_max, shape.holds_max
         for tier in (MEMORY, DISK):
             words[_SIZES[tier]], words[_SIZES[tier] + 1] = shape.blocks[tier], shape.block_bytes[tier]
+        words[_SERIAL] = serial
         words[0] = _MAGIC
         return cls(buffer)
 
@@ -309,10 +313,10 @@ class Ledger:
                 return
         self._add_hold(at, number & _INDEX, holder, process, 1)
 
-    def is_held_by_others(self, number: int, process: int) -> bool:
-        """Whether any other process, or this one, has a reference to it, and not only views.
+    def is_referred_to(self, number: int) -> bool:
+        """Whether any process has a reference to it, and not only views.
 
-        The views of others do not count: they may themselves only be kept at hand, each because of the other.
+        Views do not count: they may themselves only be kept at hand, each because of the other.
         """
         at = self._find(number)
         return any(self.words[hold + _COUNTS] & _LOW for hold in self._chain(at))
@@ -366,14 +370,31 @@ class Ledger:
     # ---------------------------------------------------------------------------------- spilling
 
     def coldest(self) -> int:
-        """The object in memory that was not used for longest and that nobody has mapped; 0 if none."""
+        """The object in memory that was not used for longest and that nobody has mapped; 0 if none.
+
+        Of many objects only the next ``COLDEST_OF`` are compared, and those after them the next time.
+        """
         words = self.words
-        best, best_used = 0, 0
-        for at in self._objects():
-            if words[at + _STATE] != State.SEALED or words[at + _PLACE] >> 56 != MEMORY:
+        end = words[_OBJECTS_END]
+        best, best_used, seen = 0, 0, 0
+        start = words[_CURSOR]
+        for step in range(end):
+            index = (start + step) % end
+            at = self._entries + index * _ENTRY_WORDS
+            if (
+                not words[at + _ID]
+                or words[at + _STATE] != State.SEALED
+                or words[at + _PLACE] >> 56 != MEMORY
+            ):
                 continue
-            if (not best or words[at + _USED] < best_used) and not self._pins(at):
+            if self._pins(at):
+                continue
+            if not best or words[at + _USED] < best_used:
                 best, best_used = words[at + _ID], words[at + _USED]
+            seen += 1
+            if seen == COLDEST_OF:
+                words[_CURSOR] = index + 1
+                break
         return best
 
     def start_spilling(self, number: int, process: int) -> Allocated | None:

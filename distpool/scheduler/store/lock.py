@@ -1,7 +1,8 @@
 """The lock of a ledger: one process of the node, and one thread of it, at a time.
 
-Between processes it is a POSIX record lock, which the kernel drops when its holder dies. (An ``flock`` would not do: all
-processes of a session have inherited the same open file, and so the same lock.) Within a process it is a thread lock.
+Between processes it is a POSIX record lock, which the kernel drops when its holder dies. (An ``flock`` would not do:
+all processes of a session have inherited the same open file, and so the same lock.) Within a process it is a thread
+lock.
 
 While it is held no garbage collection runs, since a finalizer of the user's could come back here; and on the main
 thread no signal handler, since one that raises would leave a change half-made.
@@ -84,10 +85,14 @@ class LedgerLock:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._wait()
-        self._ledger.begin()
+        try:
+            self._ledger.begin()
+        except BaseException:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN)
+            raise
 
     def _unlock_processes(self, error: BaseException | None) -> None:
-        if error is None or isinstance(error, LookupError):  # which comes before anything is changed
+        if error is None or isinstance(error, (LookupError, StoreError)):  # nothing is half-done
             self._ledger.end()
         fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
@@ -121,7 +126,7 @@ class LedgerLock:
 
 
 class Undisturbed:
-    """``with undisturbed:`` no signal handler runs on the main thread until the end, where it then does, and may raise."""
+    """``with undisturbed:`` no signal handler runs on the main thread until the end; there it does, and may raise."""
 
     def __init__(self) -> None:
         self._signals = DeferredSignals(_nothing)

@@ -1,7 +1,8 @@
 """Whether a private mapping was written to: then it is no longer what lies in the store.
 
-The kernel knows, for each page of the mapping, whether it is the file's or a copy of this process's own. Linux 6.7 tells it
-for a whole range in one call (``PAGEMAP_SCAN``), some microseconds for each megabyte. Elsewhere the answer is "perhaps".
+The kernel knows, for each page of the mapping, whether it is the file's or a copy of this process's own. Linux 6.7
+tells it for a whole range in one call (``PAGEMAP_SCAN``), some microseconds for each megabyte. Elsewhere the answer is
+"perhaps".
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ from distpool.scheduler.store.tier import Tier
 MAPPINGS_MAX = 16_384
 #: Mappings of what several tasks need, kept at hand between them.
 MAPPINGS_KEPT_MAX = 64
+#: They cannot be moved to the disk, so they are no more than this part of the memory.
+MEMORY_KEPT_PART = 4
 #: How often room is made for one object by spilling before it goes to the disk itself.
 SPILLS_FOR_ONE_MAX = 10_000
 
@@ -57,7 +59,9 @@ class Held:
 
     __slots__ = ("__weakref__", "_dropped", "ids")
 
-    def __init__(self, ids: tuple[int, ...], dropped: Callable[[tuple[int, tuple[int, ...]]], None] | None) -> None:
+    def __init__(
+        self, ids: tuple[int, ...], dropped: Callable[[tuple[int, tuple[int, ...]]], None] | None
+    ) -> None:
         self.ids = ids
         self._dropped = dropped
 
@@ -85,7 +89,9 @@ class ObjectStore:
         self._mapped: dict[weakref.ref[mmap.mmap], int] = {}  # a live mapping -> the object
         self._kept: OrderedDict[int, mmap.mmap] = OrderedDict()  # mappings at hand, the latest used last
         self._pristine = PristineCheck()
-        self._forks: list[tuple[int, tuple[int, ...]]] = []  # a pipe that a forked child has open -> what it may see
+        self._forks: list[
+            tuple[int, tuple[int, ...]]
+        ] = []  # a pipe that a forked child has open -> what it may see
         self._closed = False
         _open_stores.add(self)
 
@@ -103,6 +109,7 @@ class ObjectStore:
             StoreFull: neither memory nor the spill file has room.
             DiskFull: the disk has no room for the spill file.
         """
+        self._refuse_if_closed()
         made: list[int] = []
         tag = (label or _site()).encode()
         try:
@@ -113,7 +120,10 @@ class ObjectStore:
                 made = made if holder else []
         except BaseException as error:
             self._discard(made)
-            if isinstance(error, StoreError) or getattr(error, "errno", 0) not in (errno.ENOSPC, errno.EDQUOT):
+            if isinstance(error, StoreError) or getattr(error, "errno", 0) not in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+            ):
                 raise
             raise self._disk_full(error.errno) from error  # type: ignore[attr-defined]
         return held
@@ -123,7 +133,8 @@ class ObjectStore:
         new = self._allocate(size, holder, label)
         made.append(new.id)
         try:
-            self.tiers[new.extent.tier].write(new.extent.offset, parts, is_new=new.has_holes)
+            room = _whole_blocks(new.extent, self.ledger) if new.has_holes else 0
+            self.tiers[new.extent.tier].write(new.extent.offset, parts, room=room)
         except OSError as error:
             if new.extent.tier == DISK or error.errno not in (errno.ENOSPC, errno.ENOMEM):
                 raise
@@ -146,26 +157,30 @@ class ObjectStore:
 
     def _allocate(self, size: int, holder: int, label: bytes) -> Allocated:
         """Room for an object, reserved; makes it by spilling if it must."""
-        try:
-            for _ in range(SPILLS_FOR_ONE_MAX):
-                with self.lock:
-                    self._drain_locked()
+        for _ in range(SPILLS_FOR_ONE_MAX):
+            with self.lock:
+                self._drain_locked()
+                try:
                     new = self.ledger.allocate(self.process, size, MEMORY, holder=holder, label=label)
                     victim = None if new is not None else self._next_victim(size)
-                if new is not None:
-                    return new
-                if victim is None:
+                except LedgerFull as error:
+                    raise _not_held(error) from None
+            if new is not None:
+                return new
+            if victim is None:
+                if not self._kept:
                     break
-                self._spill(victim)
-            return self._allocate_on_disk(size, holder, label)
-        except LedgerFull:
-            raise StoreFull(
-                "the object store has too many objects; put more into each, or drop what is not needed"
-            ) from None
+                self._kept.clear()  # what is only kept at hand can go to the disk
+                continue
+            self._spill(victim)
+        return self._allocate_on_disk(size, holder, label)
 
     def _allocate_on_disk(self, size: int, holder: int, label: bytes) -> Allocated:
         with self.lock:
-            new = self.ledger.allocate(self.process, size, DISK, holder=holder, label=label)
+            try:
+                new = self.ledger.allocate(self.process, size, DISK, holder=holder, label=label)
+            except LedgerFull as error:
+                raise _not_held(error) from None
         if new is None:
             raise self._store_full(size)
         try:
@@ -215,6 +230,7 @@ class ObjectStore:
         Raises:
             StoreError: an object is gone.
         """
+        self._refuse_if_closed()
         with self._undisturbed:
             with self.lock:
                 self._drain_locked()
@@ -222,11 +238,11 @@ class ObjectStore:
                 try:
                     for number in ids:
                         extents.append(self._at_hand(number) or self.ledger.pin(number, self.process))
-                except ObjectGone as error:
+                except (ObjectGone, LedgerFull) as error:
                     pinned = [n for n, e in zip(ids, extents, strict=False) if isinstance(e, Extent)]
                     for number in pinned:
                         self.ledger.unpin(number, self.process)
-                    raise StoreError(f"{error}: nobody has held it any more") from None
+                    raise _not_held(error) from None
             views: list[memoryview] = []
             for done, (number, extent) in enumerate(zip(ids, extents, strict=True)):
                 if not isinstance(extent, Extent):
@@ -250,10 +266,16 @@ class ObjectStore:
             return copied
         self._mapped[weakref.ref(made, self._unmapped)] = number
         if again:
-            self._kept[number] = made
-            while len(self._kept) > MAPPINGS_KEPT_MAX:
-                self._kept.popitem(last=False)
+            self._keep_at_hand(number, made)
         return memoryview(made)
+
+    def _keep_at_hand(self, number: int, mapping: mmap.mmap) -> None:
+        self._kept[number] = mapping
+        size_max = self.tiers[MEMORY].size // MEMORY_KEPT_PART
+        while self._kept and (
+            len(self._kept) > MAPPINGS_KEPT_MAX or sum(map(len, self._kept.values())) > size_max
+        ):
+            self._kept.popitem(last=False)
 
     @contextmanager
     def reading(self, number: int) -> Iterator[memoryview]:
@@ -261,6 +283,7 @@ class ObjectStore:
 
         That saves the mapping, which for a small object costs more than the reading. Raises StoreError if it is gone.
         """
+        self._refuse_if_closed()
         with self._undisturbed, self.lock:
             self._drain_locked()
             try:
@@ -296,9 +319,7 @@ class ObjectStore:
         """Mappings that are only kept at hand must not keep an object that nobody else holds."""
         for number, mapping in list(self._kept.items()):
             unseen = sys.getrefcount(mapping) <= _REFERENCES_WHEN_UNSEEN + 1  # the list's
-            if unseen and not (
-                self.ledger.exists(number) and self.ledger.is_held_by_others(number, self.process)
-            ):
+            if unseen and not (self.ledger.exists(number) and self.ledger.is_referred_to(number)):
                 del self._kept[number]
 
     def _unmapped(self, reference: weakref.ref[mmap.mmap]) -> None:
@@ -309,14 +330,18 @@ class ObjectStore:
 
     # --------------------------------------------------------------------------------- holding
 
-    def claim(self, ids: Sequence[int]) -> Held:
-        """Take what was put for this process by another. Raises StoreError if it is gone."""
+    def claim(self, ids: Sequence[int], via: int = 0) -> Held:
+        """Take what ``via`` has put, or handed on, for this process (0: anybody). Raises StoreError if it is gone."""
+        done = 0
         with self._undisturbed, self.lock:
             try:
                 for number in ids:
-                    self.ledger.claim(number, self.process)
-            except ObjectGone as error:
-                raise StoreError(str(error)) from None
+                    self.ledger.claim(number, self.process, via)
+                    done += 1
+            except (ObjectGone, LedgerFull) as error:
+                for number in ids[:done]:
+                    self.ledger.drop(number, self.process)
+                raise _not_held(error) from None
             return Held(tuple(ids), self._let_go)
 
     def hand(self, ids: Sequence[int], holder: int) -> None:
@@ -325,21 +350,22 @@ class ObjectStore:
             try:
                 for number in ids:
                     self.ledger.hand(number, self.process, holder)
-            except ObjectGone as error:
-                raise StoreError(str(error)) from None
+            except (ObjectGone, LedgerFull) as error:
+                raise _not_held(error) from None
 
     def hold(self, ids: Sequence[int]) -> Held:
         """Hold objects that somebody else holds at this moment. Raises StoreError if one is gone."""
+        self._refuse_if_closed()
         done = 0
         with self._undisturbed, self.lock:
             try:
                 for number in ids:
                     self.ledger.hold(number, self.process)
                     done += 1
-            except ObjectGone as error:
+            except (ObjectGone, LedgerFull) as error:
                 for number in ids[:done]:
                     self.ledger.drop(number, self.process)
-                raise StoreError(f"{error}: nobody has held it any more") from None
+                raise _not_held(error) from None
             return Held(tuple(ids), self._let_go)
 
     def forget_transit(self, via: int) -> None:
@@ -371,7 +397,7 @@ class ObjectStore:
 
     def drain(self) -> None:
         """Tell the ledger what is no longer needed."""
-        if self.has_dropped:
+        if self.has_dropped and not self._closed:
             with self._undisturbed, self.lock:
                 self._drain_locked()
 
@@ -395,6 +421,12 @@ class ObjectStore:
                         ledger.drop(number, process)
                 except ObjectGone:
                     pass  # after the session's other processes were declared dead
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreError(
+                "the session that this store belonged to has ended, or it is the parent process's"
+            )
 
     def close(self) -> None:
         """The session is over. What is mapped stays readable; nothing else of the store is."""
@@ -438,6 +470,8 @@ class ObjectStore:
         self._forks.clear()
         self._mapped.clear()
         self._kept.clear()
+        self._dropped.clear()
+        self._closed = True
 
     def _look_at_forks(self) -> None:
         """Let go of what children saw that have ended, or have become another program."""
@@ -457,9 +491,9 @@ class ObjectStore:
     def _store_full(self, size: int) -> StoreFull:
         sizes = [_show(self.ledger.blocks[t].count * self.ledger.block_bytes[t]) for t in (MEMORY, DISK)]
         return StoreFull(
-            f"no room for an object of {_show(size)}: the object store has {sizes[MEMORY]} of memory and {sizes[DISK]} in "
-            f"{self.files.spill_directory}, and what lies there is in use. Drop what is not needed (`distpool memory` "
-            "shows who holds what), or raise DISTPOOL_STORE_MEMORY or DISTPOOL_SPILL_LIMIT"
+            f"no room for an object of {_show(size)}: the object store has {sizes[MEMORY]} of memory and "
+            f"{sizes[DISK]} in {self.files.spill_directory}, and what lies there is in use. "
+            "Drop what is not needed (`distpool memory` shows who holds what), or raise DISTPOOL_STORE_MEMORY or DISTPOOL_SPILL_LIMIT"
         )
 
     def _disk_full(self, code: int) -> DiskFull:
@@ -496,6 +530,14 @@ os.register_at_fork(
 )
 
 
+def _not_held(error: ObjectGone | LedgerFull) -> StoreError:
+    if isinstance(error, LedgerFull):
+        return StoreFull(
+            "the object store has too many objects; put more into each, or drop what is not needed"
+        )
+    return StoreError(f"{error}: nobody has held it any more")
+
+
 def _whole_blocks(extent: Extent, ledger: Ledger) -> int:
     block = ledger.block_bytes[extent.tier]
     return -(-extent.bytes // block) * block
@@ -510,7 +552,11 @@ def _show(size: float) -> str:
 
 
 #: Files of this package and of the standard library are not what a person looks for.
-_NOT_THEIRS = (os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), os.path.dirname(os.__file__), "<frozen ")
+_NOT_THEIRS = (
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+    os.path.dirname(os.__file__),
+    "<frozen ",
+)
 
 
 def _site() -> str:

@@ -1,10 +1,12 @@
 """One tier's file: memory (a memfd) or disk (a file without a name). Where in it things lie, the ledger knows.
 
-What has no pages yet is written by ``pwrite``, which makes them without zeroing them first, and says so if there is no room
-for them (through a mapping that would be a SIGBUS). What has pages is written through one standing shared mapping, at
-the speed of memory once this process's page table knows them. Readers never do: each gets
-a private mapping of just one object (``map_private``), so that it may write to what it got, and nobody sees it. (A page that a
-reader has written in a standing mapping would stay its own, and show old bytes when the next object comes to lie there.)
+What has no pages yet is written by ``pwrite``, which makes them without zeroing them first, and says so if there is no
+room for them (through a mapping that would be a SIGBUS). What has pages is written through one standing shared
+mapping, at the speed of memory once this process's page table knows them.
+
+Readers never use that: each gets a private mapping of just one object (``map_private``), so that it may write to what
+it got, and nobody sees it. (A page that a reader has written in a standing mapping would stay its own, and show old
+bytes when the next object comes to lie there.)
 """
 
 from __future__ import annotations
@@ -25,25 +27,30 @@ _MADV_POPULATE_WRITE = 23  # Linux 5.14
 
 
 class Tier:
-    """``fd`` of a file of ``size`` bytes. ``is_memory``: writing goes through a mapping, not through the file system."""
+    """``fd`` of a file of ``size`` bytes. ``is_memory``: it may be written through a mapping."""
 
     def __init__(self, fd: int, size: int, *, is_memory: bool) -> None:
         self.fd = fd
         self.size = size
         self.is_memory = is_memory
         self._standing: mmap.mmap | None = None
-        self._known = bytearray()  # one for each granule of the standing mapping: whether this process has written there
+        self._known = (
+            bytearray()
+        )  # of each granule of the standing mapping: whether this process has written there
 
     def reserve(self, offset: int, size: int) -> None:
         """Have the space there before it is written. Raises OSError (ENOSPC)."""
         os.posix_fallocate(self.fd, offset, size)
 
-    def write(self, offset: int, parts: Sequence[Any], *, is_new: bool = False) -> None:
+    def write(self, offset: int, parts: Sequence[Any], *, room: int = 0) -> None:
         """Copy contiguous buffers to ``offset``, one after the other.
 
-        ``is_new``: there may be no pages yet. Raises OSError (ENOSPC).
+        ``room``, if it is given: so many bytes are to have pages afterwards, where there may be none yet.
+
+        Raises OSError (ENOSPC).
         """
-        if self.is_memory and not is_new:
+        end = offset + room
+        if self.is_memory and not room:
             window = memoryview(self._mapping())
             self._get_to_know(offset, sum([memoryview(part).nbytes for part in parts]))
             for part in parts:
@@ -53,11 +60,13 @@ class Tier:
             return
         for part in parts:
             rest = memoryview(part).cast("B")
-            if is_new and self.is_memory:
+            if room and self.is_memory:
                 self._forget(offset, len(rest))
             while rest:
                 written = os.pwrite(self.fd, rest[:_WRITE_BYTES_MAX], offset)
                 rest, offset = rest[written:], offset + written
+        if offset < end:
+            self.reserve(offset, end - offset)
 
     def read(self, offset: int, size: int) -> memoryview:
         """A read-only view for copying from at once (memory only); not for users: see the top of this file."""
@@ -86,7 +95,7 @@ class Tier:
             self._known[first:end] = bytes(end - first)
 
     def _get_to_know(self, offset: int, size: int) -> None:
-        """Fill in the page table for what this process has not written to yet; a fault for each page takes thrice as long."""
+        """Fill in the page table where this process has not written yet: a fault for each page takes thrice as long."""
         first, end = offset // _GRANULE_BYTES, -(-(offset + size) // _GRANULE_BYTES)
         if size < _POPULATE_BYTES_MIN or self._known.find(0, first, end) < 0:
             return
