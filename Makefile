@@ -53,7 +53,7 @@ layers: $(VENV)/dev.made
 	@$(BIN)/lint-imports
 
 soak: $(VENV)/dev.made
-	@DISTPOOL_SOAK=1 $(BIN)/python -m pytest --timeout 7200
+	@$(BIN)/python -m tests.soak --results tests/RESULTS.md
 
 compat: $(VENV)/dev.made
 	@$(BIN)/python -m compat_tests --python all --results compat_tests/RESULTS.md

@@ -103,7 +103,7 @@ class NativePool:
                 self._leading.submit(task)
                 return task
         kept: list[Any] = []
-        payload = self.exporter.dumps((tuple(args), dict(kwargs)), keep=kept)
+        payload = self.exporter.dumps((tuple(args), dict(kwargs)), keep=kept, brief=True)
         if kept:
             keep = (keep, kept)
         task = Task(self.number, promise, key, number, blob, payload, len(payload), self._retries, keep)
@@ -130,7 +130,7 @@ class NativePool:
             for argument in args:
                 if type(argument) not in PLAIN_TYPES or not is_plain(argument):
                     try:
-                        payload = dumps((tuple(args), {}), keep=kept, shared=shared)
+                        payload = dumps((tuple(args), {}), keep=kept, shared=shared, brief=True)
                     except Exception as error:
                         payload = None
                         promise.reject(key, Failure(exception=error))

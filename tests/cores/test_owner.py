@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from distpool.scheduler.cores.owner import OwnerCore
@@ -411,6 +412,25 @@ def test_terminate_fails_everything_and_kills() -> None:
         ("agent:n", DropPool(1, kill=True)),
     ]
     assert owner("worker:a", Results([1], ["late"])) == []
+
+
+def test_what_a_terminated_task_needs_is_kept_until_its_worker_is_dead() -> None:
+    owner = Owner().with_workers("n.1.1")
+    running, pending = (Task(1, None, key, 7, b"f", b"args", 4, 2, keep=_Kept()) for key in range(2))
+    alive = [weakref.ref(running.keep), weakref.ref(pending.keep)]
+    owner("app", Submit(1, [running]))
+    owner("worker:n.1.1", Results([], []))
+    owner("app", TerminatePool(1))
+    assert running.keep is None
+    assert alive[0]() is not None, "the worker may be reading it"
+    owner("agent:n", WorkerDied("n.1.1", 1, KILLED, 1))
+    assert alive[0]() is None
+    owner("app", Submit(1, [pending]))
+    assert alive[1]() is None, "no worker ever had it"
+
+
+class _Kept:
+    """What can be watched."""
 
 
 def test_a_pool_that_is_closing_can_still_be_terminated() -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from distpool.scheduler.serialize import use
+from distpool.scheduler.serialize import byvalue, stored, units, use
 from tests.serialize.directory_store import DirectoryStore
 from tests.serialize.other_process import Worker
+
+STORED_BYTES_MIN = 64 << 10
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +49,13 @@ def worker(shared_worker: Worker, main: Any) -> Worker:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[DirectoryStore]:
-    """This process's store, which must be empty once the test's own names are gone, without the garbage collector."""
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DirectoryStore]:
+    """This process's store, which must be empty once the test's own names are gone, without the garbage collector.
+
+    What is big is less big here, so that the tests are quick.
+    """
+    for module in (stored, units, byvalue):
+        monkeypatch.setattr(module, "STORED_BYTES_MIN", STORED_BYTES_MIN)
     made = DirectoryStore(tmp_path / "store")
     use(made)
     gc.disable()

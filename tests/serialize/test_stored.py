@@ -15,7 +15,6 @@ import numpy
 import pytest
 
 from distpool.scheduler.serialize import (
-    STORED_BYTES_MIN,
     Exporter,
     Importer,
     SerializationError,
@@ -25,6 +24,7 @@ from distpool.scheduler.serialize import (
     path_note,
     use,
 )
+from tests.serialize.conftest import STORED_BYTES_MIN
 from tests.serialize.directory_store import DirectoryStore, Full, Gone
 from tests.serialize.other_process import ROOT
 

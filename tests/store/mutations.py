@@ -219,7 +219,7 @@ MUTATIONS = (
     ),
     Mutation(
         "drop_twice", store, "Held.__del__",
-        'self.ids', 'self.ids * 2',
+        '(_REFERENCE, self.ids)', '(_REFERENCE, self.ids * 2)',
         "an object is gone though somebody holds it",
         "kept", 1,
     ),

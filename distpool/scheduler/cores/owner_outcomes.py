@@ -185,6 +185,7 @@ class Outcomes:
         """Every task of the pool that has no outcome yet gets this one."""
         for lease in pool.leases.values():
             for task in lease.offered.values():
+                lease.keep.append(task.keep)  # its worker may be reading it until it is dead
                 self._unoffer(lease, task)
                 self._fail(task, error=error, death=death, reason=reason)
             lease.offered.clear()

@@ -93,6 +93,7 @@ class Lease:
         "functions",
         "heard_s",
         "heavy_bytes",
+        "keep",
         "lease",
         "node",
         "offered",
@@ -125,6 +126,9 @@ class Lease:
         self.settled = 0  # ... when it was last idle, so that its mailbox was emptied
         self.unsettled_bytes = 0  # what those since then weigh
         self.heavy_bytes = 0  # argument bytes of offered tasks that are not small
+        self.keep: list[
+            Any
+        ] = []  # of tasks that failed while they lay with it: what must live as long as it does
         self.heard_s = now
         self.recalling = False  # a Recall is under way
         self.stalled = False  # took nothing back up to now: runs something long, gets nothing more meanwhile

@@ -58,6 +58,8 @@ def loads(blob: Blob, buffers: Iterable[Any] | None = None, *, label: str = "arg
         except Exception as error:
             _explain(error, blob, label, buffers)
             raise
+    if mark == stored.BRIEF_MARK:
+        return loads(stored.load_brief(blob), label=label)
     if mark == stored.MARK:
         return _load_stored(blob, label)
     if mark != _FRAMED:

@@ -32,7 +32,7 @@ from distpool.scheduler.serialize import stored
 from distpool.scheduler.serialize.explain import explain_pickling
 from distpool.scheduler.serialize.pickler import TaskPickler, new_pickler
 from distpool.scheduler.serialize.scope import Read, Scope, is_current
-from distpool.scheduler.serialize.stored import STORED_BYTES_MIN, Held, Refused, Shared
+from distpool.scheduler.serialize.stored import BRIEF_BYTES_MIN, Held, Refused, Shared
 from distpool.scheduler.serialize.units import Units
 
 #: Exact types that a short tuple may hold to be pickled by C alone; the bytes are the same, without a Python call.
@@ -167,6 +167,7 @@ class Exporter:
         keep: list[Any] | None = None,
         shared: Shared | None = None,
         holder: int = 0,
+        brief: bool = False,
     ) -> bytes:
         """Pickle any object; the copy is complete when this returns.
 
@@ -178,6 +179,7 @@ class Exporter:
             keep: lets big data go into the store, if this process has one, and gets what must be kept until the
                 blob has been loaded; without it everything is in the blob.
             shared: of a ``map`` call, so that what occurs in many of its calls is stored once.
+            brief: the blob is loaded soon, once, and what is in ``keep`` is kept until its receiver has answered.
             holder: the process that the stored data is for, if it is not this one that will hold it.
 
         Raises:
@@ -200,12 +202,12 @@ class Exporter:
             except IndexError:
                 pickler, chunks = self._pickler(free)
             pickler.dump(obj)
-            if len(chunks) == 1 and len(chunks[0]) < STORED_BYTES_MIN:
+            if len(chunks) == 1 and len(chunks[0]) < BRIEF_BYTES_MIN:
                 pickler.clear_memo()
                 payload: bytes = chunks.pop()
                 free.append((pickler, chunks))
                 return payload
-            payload = self._finish(pickler, chunks, to, keep, shared, holder)
+            payload = self._finish(pickler, chunks, to, keep, shared, holder, brief)
             self._give_back(pickler, chunks, free)
             return payload
         except Refused as refused:
@@ -222,6 +224,7 @@ class Exporter:
         keep: list[Any] | None,
         shared: Shared | None,
         holder: int,
+        brief: bool,
     ) -> bytes:
         """The blob of what needs more than its own bytes, or is big."""
         # A unit is held by its exporter, so it may lie in the store only if this process holds the rest as well.
@@ -234,12 +237,12 @@ class Exporter:
             len(pieces) == 2
             and not pickler.buffers
             and not pickler.carried
-            and (keep is None or len(pieces[0]) + len(pieces[1]) < STORED_BYTES_MIN)
+            and (keep is None or len(pieces[0]) + len(pieces[1]) < BRIEF_BYTES_MIN)
         ):
             return pieces[0] + pieces[1]  # type: ignore[no-any-return]
         if keep is None:
             return stored.join(pieces)
-        return stored.pack(pieces, pickler.buffers, keep, shared, holder, pickler.carried)
+        return stored.pack(pieces, pickler.buffers, keep, shared, holder, pickler.carried, brief)
 
     def _dumps_apart(self, obj: Any, buffer_callback: Callable[[Any], Any], to: int) -> bytes:
         chunks: list[Any] = []

@@ -14,6 +14,10 @@ that references in the pickle carry (``references.py``): they are kept, not mapp
 out-of-band buffers, in its order; one that occurs twice is mapped twice, so that each reader of it can write. Flag 2:
 the same data is likely to be loaded again by the same process.
 
+    03 | slab, 8 bytes | offset, 8 bytes | size, 4 bytes
+
+is an argument of some kilobytes, copied to a slab of its sender, and out of it by its receiver.
+
 What it is not: the store (``distpool/scheduler/store``). Without one (``current()`` is None) everything is in band.
 """
 
@@ -25,25 +29,36 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pickle import PickleBuffer
+from struct import Struct, unpack_from
 from struct import pack as pack_struct
-from struct import unpack_from
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from distpool.scheduler.serialize.errors import SerializationError
 
 if TYPE_CHECKING:
     from distpool.scheduler.serialize.references import Reference
 
-#: Buffers and pickle streams of at least this size go into the store. Nothing below it is worth a mapping.
-STORED_BYTES_MIN = 64 * 1024
+#: Buffers and pickle streams of at least this size are objects of their own. Below it a mapping costs more than a copy.
+STORED_BYTES_MIN = 256 * 1024
+#: Arguments of at least this size are copied through shared memory, not through a socket.
+BRIEF_BYTES_MIN = 16 * 1024
 
-MARK = 0x02
+MARK, BRIEF_MARK = 0x02, 0x03
+_BRIEF = Struct("<BQQI")
 _IS_STREAM, _IS_MAPPED_OFTEN = 1, 2
 _IDS_START = 10
 
 #: Bytes, bytearray, memoryview, PickleBuffer: one contiguous buffer.
 Buffer = Any
 Blob = bytes | bytearray | memoryview
+
+
+class Spot(NamedTuple):
+    """Where a payload lies."""
+
+    slab: int
+    offset: int
+    size: int
 
 
 class Held(Protocol):
@@ -68,6 +83,12 @@ class Store(Protocol):
 
     def reading(self, number: int) -> AbstractContextManager[memoryview]:
         """A look at one object, out of which things are copied at once; it is not to be kept."""
+
+    def put_brief(self, pieces: Sequence[Buffer], size: int) -> tuple[Spot, Any] | None:
+        """Copy a payload that is read soon, and keep it until the Held goes; None: in band, please."""
+
+    def read_brief(self, spot: Spot) -> bytes:
+        """A copy of such a payload."""
 
     def hold(self, ids: Sequence[int]) -> Held:
         """Hold what somebody else holds at this moment."""
@@ -132,10 +153,12 @@ def pack(
     shared: Shared | None = None,
     holder: int = 0,
     carried: Sequence[Reference] = (),
+    brief: bool = False,
 ) -> bytes:
     """The blob of a pickle whose output is ``pieces``; what is big goes into the store, and its Held into ``keep``.
 
-    What the ``carried`` references hold is kept as well, or handed to the ``holder``.
+    What the ``carried`` references hold is kept as well, or handed to the ``holder``. ``brief``: it is loaded soon,
+    once, by one who answers.
 
     Raises:
         Refused: the store has no room.
@@ -146,6 +169,17 @@ def pack(
         size += len(piece) if type(piece) is bytes else memoryview(piece).nbytes
     is_stream = size >= STORED_BYTES_MIN
     store = current()
+    if (
+        brief
+        and BRIEF_BYTES_MIN <= size < STORED_BYTES_MIN
+        and store is not None
+        and not (buffers or carried)
+    ):
+        put = store.put_brief(pieces, size)
+        if put is not None:
+            spot, held = put
+            keep.append(held)
+            return _BRIEF.pack(BRIEF_MARK, *spot)
     if store is None or not (is_stream or buffers or carried):
         if buffers:
             raise SerializationError("the object store was closed while something was pickled for it")
@@ -294,6 +328,13 @@ def load(blob: Blob, loads: Callable[[Blob, list[memoryview] | None], Any]) -> A
             else:
                 inner = stack.enter_context(memoryview(blob)[_IDS_START + 8 * len(ids) :])
         return loads(inner, views)
+
+
+def load_brief(blob: Blob) -> bytes:
+    """The pickle that a blob which begins with ``BRIEF_MARK`` stands for."""
+    _, slab, offset, size = _BRIEF.unpack(blob)
+    with _naming_what_is_gone():
+        return _store().read_brief(Spot(slab, offset, size))
 
 
 def _store() -> Store:

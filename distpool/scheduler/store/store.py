@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 from distpool.errors import DiskFull, StoreError, StoreFull
+from distpool.scheduler.serialize.stored import Spot
 from distpool.scheduler.store.files import StoreFiles
 from distpool.scheduler.store.ledger import (
     DISK,
@@ -38,6 +39,7 @@ from distpool.scheduler.store.ledger import (
 from distpool.scheduler.store.lock import LedgerLock, Undisturbed
 from distpool.scheduler.store.mapping import map_file
 from distpool.scheduler.store.pristine import PristineCheck
+from distpool.scheduler.store.slabs import SLAB_BYTES, Slab, Slabs
 from distpool.scheduler.store.tier import Tier
 
 #: Live mappings of one process; a kernel's default limit is 65,530 for everything. What is beyond is copied.
@@ -57,16 +59,22 @@ _REFERENCES_WHEN_UNSEEN = 3
 class Held:
     """Keeps objects in the store for as long as this Python object lives. ``ids`` are their numbers."""
 
-    __slots__ = ("__weakref__", "_dropped", "ids")
+    __slots__ = ("__weakref__", "_dropped", "_pinned", "ids")
 
     def __init__(
-        self, ids: tuple[int, ...], dropped: Callable[[tuple[int, tuple[int, ...]]], None] | None
+        self,
+        ids: tuple[int, ...],
+        dropped: Callable[[tuple[int, tuple[int, ...]]], None] | None,
+        pinned: bool = False,
     ) -> None:
         self.ids = ids
         self._dropped = dropped
+        self._pinned = pinned
 
     def __del__(self) -> None:
         if self._dropped is not None:
+            if self._pinned:
+                self._dropped((_PIN, self.ids))
             self._dropped((_REFERENCE, self.ids))
 
 
@@ -89,6 +97,7 @@ class ObjectStore:
         self._mapped: dict[weakref.ref[mmap.mmap], int] = {}  # a live mapping -> the object
         self._kept: OrderedDict[int, mmap.mmap] = OrderedDict()  # mappings at hand, the latest used last
         self._pristine = PristineCheck()
+        self._slabs = Slabs(self._make_slab)
         self._forks: list[
             tuple[int, tuple[int, ...]]
         ] = []  # a pipe that a forked child has open -> what it may see
@@ -148,6 +157,45 @@ class ObjectStore:
                 self.ledger.seal(new.id)
         else:
             self.ledger.seal(new.id)
+
+    def put_brief(self, pieces: Sequence[Any], size: int) -> tuple[Spot, Any] | None:
+        """Copy a payload of less than a slab, for one who reads it soon; keep what is returned until that has answered.
+
+        None: there is no room in memory.
+        """
+        return self._slabs.put(pieces, size)
+
+    def read_brief(self, spot: Spot) -> bytes:
+        """A copy of a payload that its sender keeps. Raises StoreError if the sender is dead."""
+        self._refuse_if_closed()
+        with self.tiers[MEMORY].read(spot.offset, spot.size) as view:
+            data = bytes(view)
+        if not self.ledger.exists(spot.slab):
+            raise StoreError("the process that this was sent by is dead")
+        return data
+
+    def _make_slab(self) -> Slab | None:
+        self._refuse_if_closed()
+        tier = self.tiers[MEMORY]
+        with self._undisturbed:
+            with self.lock:
+                self._drain_locked()
+                try:
+                    new = self.ledger.allocate(self.process, SLAB_BYTES, MEMORY, label=b"small arguments")
+                    if new is None:
+                        return None
+                    self.ledger.pin(new.id, self.process)  # it stays where it is
+                except LedgerFull:
+                    return None
+            try:
+                if new.has_holes:
+                    tier.reserve(new.extent.offset, SLAB_BYTES)
+                self.ledger.seal(new.id)
+                view = tier.window(new.extent.offset, SLAB_BYTES)
+            except OSError:
+                self._discard([new.id])
+                return None
+            return Slab(new.id, new.extent.offset, view, Held((new.id,), self._let_go, pinned=True))
 
     def _discard(self, made: Sequence[int]) -> None:
         with self._undisturbed, self.lock:
@@ -435,6 +483,7 @@ class ObjectStore:
             self._closed = True
             self.on_dropped = None
             self._kept.clear()
+            self._slabs = Slabs(self._make_slab)
         for tier in self.tiers:
             tier.close()
         os.close(self.files.ledger_fd)
@@ -470,6 +519,7 @@ class ObjectStore:
         self._forks.clear()
         self._mapped.clear()
         self._kept.clear()
+        self._slabs = Slabs(self._make_slab)
         self._dropped.clear()
         self._closed = True
 
@@ -493,7 +543,8 @@ class ObjectStore:
         return StoreFull(
             f"no room for an object of {_show(size)}: the object store has {sizes[MEMORY]} of memory and "
             f"{sizes[DISK]} in {self.files.spill_directory}, and what lies there is in use. "
-            "Drop what is not needed (`distpool memory` shows who holds what), or raise DISTPOOL_STORE_MEMORY or DISTPOOL_SPILL_LIMIT"
+            "Drop what is not needed (`distpool memory` shows who holds what), or raise DISTPOOL_STORE_MEMORY or "
+            "DISTPOOL_SPILL_LIMIT"
         )
 
     def _disk_full(self, code: int) -> DiskFull:

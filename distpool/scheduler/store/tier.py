@@ -68,6 +68,11 @@ class Tier:
         if offset < end:
             self.reserve(offset, end - offset)
 
+    def window(self, offset: int, size: int) -> memoryview:
+        """A part of the standing mapping, for its one writer (memory only)."""
+        self._get_to_know(offset, size)
+        return memoryview(self._mapping())[offset : offset + size]
+
     def read(self, offset: int, size: int) -> memoryview:
         """A read-only view for copying from at once (memory only); not for users: see the top of this file."""
         return memoryview(self._mapping())[offset : offset + size].toreadonly()
