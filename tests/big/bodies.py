@@ -19,6 +19,7 @@ import numpy as np
 
 import distpool
 from distpool.pool import Pool
+from distpool.scheduler.serialize import STORED_BYTES_MIN
 from tests.processes.bodies import meet, note
 
 _TILE_BYTES = 65_521  # a prime: pages and tiles never meet again
@@ -337,9 +338,10 @@ def random_turn(seed: int, steps: int, given: list[tuple[int, Any]]) -> tuple[li
 
 
 def random_size(chance: random.Random) -> int:
-    """Around the least that is stored, odd ones, and some megabytes."""
+    """Around the least that is an object of its own, smaller and odd ones, and some megabytes."""
+    around = [STORED_BYTES_MIN - 1, STORED_BYTES_MIN, STORED_BYTES_MIN + 1]
     return chance.choice(
-        [65_535, 65_536, 100_001, 1 << 20, (1 << 20) + 1, chance.randrange(1 << 16, 3 << 20)]
+        [*around, 65_536, 100_001, 1 << 20, (1 << 20) + 1, chance.randrange(1 << 16, 3 << 20)]
     )
 
 

@@ -101,6 +101,14 @@ def _two(engine: client.Session) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
+def _one(engine: client.Session) -> Iterator[Any]:
+    with Pool(1) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+        yield pool
+    pool.join()
+
+
+@pytest.fixture(scope="module")
 def _executor(engine: client.Session) -> Iterator[Any]:
     with ProcessPoolExecutor(2) as executor, tempfile.TemporaryDirectory() as folder:
         both = [executor.submit(meet, folder, name, 2) for name in "ab"]
@@ -113,6 +121,12 @@ def _executor(engine: client.Session) -> Iterator[Any]:
 def two(_two: Any, session: client.Session) -> Any:
     """A pool of two workers that the tests of a module share."""
     return _two
+
+
+@pytest.fixture
+def one(_one: Any, session: client.Session) -> Any:
+    """A pool of one worker that the tests of a module share, for what is expensive to import."""
+    return _one
 
 
 @pytest.fixture

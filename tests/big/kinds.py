@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from distpool.scheduler.serialize import STORED_BYTES_MIN
 from tests.big.bodies import pattern
 
 ARRAYS: dict[str, Callable[[], Any]] = {}
@@ -107,14 +108,14 @@ def records() -> Any:
 
 @_into(ARRAYS)
 def objects() -> Any:
-    return np.array([{"n": n, "text": "t" * (n % 50)} for n in range(5_000)], dtype=object)
+    return np.array([{"n": n, "text": "t" * (n % 50)} for n in range(12_000)], dtype=object)
 
 
 @_into(ARRAYS)
 def objects_that_are_arrays() -> Any:
     made = np.empty(4, dtype=object)
     for n in range(4):
-        made[n] = pattern(n, 100_000)
+        made[n] = pattern(n, 300_000)
     return made
 
 
@@ -130,12 +131,12 @@ def of_no_dimension() -> Any:
 
 @_into(ARRAYS)
 def every_second() -> Any:
-    return pattern(2, 300_000)[::2]
+    return pattern(2, 700_000)[::2]
 
 
 @_into(ARRAYS)
 def backwards() -> Any:
-    return pattern(2, 300_000)[::-1]
+    return pattern(2, 400_000)[::-1]
 
 
 @_into(ARRAYS)
@@ -145,7 +146,7 @@ def some_columns() -> Any:
 
 @_into(ARRAYS)
 def a_contiguous_part() -> Any:
-    return pattern(2, 300_000)[1_001:-7]
+    return pattern(2, 400_000)[1_001:-7]
 
 
 @_into(ARRAYS)
@@ -155,28 +156,28 @@ def broadcast() -> Any:
 
 @_into(ARRAYS)
 def read_only() -> Any:
-    made = pattern(3, 200_000)
+    made = pattern(3, 400_000)
     made.flags.writeable = False
     return made
 
 
 @_into(ARRAYS)
 def on_bytes() -> Any:
-    return np.frombuffer(pattern(4, 200_000).tobytes(), dtype=np.uint8)
+    return np.frombuffer(pattern(4, 400_000).tobytes(), dtype=np.uint8)
 
 
 @_into(ARRAYS)
 def of_files() -> Any:
     with tempfile.TemporaryFile() as file:
-        made = np.memmap(file, dtype=np.uint8, mode="w+", shape=(200_000,))
-        made[:] = pattern(5, 200_000)
+        made = np.memmap(file, dtype=np.uint8, mode="w+", shape=(400_000,))
+        made[:] = pattern(5, 400_000)
         return made
 
 
 @_into(ARRAYS)
 def of_read_only_files() -> Any:
     with tempfile.TemporaryFile() as file:
-        file.write(pattern(6, 200_000).tobytes())
+        file.write(pattern(6, 400_000).tobytes())
         file.flush()
         return np.memmap(file, dtype=np.uint8, mode="r")
 
@@ -216,7 +217,7 @@ def times() -> Any:
 
 @_into(ARRAYS)
 def truths() -> Any:
-    return pattern(7, _COUNT) > 127
+    return pattern(7, 3 * _COUNT) > 127
 
 
 @_into(ARRAYS)
@@ -226,7 +227,7 @@ def texts() -> Any:
 
 @_into(ARRAYS)
 def byte_strings() -> Any:
-    return np.array([b"%d" % n for n in range(20_000)])
+    return np.array([b"%d" % n for n in range(80_000)])
 
 
 @_into(ARRAYS)
@@ -236,17 +237,17 @@ def masked() -> Any:
 
 @_into(ARRAYS)
 def exactly_the_least() -> Any:
-    return pattern(8, 65_536)
+    return pattern(8, STORED_BYTES_MIN)
 
 
 @_into(ARRAYS)
 def one_byte_less() -> Any:
-    return pattern(8, 65_535)
+    return pattern(8, STORED_BYTES_MIN - 1)
 
 
 @_into(ARRAYS)
 def one_byte_more() -> Any:
-    return pattern(8, 65_537)
+    return pattern(8, STORED_BYTES_MIN + 1)
 
 
 # ---------------------------------------------------------------------------------- other things
@@ -256,7 +257,7 @@ class Record:
     """An object of one's own with a big array in its dictionary."""
 
     def __init__(self, key: int) -> None:
-        self.array = pattern(key, 150_000)
+        self.array = pattern(key, 300_000)
         self.text = "small"
 
 
@@ -285,27 +286,27 @@ class HoldsView:
 
 @_into(OTHERS)
 def big_bytes() -> Any:
-    return pattern(10, 300_000).tobytes()
+    return pattern(10, 400_000).tobytes()
 
 
 @_into(OTHERS)
 def big_bytearray() -> Any:
-    return bytearray(pattern(11, 300_000))
+    return bytearray(pattern(11, 400_000))
 
 
 @_into(OTHERS)
 def holds_a_view() -> Any:
-    return HoldsView(bytearray(pattern(12, 300_000)))
+    return HoldsView(bytearray(pattern(12, 400_000)))
 
 
 @_into(OTHERS)
 def holds_a_read_only_view() -> Any:
-    return HoldsView(pattern(12, 300_000).tobytes())
+    return HoldsView(pattern(12, 400_000).tobytes())
 
 
 @_into(OTHERS)
 def holds_a_part_of_a_view() -> Any:
-    return HoldsView(memoryview(bytearray(pattern(12, 300_000)))[1_000:200_001])
+    return HoldsView(memoryview(bytearray(pattern(12, 600_000)))[1_000:400_001])
 
 
 @_into(OTHERS)
@@ -315,28 +316,28 @@ def big_text() -> Any:
 
 @_into(OTHERS)
 def big_number() -> Any:
-    return 3**500_000
+    return 3**1_500_000
 
 
 @_into(OTHERS)
 def array_array() -> Any:
-    return array.array("d", range(30_000))
+    return array.array("d", range(50_000))
 
 
 @_into(OTHERS)
 def many_small_things() -> Any:
-    return [(n, str(n), n / 7, {"n": n}) for n in range(4_000)]
+    return [(n, str(n), n / 7, {"n": n}) for n in range(10_000)]
 
 
 @_into(OTHERS)
 def a_set() -> Any:
-    return {f"word {n}" for n in range(10_000)}
+    return {f"word {n}" for n in range(30_000)}
 
 
 @_into(OTHERS)
 def nested() -> Any:
     return {
-        "arrays": {"first": pattern(13, 100_000), "second": [pattern(14, 200_000), pattern(15, 10)]},
+        "arrays": {"first": pattern(13, 300_000), "second": [pattern(14, 400_000), pattern(15, 10)]},
         "bytes": (big_bytes(), big_bytearray()),
         ("a", 1): OrderedDict(text=big_text(), nothing=None, when=datetime.datetime(2020, 1, 1)),
     }
@@ -344,7 +345,9 @@ def nested() -> Any:
 
 @_into(OTHERS)
 def many_arrays() -> Any:
-    return [pattern(key, 65_536 + key) for key in range(40)]
+    return [pattern(key, 65_536 + key) for key in range(20)] + [
+        pattern(key, 300_000 + key) for key in range(8)
+    ]
 
 
 @_into(OTHERS)
@@ -354,12 +357,12 @@ def own_object() -> Any:
 
 @_into(OTHERS)
 def own_object_with_slots() -> Any:
-    return Slotted(pattern(17, 200_000), {"more": pattern(18, 70_000)})
+    return Slotted(pattern(17, 400_000), {"more": pattern(18, 300_000)})
 
 
 # ------------------------------------------------------------------------------ pandas and Arrow
 
-_ROWS = 20_000
+_ROWS = 40_000
 
 
 @_into(FRAMES)
@@ -388,7 +391,7 @@ def object_strings() -> Any:
 def categorical() -> Any:
     import pandas
 
-    words = pandas.Series([f"kind {row % 7}" for row in range(_ROWS * 4)])
+    words = pandas.Series([f"kind {n}" for n in range(7)] * _ROWS)
     return pandas.DataFrame(
         {"kind": words.astype("category"), "ordered": pandas.Categorical(words, ordered=True)}
     )

@@ -13,7 +13,6 @@ import random
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +106,6 @@ def more_than_memory(total: int, size: int, live: int) -> None:
                 assert bodies.is_pattern(distpool.get(reference), key), key
             references.clear()
             del reference
-    assert storage.spills() > 0 or storage.moved_bytes() > memory_max + storage.usage().disk
     disk = storage.usage().disk
     gc.collect()
     storage.wait_given_back(before)
@@ -537,7 +535,7 @@ def forked_worker(size: int) -> None:
     say(done=True)
 
 
-# ---------------------------------------------------------------------------- descriptors, and once
+# ------------------------------------------------------------------------------------ many of them
 
 
 def many_live_arrays(count: int, size: int) -> None:
@@ -569,127 +567,11 @@ def many_live_arrays(count: int, size: int) -> None:
     )
 
 
-class Watch:
-    """The most that the store takes during a block, looked at all the time; and what is moved into it."""
-
-    def __enter__(self) -> Watch:
-        self.peak = 0
-        self.moved = storage.moved_bytes()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def _look(self) -> None:
-        while not self._over.wait(0.01):
-            self.peak = max(self.peak, storage.usage().memory)
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self.peak = max(self.peak, storage.usage().memory)
-        self.moved = storage.moved_bytes() - self.moved
-
-
-def _captured(array: Any, tasks: int) -> list[bool]:
-    def is_right(number: int) -> bool:
-        return _seems_right(array, number)
-
-    with opened(2) as pool:
-        return pool.map(is_right, range(tasks), 5)
-
-
-def _captured_by_submit(array: Any, tasks: int) -> list[bool]:
-    def is_right(number: int) -> bool:
-        return _seems_right(array, number)
-
-    with ProcessPoolExecutor(2) as executor:
-        return [future.result() for future in [executor.submit(is_right, n) for n in range(tasks)]]
-
-
-def _captured_global(array: Any, tasks: int) -> list[bool]:
-    """As a script does it, whose own globals no worker can import."""
-    main = sys.modules["__main__"].__dict__
-    main["array"], main["seems_right"] = array, _seems_right
-    exec("def task(number):\n    return seems_right(array, number)\n", main)
-    try:
-        with opened(2) as pool:
-            return pool.map(main["task"], range(tasks), 5)
-    finally:
-        del main["array"], main["task"]
-
-
-def _partial(array: Any, tasks: int) -> list[bool]:
-    from functools import partial
-
-    with opened(2) as pool:
-        return pool.map(partial(_seems_right, array), range(tasks), 5)
-
-
-def _initargs(array: Any, tasks: int) -> list[bool]:
-    with opened(2, bodies.initialise, (array,)) as pool:
-        return pool.map(_kept_seems_right, range(tasks), 5)
-
-
-def _one_map(array: Any, tasks: int) -> list[bool]:
-    with opened(2) as pool:
-        return pool.starmap(_seems_right, [(array, n) for n in range(tasks)], 5)
-
-
-def _one_map_in_single_calls(array: Any, tasks: int) -> list[bool]:
-    with opened(2) as pool:
-        return pool.starmap(_seems_right, [(array, n) for n in range(tasks)], 1)
-
-
-def _executor_map(array: Any, tasks: int) -> list[bool]:
-    with ProcessPoolExecutor(2) as executor:
-        return list(executor.map(_seems_right, [array] * tasks, range(tasks), chunksize=5))
-
-
-def _put(array: Any, tasks: int) -> list[bool]:
-    reference = distpool.put(array)
-    with opened(2) as pool:
-        return [result.get() for result in [pool.apply_async(_gets, (reference, n)) for n in range(tasks)]]
-
-
-def _put_in_one_map(array: Any, tasks: int) -> list[bool]:
-    reference = distpool.put(array)
-    with opened(2) as pool:
-        return pool.starmap(_gets, [(reference, n) for n in range(tasks)], 5)
-
-
-WAYS_OF_SHARING: dict[str, Callable[[Any, int], list[bool]]] = {
-    "captured in a map": _captured,
-    "captured in submits": _captured_by_submit,
-    "captured global": _captured_global,
-    "partial": _partial,
-    "initargs": _initargs,
-    "one map": _one_map,
-    "one map in single calls": _one_map_in_single_calls,
-    "executor.map": _executor_map,
-    "put": _put,
-    "put in one map": _put_in_one_map,
-}
-
-
-def _seems_right(array: Any, number: int) -> bool:
-    """A look at one place only: there are many tasks."""
-    return bodies.part_is_right(array, 1, number * 4096 % (len(array) - 100))
-
-
-def _kept_seems_right(number: int) -> bool:
-    return _seems_right(bodies.kept["initial"], number)
-
-
-def _gets(reference: Any, number: int) -> bool:
-    return _seems_right(distpool.get(reference), number)
-
-
 def many_closures(count: int, size: int) -> None:
     """Functions that come and go, each with a big array of its own, in a pool that stays."""
     before = warmed_up()
     executor = ProcessPoolExecutor(1)
-    with Watch() as watch:
+    with storage.Watch() as watch:
         for key in range(count):
             array = bodies.pattern(key, size)
             assert executor.submit(lambda a=array, k=key: bodies.is_pattern(a, k)).result()

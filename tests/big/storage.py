@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from dataclasses import dataclass
 
 from distpool.scheduler.serialize import stored
@@ -118,6 +119,28 @@ def wait_given_back(before: Usage, within_s: float = BACK_WITHIN_S) -> None:
         wait_until(is_back, "", within_s)
     except AssertionError:
         raise AssertionError(f"before: {before}; now: {usage()}; in it: {lying_there()}") from None
+
+
+class Watch:
+    """The most that the store takes during a block, looked at all the time; and what is moved into it."""
+
+    def __enter__(self) -> Watch:
+        self.peak = 0
+        self.moved = moved_bytes()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def _look(self) -> None:
+        while not self._over.wait(0.01):
+            self.peak = max(self.peak, usage().memory)
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self.peak = max(self.peak, usage().memory)
+        self.moved = moved_bytes() - self.moved
 
 
 def descriptors() -> int:

@@ -32,7 +32,7 @@ def test_workers_that_die_while_they_answer(seed: int) -> None:
 def test_workers_that_die_while_they_answer_into_a_full_store(seed: int) -> None:
     """So that some die while they move others' objects to the disk."""
     text = run(
-        "deaths_while_answering", 8 * MB, count(20, 300), seed, within_s=count(60, 1200), store_memory="12MB"
+        "deaths_while_answering", 8 * MB, count(12, 300), seed, within_s=count(60, 1200), store_memory="12MB"
     )
     assert heard(text)["died"] > 0
 
@@ -44,7 +44,7 @@ def test_workers_that_die_while_they_read(seed: int) -> None:
     )
 
 
-@pytest.mark.parametrize("turn", range(count(3, 100)))
+@pytest.mark.parametrize("turn", range(count(2, 100)))
 def test_a_driver_that_is_killed(
     make_pool: Callable[..., Any], tmp_path: Path, own_tmpdir: str, turn: int
 ) -> None:

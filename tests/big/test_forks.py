@@ -7,7 +7,7 @@ import pytest
 from tests.big.programs import MB, heard, run
 
 
-@pytest.mark.parametrize("size", [65_536, 5 * MB + 3])
+@pytest.mark.parametrize("size", [100_000, 5 * MB + 3])
 def test_a_driver_forks(size: int) -> None:
     assert heard(run("forked_driver", size))["done"]
 

@@ -12,7 +12,7 @@ import pytest
 import distpool
 from tests.big import bodies, kinds
 
-SIZE = 200_000
+SIZE = 400_000
 
 
 @pytest.mark.parametrize("name", [*kinds.ARRAYS, *kinds.OTHERS])
@@ -21,16 +21,16 @@ def test_there_and_back(two: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", kinds.FRAMES)
-def test_pandas_there_and_back(two: Any, name: str) -> None:
+def test_pandas_there_and_back(one: Any, name: str) -> None:
     pytest.importorskip("pandas")
-    kinds.check(name, two.apply(kinds.check_and_return, (name, kinds.make(name))))
+    kinds.check(name, one.apply(kinds.check_and_return, (name, kinds.make(name))))
 
 
 @pytest.mark.parametrize("name", kinds.TABLES)
-def test_arrow_there_and_back(two: Any, name: str) -> None:
+def test_arrow_there_and_back(one: Any, name: str) -> None:
     pytest.importorskip("pyarrow")
     pytest.importorskip("pandas")
-    kinds.check(name, two.apply(kinds.check_and_return, (name, kinds.make(name))))
+    kinds.check(name, one.apply(kinds.check_and_return, (name, kinds.make(name))))
 
 
 SOME = ["c_order", "fortran_order", "big_bytes", "nested", "read_only", "of_no_size", "many_small_things"]

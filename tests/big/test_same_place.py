@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 import distpool
+from distpool.scheduler.serialize import STORED_BYTES_MIN
 from tests.big import bodies, storage
 from tests.processes.bodies import noted
 from tests.processes.scene import count, wait_until
 
-SIZES = [65_536, 65_537, 100_001, 1 << 20, (8 << 20) + 5]
+SIZES = [100_001, STORED_BYTES_MIN, STORED_BYTES_MIN + 1, 1 << 20, (8 << 20) + 5]
 ROUNDS = count(10, 200)
-SIZE = 200_000
+SIZE = 400_000
 
 
 # ------------------------------------------------------------------------------- the same place
@@ -66,7 +67,7 @@ def test_write_free_put_another_at_the_same_place_read_by_several(two: Any) -> N
 def test_write_let_go_and_get_the_same_again(make_pool: Callable[..., Any], manner: str) -> None:
     """However it was written to: nothing of that is in what the next one gets, here or in workers."""
     pool = make_pool(2)
-    for size in (65_537, 500_001):
+    for size in (STORED_BYTES_MIN, 500_001):
         array = bodies.pattern(1, size)
         reference = distpool.put(array)
         assert bodies.write_drop_get_again(reference, 1, manner, 5) == 5

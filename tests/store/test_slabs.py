@@ -1,4 +1,4 @@
-"""Payloads of some kilobytes: each reads back as it was written for as long as it is kept, wherever slabs begin anew."""
+"""Payloads of some kilobytes: each reads back as it was written while it is kept, wherever slabs begin anew."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from pickle import PickleBuffer
 
 import pytest
 
@@ -43,6 +44,15 @@ def test_each_reads_back_while_it_is_kept(stores: tuple[ObjectStore, ObjectStore
             assert worker.read_brief(spot) == expected
     for (spot, _), expected in kept:
         assert worker.read_brief(spot) == expected
+
+
+def test_pieces_are_any_contiguous_buffers(stores: tuple[ObjectStore, ObjectStore]) -> None:
+    driver, worker = stores
+    numbers = memoryview(bytes(range(240))).cast("Q", (5, 6))
+    pieces = [b"ab", bytearray(b"cd"), PickleBuffer(numbers), numbers]
+    put = driver.put_brief(pieces, 4 + 2 * 240)
+    assert put is not None
+    assert worker.read_brief(put[0]) == b"abcd" + bytes(range(240)) * 2
 
 
 def test_one_slab_serves_one_after_the_other(stores: tuple[ObjectStore, ObjectStore]) -> None:

@@ -170,8 +170,15 @@ def _builtin_state(error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any
 
 
 def _builtin_base(kind: type[BaseException]) -> type[BaseException]:
-    """The first type on the way up that is compiled in: its constructor runs no code of the user's."""
-    return next(cls for cls in kind.__mro__ if not cls.__flags__ & 1 << 9)
+    """The first type on the way up that is compiled in: its constructor runs no code of the user's.
+
+    The way up is that of the memory layout: of several such bases only this one's constructor will do.
+    """
+    base: type = kind
+    while base.__flags__ & 1 << 9:
+        assert base.__base__ is not None
+        base = base.__base__
+    return base
 
 
 def _whole(error: BaseException, dumps: Dumps) -> bytes | None:

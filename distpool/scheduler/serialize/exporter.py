@@ -21,6 +21,7 @@ pickle the same thing at once merely do it twice.
 from __future__ import annotations
 
 import pickle
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import _lru_cache_wrapper
@@ -53,11 +54,14 @@ Free = tuple[TaskPickler, list[Any]]
 
 
 class Exported:
-    """A function ready to send, and what must still be so for its blob to be right."""
+    """A function ready to send, and what must still be so for its blob to be right.
+
+    It goes with the function: a closure over a big array, made anew for each call, must not pile up here.
+    """
 
     __slots__ = ("answer", "function", "is_used", "kept", "reads")
 
-    def __init__(self, function: Any, answer: Answer, reads: list[Read]) -> None:
+    def __init__(self, function: weakref.ref[Any], answer: Answer, reads: list[Read]) -> None:
         self.function = function
         self.answer = answer
         self.kept = answer[2] or ()
@@ -111,7 +115,11 @@ class Exporter:
             raises if it has no room.
         """
         known = self._functions.get(id(function))
-        if known is not None and known.function is function and (not known.reads or is_current(known.reads)):
+        if (
+            known is not None
+            and known.function() is function
+            and (not known.reads or is_current(known.reads))
+        ):
             known.is_used = True
             return known.answer
         return self._export(function, shared)
@@ -138,8 +146,15 @@ class Exporter:
         kept = (*header.kept, *keep) or None
         if not _is_stable(function):
             return -next(_function_ids), blob, kept
-        answer = next(_function_ids), blob, kept
-        self._functions[id(function)] = Exported(function, answer, reads)
+        # A worker keeps what has a positive number, so a closure over big data has none; its mapping is kept at hand.
+        answer = (
+            (-next(_function_ids), stored.mapped_often(blob), kept)
+            if keep
+            else (next(_function_ids), blob, kept)
+        )
+        key, table = id(function), weakref.ref(self._functions)  # or the table would keep itself
+        reference = weakref.ref(function, lambda dead: _forget(table(), key, dead))
+        self._functions[key] = Exported(reference, answer, reads)
         if len(self._functions) > FUNCTIONS_MAX:
             self._drop_functions()
         return answer
@@ -270,6 +285,14 @@ class Exporter:
     def _give_back(pickler: TaskPickler, chunks: list[Any], free: list[Free]) -> None:
         pickler.reset()
         free.append((pickler, chunks))
+
+
+def _forget(functions: OrderedDict[int, Exported] | None, key: int, dead: weakref.ref[Any]) -> None:
+    """A function is gone; its address may be another's by now."""
+    if functions is not None:
+        known = functions.get(key)
+        if known is not None and known.function is dead:
+            functions.pop(key, None)
 
 
 def _is_stable(function: Any) -> bool:

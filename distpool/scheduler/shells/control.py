@@ -59,12 +59,11 @@ def control_loop(worker: Worker) -> None:
             pass  # one of them has hung up already: the poll will tell, or its death will end us
         interrupts = Interrupts(worker)
         while True:
-            again_ms = INTERRUPT_AGAIN_MS if interrupts.press() else worker.look_again_ms
+            again_ms = INTERRUPT_AGAIN_MS if interrupts.press() else None
             for source, _ in poller.poll(again_ms):
                 if isinstance(source, int):
                     _leave(worker, above)
                 _handle(worker, control, decode(source.recv()), interrupts)
-            worker.let_go()
     except zmq.Again:
         die()  # the owner has hung up
     except zmq.ZMQError as error:

@@ -30,6 +30,7 @@ from typing import Any
 
 import zmq
 
+from distpool.errors import StoreError
 from distpool.scheduler import limits as limits_module
 from distpool.scheduler.messages import (
     Attach,
@@ -131,7 +132,9 @@ class Worker:
         self.context.term()  # ends the second thread, and returns when the last results have left
 
     def _receive(self) -> bytes:
-        self._eager.look()
+        if not self._eager.look():
+            while self.store is not None and self.store.has_views and not self.data.poll(LOOK_AGAIN_MS):
+                self.let_go()
         frame = self.data.recv()
         self._eager.found()
         return frame
@@ -155,15 +158,16 @@ class Worker:
 
     def _queue(self, message: Execute) -> None:
         functions = self.functions
+        passing: dict[int, _Function] = {}
         for number in message.forget:
             functions.pop(number, None)
         for number, blob in message.blobs.items():
-            functions[number] = _Function(blob, number > 0)
+            (functions if number > 0 else passing)[number] = _Function(blob, number > 0)
         self.received = message.received
         careful = message.careful
         self.queue.extend(
             [
-                (attempt, functions[number], payload, careful)
+                (attempt, functions[number] if number > 0 else passing[number], payload, careful)
                 for attempt, (number, payload) in enumerate(
                     zip(message.functions, message.payloads, strict=True), message.first
                 )
@@ -175,6 +179,7 @@ class Worker:
         queue, slot, done, attach = self.queue, self.slot, self.done, self.attach
         clock, hold_s = time.perf_counter, _LIMITS.hold_results_s
         sent = clock()
+        spent: list[Any] = []
         while True:
             try:
                 attempt, function, payload, careful = queue.popleft()
@@ -194,6 +199,10 @@ class Worker:
                     else:
                         args, kwargs = _arguments(payload)
                         value = call(*args, **kwargs)
+                        if payload[0] == stored.MARK:
+                            spent.append(
+                                (args, kwargs)
+                            )  # to unmap takes long, and can wait until the answer is sent
                         del args, kwargs
                     if type(value) not in PLAIN_TYPES or not is_plain(value):
                         value = _result(value, attach.process)
@@ -218,17 +227,14 @@ class Worker:
             now = clock()
             if now - sent > hold_s or self.held_bytes > _LIMITS.hold_results_bytes_max:
                 self._flush(now - sent)
+                spent.clear()
                 sent = clock()
         self._flush(clock() - sent)
+        spent.clear()
         self.let_go()
 
-    @property
-    def look_again_ms(self) -> int | None:
-        """How soon to look for views that a thread of the user's has dropped meanwhile; None: there are none."""
-        return LOOK_AGAIN_MS if self.store is not None and self.store.has_views else None
-
     def let_go(self) -> None:
-        """Tell the store which views are gone; either thread may."""
+        """Tell the store which views are gone."""
         if self.store is not None and self.store.has_dropped:
             self.store.drain()
 
@@ -297,6 +303,8 @@ def _result(value: Any, owner: int) -> bytes:
     """
     try:
         return _IMPORTER.dumps_result(value, keep=[], holder=owner)
+    except StoreError:
+        raise
     except Exception as error:
         error.unpicklable_result = _short_repr(value)  # type: ignore[attr-defined]
         raise

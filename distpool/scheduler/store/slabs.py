@@ -22,6 +22,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pickle import PickleBuffer
 from typing import Any, NamedTuple
 
 from distpool.scheduler.serialize.stored import Spot
@@ -64,8 +65,9 @@ class Slabs(threading.local):
         self._end = end
         at, view = start, slab.view
         for piece in pieces:
-            length = len(piece)
-            view[at : at + length] = piece
+            flat = piece if type(piece) is bytes else PickleBuffer(piece).raw()
+            length = len(flat)
+            view[at : at + length] = flat
             at += length
         return Spot(slab.number, slab.offset + start, size), slab.held
 
