@@ -53,7 +53,7 @@ layers: $(VENV)/dev.made
 	@$(BIN)/lint-imports
 
 soak: $(VENV)/dev.made
-	@$(BIN)/python -m tests.soak --results tests/RESULTS.md
+	@$(BIN)/python -m tests.soak --results tests/RESULTS.md $(SOAK)
 
 compat: $(VENV)/dev.made
 	@$(BIN)/python -m compat_tests --python all --results compat_tests/RESULTS.md

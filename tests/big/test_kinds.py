@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -200,3 +201,22 @@ def test_a_generator_of_big_things_is_read_as_it_is_needed(two: Any) -> None:
 
     assert [bodies.is_pattern(array, key) for array, key in two.imap(bodies.same, draw())] == [True] * 30
     assert drawn == list(range(30))
+
+
+@pytest.mark.parametrize("method", ["imap", "imap_unordered"])
+@pytest.mark.parametrize("ends_with", [StopIteration, ValueError])
+def test_a_generator_that_ends_after_its_last_result_was_taken(
+    two: Any, method: str, ends_with: type[Exception]
+) -> None:
+    """Then it is the feeder, not a result, that whoever waits must hear of."""
+
+    def draw() -> Iterator[Any]:
+        yield bodies.pattern(0, SIZE)
+        threading.Event().wait(0.2)  # so that the other one waits by now
+        if ends_with is ValueError:
+            raise ValueError("in the generator")
+
+    results = getattr(two, method)(bodies.first, draw())
+    assert results.next(timeout=20.0) == bodies.pattern(0, 1)[0]
+    with pytest.raises(ends_with):
+        results.next(timeout=20.0)

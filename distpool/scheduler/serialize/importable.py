@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -39,7 +40,7 @@ def is_by_reference(obj: Any) -> bool:
     name = getattr(obj, "__module__", None)
     if name is None or name in MAIN_NAMES:
         return False
-    module = sys.modules.get(name)
+    module = sys.modules.get(name) or _late_part(name)
     if not isinstance(module, ModuleType):
         return False
     qualname = obj.__qualname__
@@ -53,6 +54,16 @@ def is_by_reference(obj: Any) -> bool:
     except AttributeError:
         return False
     return found is obj and is_importable(module)
+
+
+def _late_part(name: str) -> ModuleType | None:
+    """A part of a package that is imported when it is asked for, as numpy.rec, whose classes exist before that."""
+    if name.rpartition(".")[0] not in sys.modules:
+        return None
+    try:
+        return import_module(name)
+    except Exception:  # no such module, or one that cannot be imported here
+        return None
 
 
 def is_importable(module: ModuleType) -> bool:
