@@ -320,6 +320,7 @@ class Feeder:
             self._promise.end_with(error, self.sent)
         self._promise.feeder = None
         self._desk.leave(self)
+        self._desk.engine.wake()
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -109,6 +109,9 @@ class LocalEngine:
         self._pools.append(pool)
         return pool
 
+    def wake(self) -> None:
+        """Nobody drives this engine."""
+
     def put(self, value: Any) -> LocalReference:
         """Keep a pickled copy."""
         return LocalReference(cloudpickle.dumps(value))

@@ -181,5 +181,8 @@ class Engine(Protocol):
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
         """Wait until ``promise.ready``; False on time-out. May drive the engine on the calling thread."""
 
+    def wake(self) -> None:
+        """A promise was settled by somebody else: let the one who waits for it look, if that one drives the engine."""
+
     def shutdown(self) -> None:
         """Terminate every pool and leave (an embedded cluster ends with it)."""

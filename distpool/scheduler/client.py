@@ -294,6 +294,10 @@ class Session:
         if self._closed:
             raise ClusterError("the session has ended: it was shut down, or the program is exiting")
 
+    def wake(self) -> None:
+        """See ``Engine.wake``."""
+        self.leading.wake()
+
     def put(self, value: Any) -> Reference:
         """See ``Engine.put``."""
         return put(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -218,5 +219,7 @@ def test_a_generator_that_ends_after_its_last_result_was_taken(
 
     results = getattr(two, method)(bodies.first, draw())
     assert results.next(timeout=20.0) == bodies.pattern(0, 1)[0]
+    began_s = time.monotonic()
     with pytest.raises(ends_with):
-        results.next(timeout=20.0)
+        results.next(timeout=10.0)
+    assert time.monotonic() - began_s < 5.0, "it was not told, and found out when its time was up"

@@ -211,6 +211,7 @@ class Worker:
                             self.has_stored = True
                 except BaseException as exc:
                     error = _dump(exc)
+                    _cut(exc)
                 self.open = 0  # ... and from here on it is not
             except KeyboardInterrupt as late:  # between the two; there is only one for an attempt
                 self.open = 0
@@ -323,6 +324,18 @@ def _dump(error: BaseException) -> bytes:
         return _IMPORTER.dump_exception(error)
     except KeyboardInterrupt as late:
         return _IMPORTER.dump_exception(late)
+
+
+def _cut(error: BaseException | None) -> None:
+    """Take the frames away from an exception that was sent: one that a frame holds would keep that frame's arrays."""
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        link = chain.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            chain += [link.__cause__, link.__context__]
 
 
 def main(start: WorkerStart) -> int:
