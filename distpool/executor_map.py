@@ -64,13 +64,18 @@ class MapStream(Stream):
         super().fulfil(key, value)
         self._calls.pop(key, None)
 
-    def give_up(self, *, running: bool = False) -> None:
-        """Nobody wants the rest: cancel what has not started; with ``running``, interrupt what has."""
+    def give_up(self) -> None:
+        """Nobody wants the rest: cancel what has not started."""
         if self.feeder is not None:
             self.feeder.stop()
         if calls := self.calls():
-            self._work.take_back(calls, running=running)
+            self._work.take_back(calls, running=False)
         self._arrived.clear()
+
+    def interrupt(self) -> None:
+        """Somebody pressed Ctrl-C: end what runs too, also what was submitted a moment ago and is not known here."""
+        self.give_up()
+        self._work.pool.give_up(self)
 
     def _exception_of(self, failure: Failure) -> BaseException:
         return self._work.broken or failure.to_exception(_RemoteTraceback)
@@ -192,7 +197,7 @@ def start_map(
             work.pending[stream] = None
         feeder.start()
     except BaseException:
-        stream.give_up()
+        stream.interrupt()
         work.settled(stream)
         raise
     return _results(stream, deadline, chunked=chunksize > 1), feeder.sent
@@ -217,7 +222,7 @@ def _results(stream: MapStream, deadline: float | None, *, chunked: bool) -> Gen
                 yield chunk.pop()
     except KeyboardInterrupt:
         # The terminal interrupts only the program itself, and nobody can ask for these results any more.
-        stream.give_up(running=True)
+        stream.interrupt()
         raise
     finally:
         stream.give_up()

@@ -150,7 +150,9 @@ class Pool:
 
     def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}) -> T:
         """``func(*args, **kwds)`` in a worker; its value, or its exception."""
-        return self.apply_async(func, args, kwds).get()
+        self._check_running()
+        result: AsyncResult[T] = AsyncResult(self)
+        return self._get(result, lambda: self._submit(result, func, args, kwds))
 
     def apply_async(
         self,
@@ -165,9 +167,14 @@ class Pool:
         The arguments are copied before this returns; if they cannot be, ``get`` raises why. Callbacks run in a
         thread of the engine, before ``get`` returns.
         """
-        if self._state != RUN:
-            raise ValueError("Pool not running")
+        self._check_running()
         result: AsyncResult[T] = AsyncResult(self, callback, error_callback)
+        self._submit(result, func, args, kwds)
+        return result
+
+    def _submit(
+        self, result: AsyncResult[Any], func: Callable[..., Any], args: Iterable[Any], kwds: Mapping[str, Any]
+    ) -> None:
         try:
             if type(args) is not tuple:
                 args = tuple(args)
@@ -177,7 +184,6 @@ class Pool:
             if result._value is not error:
                 raise  # by a signal handler, after the engine had taken the call and even ended it
         result.hold()
-        return result
 
     # --------------------------------------------------------------------------- many, in a list
 
@@ -189,7 +195,7 @@ class Pool:
             iterable: is read to its end first.
             chunksize: items that travel as one call; None: so that each worker gets about four calls.
         """
-        return self.map_async(func, iterable, chunksize).get()
+        return self._get(*self._prepare_map(func, iterable, MapChunk, chunksize))
 
     def map_async(
         self,
@@ -200,13 +206,15 @@ class Pool:
         error_callback: Callable[[BaseException], Any] | None = None,
     ) -> MapResult[T]:
         """``map`` without waiting."""
-        return self._map_async(func, iterable, MapChunk, chunksize, callback, error_callback)
+        result, start = self._prepare_map(func, iterable, MapChunk, chunksize, callback, error_callback)
+        start()
+        return result
 
     def starmap(
         self, func: Callable[..., T], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
     ) -> list[T]:
         """``[func(*item) for item in iterable]``, in the workers."""
-        return self.starmap_async(func, iterable, chunksize).get()
+        return self._get(*self._prepare_map(func, iterable, StarmapChunk, chunksize))
 
     def starmap_async(
         self,
@@ -217,17 +225,20 @@ class Pool:
         error_callback: Callable[[BaseException], Any] | None = None,
     ) -> MapResult[T]:
         """``starmap`` without waiting."""
-        return self._map_async(func, iterable, StarmapChunk, chunksize, callback, error_callback)
+        result, start = self._prepare_map(func, iterable, StarmapChunk, chunksize, callback, error_callback)
+        start()
+        return result
 
-    def _map_async(
+    def _prepare_map(
         self,
         func: Callable[..., Any],
         iterable: Iterable[Any],
         chunk: type[MapChunk],
         chunksize: int | None,
-        callback: Callable[[list[Any]], Any] | None,
-        error_callback: Callable[[BaseException], Any] | None,
-    ) -> MapResult[Any]:
+        callback: Callable[[list[Any]], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> tuple[MapResult[Any], Callable[[], None]]:
+        """The result of a map, and what submits its calls."""
         self._check_running()
         if not hasattr(iterable, "__len__"):
             iterable = list(iterable)
@@ -241,16 +252,20 @@ class Pool:
             result._success = True
             result._value = [None] * length
             result.settle()
-            return result
+            return result, _nothing
         try:
             items: Any = iterable if type(iterable) in (tuple, range) else list(iterable)
             function, source = _calls_of_map(func, items, chunk, chunksize)
         except Exception as error:  # a sized iterable that fails on the way
             result.fail(error)
-            return result
-        Feeder(self._desk, result, function, source, plain=True, shares=True).start()
-        result.hold()
-        return result
+            return result, _nothing
+        feeder = Feeder(self._desk, result, function, source, plain=True, shares=True)
+
+        def start() -> None:
+            feeder.start()
+            result.hold()
+
+        return result, start
 
     # -------------------------------------------------------------------------- many, one by one
 
@@ -349,6 +364,20 @@ class Pool:
         """Wait until dead workers have been replaced (the engine does so by itself)."""
         self._roster.wait_size(self._processes)
 
+    def _get(self, result: AsyncResult[T], start: Callable[[], None]) -> T:
+        """Submit, and wait for a result that nobody else can ask for: if a signal handler ends that, its calls end too.
+
+        For Ctrl-C: the terminal interrupts only the program itself, and without this the workers would stay busy.
+        """
+        try:
+            start()
+            return result.get()
+        except BaseException as error:
+            if error is not getattr(result, "_value", None):  # not the call's own
+                result.give_up()
+                self._engine_pool.give_up(result)
+            raise
+
     def _check_running(self) -> None:
         if self._state != RUN:
             raise ValueError("Pool not running")
@@ -407,3 +436,7 @@ def _singles_of_other(iterable: Iterable[Any]) -> Iterator[tuple[Any]]:
     """As a generator: what is no iterable at all is found out where the first result is asked for."""
     for item in iterable:
         yield (item,)
+
+
+def _nothing() -> None:
+    """The result is there already."""

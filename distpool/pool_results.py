@@ -191,6 +191,9 @@ class AsyncResult(Promise, Generic[T]):
         if pool is not None and not self.ready:
             pool._engine.wait(self, timeout if timeout is None or timeout > 0 else 0.0)
 
+    def give_up(self) -> None:
+        """Nobody can ask for it any more: submit no more of its calls."""
+
     def successful(self) -> bool:
         """Whether the call returned. Raises ValueError while it has not ended."""
         if not self.ready:
@@ -289,6 +292,11 @@ class MapResult(AsyncResult[list[T]], Tally):
         self.done = count = self._tick()
         if count >= self._mark:
             self._reached(count)
+
+    def give_up(self) -> None:
+        """Nobody can ask for it any more: submit no more of its calls."""
+        if self.feeder is not None:
+            self.feeder.stop()
 
     def end_with(self, error: BaseException, count: int) -> None:
         """The rest cannot be submitted."""

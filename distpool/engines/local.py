@@ -214,6 +214,13 @@ class LocalPool:
                     ended.append(call)
         _reject(ended, Failure(cancelled=True, reason="cancelled"))
 
+    def give_up(self, promise: Promise) -> None:
+        """Reject what there is of it; threads go on to the end of their calls."""
+        with self._changed:
+            current = [worker.current for worker in self._workers if worker.current]
+            calls = [call for call in (*self._queue, *current) if call.promise is promise]
+        self.cancel(calls, running=True)
+
     def close(self) -> None:
         """The workers go when the queue is empty."""
         with self._changed:

@@ -146,6 +146,9 @@ class EnginePool(Protocol):
         Each is rejected with a cancelled Failure, or ends as it would have if it was too late.
         """
 
+    def give_up(self, promise: Promise) -> None:
+        """Nobody can ask for this promise any more: cancel all of its calls, also those that run."""
+
     def close(self) -> None:
         """No more calls; the workers go when the last one is done."""
 

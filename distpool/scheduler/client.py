@@ -157,6 +157,20 @@ class NativePool:
         """See ``EnginePool.cancel``."""
         self._leading.tell(CancelTasks(list(calls), running))
 
+    def give_up(self, promise: Promise) -> None:
+        """See ``EnginePool.give_up``."""
+        self._leading.tell(lambda: self._cancel_all_of(promise))
+
+    def _cancel_all_of(self, promise: Promise) -> None:
+        """In a step: only the core knows which calls there are; promises do not keep theirs."""
+        pool = self._session.core.pools.get(self.number)
+        if pool is not None:
+            tasks = [
+                *pool.queue,
+                *(task for lease in pool.leases.values() for task in lease.offered.values()),
+            ]
+            self._leading.tell(CancelTasks([task for task in tasks if task.token is promise], True))
+
     # ----------------------------------------------------------------------------------- its life
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from tests.processes.harness import BOUND_S, ROOT
 
 MARK = "DISTPOOL_TEST_MARK"
 SOAK = os.environ.get("DISTPOOL_SOAK") == "1"
+SOAK_SHARE = float(os.environ.get("DISTPOOL_SOAK_SHARE", "1"))
 
 _TAKE_TERMINAL = """
 import fcntl, os, sys, termios
@@ -34,8 +35,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def count(check: int, soak: int) -> int:
-    """How often: a sample in `make check`, the whole number in `make soak`."""
-    return soak if SOAK else check
+    """How often: a sample in `make check`, the whole number in `make soak` (or the share of it that was asked for)."""
+    return max(1, round(soak * SOAK_SHARE)) if SOAK else check
 
 
 def wait_until(condition: Callable[[], Any], what: str, within_s: float = BOUND_S) -> None:

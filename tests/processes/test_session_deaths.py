@@ -46,7 +46,9 @@ class Family:
         self.driver = pids[0]
         self.nursery = parent_of(pids[1])
         self.agent = parent_of(self.nursery)
-        self.workers = sorted(set(pids[1:]))
+        self.workers = [
+            pid for pid in it.left() if _parent(pid) == self.nursery
+        ]  # some may not have had a task
         assert parent_of(self.agent) == self.driver
 
     def kill(self, *names: str) -> None:

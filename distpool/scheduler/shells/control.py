@@ -1,7 +1,8 @@
 """A worker's second thread: it answers for the worker while the main thread runs the user's code.
 
 It takes attempts back (Recall), interrupts the running one (Interrupt), sends finished results that wait for company
-behind a task that turns out to be long, and ends the worker when the processes above it are gone.
+behind a task that turns out to be long, and ends the worker when a link to its owner is lost or the processes above
+it are gone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from distpool.scheduler.messages import (
     decode,
     encode,
 )
-from distpool.scheduler.shells.links import dealer
+from distpool.scheduler.shells.links import dealer, watched_dealer
 
 if TYPE_CHECKING:
     from distpool.scheduler.shells.worker import Worker
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 BOTH_DEAD_S = 0.3
 #: A signal that comes just before the main thread enters a system call is seen only after it: so it is sent again.
 INTERRUPT_AGAIN_MS = 20
+#: How long ending what is left of a session may take, with the wait before it.
+END_S = BOTH_DEAD_S + 2.0
 #: How long a Recall waits for an idle main thread to read what was sent before it.
 OVERTAKEN_S = 0.02
 
@@ -43,14 +46,16 @@ def control_loop(worker: Worker) -> None:
     above = [_pidfd(start.agent_pid), _pidfd(start.nursery_pid)]
     if None in above:
         _leave(worker, above)
-    links = []
+    links = [worker.data_fate]
     try:
-        links.append(control := dealer(worker.context, attach.address, b"c:" + attach.lease.encode()))
+        control, control_fate = watched_dealer(worker.context, attach.address, b"c:" + attach.lease.encode())
+        links += [control, control_fate]
         links.append(
             agent := dealer(worker.context, f"ipc://{start.directory}/agent", b"w:%d" % start.worker)
         )
         poller = zmq.Poller()
-        for source in (control, agent, *above):
+        fates = (worker.data_fate, control_fate)
+        for source in (control, agent, *fates, *above):
             poller.register(source, zmq.POLLIN)
         try:
             control.send(encode(ControlHello(attach.lease)), zmq.NOBLOCK)
@@ -63,9 +68,14 @@ def control_loop(worker: Worker) -> None:
             for source, _ in poller.poll(again_ms):
                 if isinstance(source, int):
                     _leave(worker, above)
+                if source in fates:
+                    if not worker.retiring:  # the main thread closes its link itself then
+                        _leave(worker, above)  # the owner may live on, and hears of it from the agent
+                    poller.unregister(source)
+                    continue
                 _handle(worker, control, decode(source.recv()), interrupts)
     except zmq.Again:
-        die()  # the owner has hung up
+        _leave(worker, above)  # the owner has hung up
     except zmq.ZMQError as error:
         if error.errno != zmq.ETERM:  # perhaps before this thread had made its sockets
             raise
@@ -83,7 +93,7 @@ def _pidfd(pid: int) -> int | None:
 
 
 def _leave(worker: Worker, above: list[int | None]) -> NoReturn:
-    """Agent or nursery is gone, and the other ends the session; if both are, that is up to us."""
+    """Owner, agent or nursery is gone, and who is left ends the session; if both of ours are, that is up to us."""
     from distpool.scheduler.shells.processes import end_session
 
     alive = {fd for fd in above if fd is not None}
@@ -110,6 +120,12 @@ def _elected(directory: str) -> bool:
     except OSError:
         pass  # a full disk: rather twice than never
     return True
+
+
+def wait_for_the_end() -> NoReturn:
+    """For the main thread, whose owner has hung up: the second thread sees that too, and may have a session to end."""
+    time.sleep(END_S)
+    die()
 
 
 def die() -> NoReturn:

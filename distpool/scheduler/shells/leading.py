@@ -38,6 +38,8 @@ from distpool.scheduler.signals import DeferredSignals, on_main_thread
 PARK_S = 0.001
 #: How long the main thread sleeps at a time while its signals are held and another thread leads.
 HELD_SLEEP_S = 0.05
+#: How long it waits at a time in any case: a signal that comes just before a system call does not end that.
+MAIN_WAIT_S = 1.0
 
 
 class Leading:
@@ -114,12 +116,17 @@ class Leading:
             return self._wait_inside(promise, deadline)
         if me == self._borrower:
             raise RuntimeError("a finalizer waits for a result while its own thread drives the engine")
+        on_main = on_main_thread()
         while not promise.ready:
+            until = deadline
+            if on_main:
+                soon = time.monotonic() + MAIN_WAIT_S
+                until = soon if deadline is None else min(soon, deadline)
             if self._parked and not self._claimed and not self._stopping:
-                in_time = self._borrow(promise, deadline)
+                in_time = self._borrow(promise, until)
             else:
-                in_time = self._sleep(promise, deadline)
-            if not in_time:
+                in_time = self._sleep(promise, until)
+            if not in_time and until == deadline:
                 break
         return promise.ready
 

@@ -5,7 +5,9 @@
   under way.
 - Every send is non-blocking; LINGER 0, but for a bounded farewell.
 - RECONNECT_IVL -1: a lost link is a lost incarnation, and whoever wants another opens a new socket.
-- MAXMSGSIZE and HANDSHAKE_IVL bound what a stranger can make us hold.
+- MAXMSGSIZE bounds what a stranger can make us hold, and so does HANDSHAKE_IVL where there are strangers: not on a
+  Unix socket in a directory of our own. There it would only break the links of a driver that is stopped for a while
+  (Ctrl-Z, a debugger) as its workers dial, for good.
 """
 
 from __future__ import annotations
@@ -21,19 +23,19 @@ HANDSHAKE_MS = 10_000
 QUICK_MIN = 3
 
 
-def _common(socket: zmq.Socket[bytes]) -> None:
+def _common(socket: zmq.Socket[bytes], address: str) -> None:
     socket.setsockopt(zmq.SNDHWM, 0)
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
     socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 0 if address.startswith("ipc:") else HANDSHAKE_MS)
 
 
 def router(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[bytes]:
     """A bound socket with many peers, each known by the routing id that it gave."""
     socket = context.socket(zmq.ROUTER)
-    _common(socket)
+    _common(socket, address)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.BACKLOG, 4096)  # a connect that finds it full fails for good: nobody reconnects
     socket.setsockopt(zmq.ROUTER_HANDOVER, 0)
@@ -43,10 +45,29 @@ def router(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[
 
 def dealer(context: zmq.Context[zmq.Socket[bytes]], address: str, identity: bytes) -> zmq.Socket[bytes]:
     """A link to one ROUTER, which will know us as ``identity``."""
-    socket = context.socket(zmq.DEALER)
-    _common(socket)
-    socket.setsockopt(zmq.ROUTING_ID, identity)
+    socket = _unconnected(context, address, identity)
     socket.connect(address)
+    return socket
+
+
+def watched_dealer(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, identity: bytes
+) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
+    """Such a link, and a second socket that becomes readable when the link is lost, or could not be made.
+
+    The link itself does not tell: a receive waits for ever, and a send into a connection that was never made is
+    swallowed. The second socket may be used, and must be closed, by another thread.
+    """
+    socket = _unconnected(context, address, identity)
+    fate = socket.get_monitor_socket(zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED)
+    socket.connect(address)
+    return socket, fate
+
+
+def _unconnected(context: zmq.Context[zmq.Socket[bytes]], address: str, identity: bytes) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.DEALER)
+    _common(socket, address)
+    socket.setsockopt(zmq.ROUTING_ID, identity)
     return socket
 
 

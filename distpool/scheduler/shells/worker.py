@@ -45,8 +45,8 @@ from distpool.scheduler.messages import (
 )
 from distpool.scheduler.serialize import PLAIN_TYPES, Importer, is_plain, stored
 from distpool.scheduler.shells import worker_start
-from distpool.scheduler.shells.control import control_loop, die
-from distpool.scheduler.shells.links import EagerWait, dealer
+from distpool.scheduler.shells.control import control_loop, die, wait_for_the_end
+from distpool.scheduler.shells.links import EagerWait, watched_dealer
 from distpool.scheduler.shells.mailbox import Mailbox
 from distpool.scheduler.shells.preparation import apply_setup
 from distpool.scheduler.shells.worker_start import WorkerStart
@@ -101,7 +101,10 @@ class Worker:
         self.open = 0  # the attempt that an interrupt may be raised in
         self.mailbox = Mailbox(os.path.join(start.directory, f"worker-{start.worker}.answers"))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        self.data = dealer(self.context, attach.address, b"d:" + attach.lease.encode())
+        # ``data_fate`` is the second thread's: the main thread may be asleep in ``data``.
+        self.data, self.data_fate = watched_dealer(
+            self.context, attach.address, b"d:" + attach.lease.encode()
+        )
         self._eager = EagerWait(self.data, _LIMITS.spin_s)
         self.data_lock = threading.Lock()
         self._flush_lock = threading.Lock()
@@ -269,7 +272,7 @@ class Worker:
             try:
                 self.data.send(frame, zmq.NOBLOCK)
             except zmq.Again:
-                die()  # the owner has hung up, and nobody else has work for us
+                wait_for_the_end()  # the owner has hung up, and nobody else has work for us
 
     @property
     def running(self) -> int:
