@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -476,8 +476,10 @@ def _importers(name: str, original: Any) -> list[ModuleType]:
     return [module for module in modules if vars(module).get(name) is original]
 
 
-def hunt(mutation: Mutation, seeds: range = range(SEEDS)) -> tuple[int, Violation] | None:
-    """The first seed on which an oracle catches the bug."""
+def hunt(
+    mutation: Mutation, seeds: range = range(SEEDS), run: Callable[[int], Any] = run
+) -> tuple[int, Violation] | None:
+    """The first seed on which an oracle catches the bug, in the worlds of ``run``."""
     with planted(mutation):
         for seed in seeds:
             try:

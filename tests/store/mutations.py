@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 from distpool.scheduler.store import blocks, keeper, ledger, store
 from tests.simulation.loop import Violation
 from tests.simulation.mutations import Mutation, planted
+from tests.simulation.mutations import hunt as hunt_in
 
 from . import owners
 from .world import run
@@ -233,15 +235,7 @@ MUTATIONS = (
 # fmt: on
 
 
-def hunt(mutation: Mutation, seeds: range = range(SEEDS)) -> tuple[int, Violation] | None:
-    """The first seed on which an oracle catches the bug."""
-    with planted(mutation):
-        for seed in seeds:
-            try:
-                run(seed)
-            except Violation as violation:
-                return seed, violation
-    return None
+hunt = partial(hunt_in, run=run)
 
 
 def count(mutation: Mutation, seeds: range) -> dict[str, int]:

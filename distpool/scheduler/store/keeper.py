@@ -65,7 +65,7 @@ class Keeper:
         with self.store.lock:
             facts = ledger.facts()
             used = [ledger.blocks[tier].taken * ledger.block_bytes[tier] for tier in (MEMORY, DISK)]
-        size = [ledger.blocks[tier].count * ledger.block_bytes[tier] for tier in (MEMORY, DISK)]
+        size = [self.store.tiers[tier].size for tier in (MEMORY, DISK)]
         return StoreReport(
             node,
             pids,

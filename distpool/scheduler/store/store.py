@@ -240,11 +240,10 @@ class ObjectStore:
 
     def _next_victim(self, size: int) -> Allocated | None:
         """What to move to the disk so that there is room; None if that does not help."""
-        ledger = self.ledger
-        if size > ledger.blocks[MEMORY].count * ledger.block_bytes[MEMORY]:
+        if size > self.tiers[MEMORY].size:
             return None
-        victim = ledger.coldest()
-        return ledger.start_spilling(victim, self.process) if victim else None
+        victim = self.ledger.coldest()
+        return self.ledger.start_spilling(victim, self.process) if victim else None
 
     def _spill(self, victim: Allocated) -> None:
         """Copy one object to the disk, without the lock, and let the ledger point there."""
@@ -336,8 +335,8 @@ class ObjectStore:
             self._drain_locked()
             try:
                 extent = self.ledger.pin(number, self.process)
-            except ObjectGone as error:
-                raise StoreError(f"{error}: nobody has held it any more") from None
+            except (ObjectGone, LedgerFull) as error:
+                raise _not_held(error) from None
         try:
             tier = self.tiers[extent.tier]
             if tier.is_memory:
@@ -380,17 +379,7 @@ class ObjectStore:
 
     def claim(self, ids: Sequence[int], via: int = 0) -> Held:
         """Take what ``via`` has put, or handed on, for this process (0: anybody). Raises StoreError if it is gone."""
-        done = 0
-        with self._undisturbed, self.lock:
-            try:
-                for number in ids:
-                    self.ledger.claim(number, self.process, via)
-                    done += 1
-            except (ObjectGone, LedgerFull) as error:
-                for number in ids[:done]:
-                    self.ledger.drop(number, self.process)
-                raise _not_held(error) from None
-            return Held(tuple(ids), self._let_go)
+        return self._refer(ids, lambda number: self.ledger.claim(number, self.process, via))
 
     def hand(self, ids: Sequence[int], holder: int) -> None:
         """Pass on what this process holds itself to ``holder``, who will ``claim`` it. Raises StoreError."""
@@ -404,11 +393,15 @@ class ObjectStore:
     def hold(self, ids: Sequence[int]) -> Held:
         """Hold objects that somebody else holds at this moment. Raises StoreError if one is gone."""
         self._refuse_if_closed()
+        return self._refer(ids, lambda number: self.ledger.hold(number, self.process))
+
+    def _refer(self, ids: Sequence[int], take: Callable[[int], None]) -> Held:
+        """One reference of this process more to each object, by ``take``; all of them or none."""
         done = 0
         with self._undisturbed, self.lock:
             try:
                 for number in ids:
-                    self.ledger.hold(number, self.process)
+                    take(number)
                     done += 1
             except (ObjectGone, LedgerFull) as error:
                 for number in ids[:done]:
@@ -539,7 +532,7 @@ class ObjectStore:
     # ----------------------------------------------------------------------------------- errors
 
     def _store_full(self, size: int) -> StoreFull:
-        sizes = [_show(self.ledger.blocks[t].count * self.ledger.block_bytes[t]) for t in (MEMORY, DISK)]
+        sizes = [_show(tier.size) for tier in self.tiers]
         return StoreFull(
             f"no room for an object of {_show(size)}: the object store has {sizes[MEMORY]} of memory and "
             f"{sizes[DISK]} in {self.files.spill_directory}, and what lies there is in use. "
