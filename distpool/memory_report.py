@@ -16,6 +16,7 @@ import zmq
 from distpool.scheduler.messages import DRIVER, StoredObject, StoreQuery, StoreReport, decode, encode
 from distpool.scheduler.shells import session_dir
 from distpool.scheduler.shells.links import dealer
+from distpool.scheduler.store.files import show_size
 
 __all__ = ["show"]
 
@@ -65,8 +66,8 @@ def describe(report: StoreReport) -> list[str]:
     """The lines to be shown for one session."""
     memory, disk = zip(report.used, report.size, strict=True)
     lines = [
-        f"node {report.node}: {_size(memory[0])} of {_size(memory[1])} memory in use, "
-        f"{_size(disk[0])} of {_size(disk[1])} on disk in {report.spill_directory}"
+        f"node {report.node}: {show_size(memory[0])} of {show_size(memory[1])} memory in use, "
+        f"{show_size(disk[0])} of {show_size(disk[1])} on disk in {report.spill_directory}"
     ]
     lines += _table(["process", "holds", "objects"], _processes(report))
     objects = sorted(report.objects, key=lambda o: -o.bytes)
@@ -74,7 +75,7 @@ def describe(report: StoreReport) -> list[str]:
     lines += _table(["object", "where", "made by", "held by"], rows)
     if len(objects) > OBJECTS_SHOWN:
         rest = sum(o.bytes for o in objects[OBJECTS_SHOWN:])
-        lines.append(f"  ... and {len(objects) - OBJECTS_SHOWN} smaller ones, {_size(rest)} in all")
+        lines.append(f"  ... and {len(objects) - OBJECTS_SHOWN} smaller ones, {show_size(rest)} in all")
     return lines
 
 
@@ -86,14 +87,14 @@ def _processes(report: StoreReport) -> list[list[str]]:
             held[process] += stored.bytes
             count[process] += 1
     numbers = sorted(report.pids.keys() | held.keys(), key=lambda number: (number != DRIVER, number))
-    return [[_name(report, n), _size(held[n]), str(count[n])] for n in numbers]
+    return [[_name(report, n), show_size(held[n]), str(count[n])] for n in numbers]
 
 
 def _row(report: StoreReport, stored: StoredObject) -> list[str]:
     where = "disk" if stored.on_disk else "memory"
     if stored.state != "sealed":
         where += f", {stored.state}"
-    return [_size(stored.bytes), where, stored.label, "; ".join(_holders(report, stored))]
+    return [show_size(stored.bytes), where, stored.label, "; ".join(_holders(report, stored))]
 
 
 def _holders(report: StoreReport, stored: StoredObject) -> list[str]:
@@ -113,14 +114,6 @@ def _name(report: StoreReport, number: int) -> str:
     kind = "driver" if number == DRIVER else "worker"
     pid = report.pids.get(number)
     return f"{kind} {pid}" if pid else f"{kind} (ended)"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024
-    return f"{size:,.0f} {unit}" if unit == "B" or size == int(size) else f"{size:,.1f} {unit}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -100,6 +100,15 @@ def _size(environment: Mapping[str, str], name: str) -> int | None:
     return max(size, SIZE_BYTES_MIN)
 
 
+def show_size(size: float) -> str:
+    """A number of bytes, for people: the other way round from what the settings are."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{size:,.0f} {unit}" if unit == "B" or size == int(size) else f"{size:,.1f} {unit}"
+
+
 def _memory_file(name: str, size: int) -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create(name)

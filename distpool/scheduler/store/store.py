@@ -26,7 +26,7 @@ from typing import Any
 
 from distpool.errors import DiskFull, StoreError, StoreFull
 from distpool.scheduler.serialize.stored import Spot
-from distpool.scheduler.store.files import StoreFiles
+from distpool.scheduler.store.files import StoreFiles, show_size
 from distpool.scheduler.store.ledger import (
     DISK,
     MEMORY,
@@ -532,9 +532,9 @@ class ObjectStore:
     # ----------------------------------------------------------------------------------- errors
 
     def _store_full(self, size: int) -> StoreFull:
-        sizes = [_show(tier.size) for tier in self.tiers]
+        sizes = [show_size(tier.size) for tier in self.tiers]
         return StoreFull(
-            f"no room for an object of {_show(size)}: the object store has {sizes[MEMORY]} of memory and "
+            f"no room for an object of {show_size(size)}: the object store has {sizes[MEMORY]} of memory and "
             f"{sizes[DISK]} in {self.files.spill_directory}, and what lies there is in use. "
             "Drop what is not needed (`distpool memory` shows who holds what), or raise DISTPOOL_STORE_MEMORY or "
             "DISTPOOL_SPILL_LIMIT"
@@ -585,14 +585,6 @@ def _not_held(error: ObjectGone | LedgerFull) -> StoreError:
 def _whole_blocks(extent: Extent, ledger: Ledger) -> int:
     block = ledger.block_bytes[extent.tier]
     return -(-extent.bytes // block) * block
-
-
-def _show(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024
-    return f"{size:,.0f} {unit}" if size >= 100 or unit == "bytes" else f"{size:,.1f} {unit}"
 
 
 #: Files of this package and of the standard library are not what a person looks for.
