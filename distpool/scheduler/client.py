@@ -126,20 +126,22 @@ class NativePool:
         tasks: list[Task] = []
         for key, args in enumerate(arguments, first_key):
             payload: Any
-            kept: list[Any] = []
+            held: Any = keep
             for argument in args:
                 if type(argument) not in PLAIN_TYPES or not is_plain(argument):
+                    kept: list[Any] = []
                     try:
                         payload = dumps((tuple(args), {}), keep=kept, shared=shared, brief=True)
                     except Exception as error:
                         payload = None
                         promise.reject(key, Failure(exception=error))
+                    if kept:
+                        held = (keep, kept)
                     break
             else:
                 payload = list(args)
             if payload is not None:
                 size = len(payload) if type(payload) is bytes else 64
-                held = (keep, kept) if kept else keep
                 tasks.append(Task(pool, promise, key, number, blob, payload, size, retries, held))
         self._leading.submit_all(tasks)
         return list[Call](tasks)
