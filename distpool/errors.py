@@ -11,6 +11,8 @@
     ├── StoreError              something is wrong with the object store, or an object is gone
     │   ├── StoreFull           no room in memory or on disk; also a MemoryError
     │   └── DiskFull            the disk itself has no room; also an OSError
+    ├── SharedElsewhere         shared memory of another node
+    ├── SharedGone              the shared memory of a lock, queue or value is gone; also a FileNotFoundError
     └── TimeoutError            also multiprocessing.TimeoutError and the builtin TimeoutError
 """
 
@@ -75,6 +77,18 @@ class TaskCancelled(DistpoolError, CancelledError):
 
 class ClusterError(DistpoolError):
     """The cluster could not be started or reached, or was lost and could not be had again."""
+
+
+class SharedElsewhere(DistpoolError):
+    """A value or array in shared memory was sent to a node that cannot see it."""
+
+
+class SharedGone(DistpoolError, FileNotFoundError):
+    """The shared memory of a lock, queue or value is gone with the last process that had it."""
+
+
+class HolderDied(RuntimeWarning):
+    """The process that held a lock died; the lock is free again, and what it guards may be half-changed."""
 
 
 class StoreError(DistpoolError):
