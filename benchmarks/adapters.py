@@ -88,3 +88,31 @@ class ExecutorAdapter(NoSharing):
 
     def close(self) -> None:
         self._executor.shutdown(wait=True)
+
+
+class NamesAdapter(NoSharing):
+    """No pool at all: the library's module, for rows that use what else it has."""
+
+    def __init__(self, names: Any) -> None:
+        self.names = names
+
+    def submit(self, function: Function, argument: Any) -> Any:
+        raise NotOffered("no pool was opened")
+
+    def collect(self, handles: list[Any]) -> list[Any]:
+        raise NotOffered("no pool was opened")
+
+    def call(self, function: Function, argument: Any) -> Any:
+        raise NotOffered("no pool was opened")
+
+    def map(self, function: Function, items: Iterable[Any], chunksize: int | None) -> list[Any]:
+        raise NotOffered("no pool was opened")
+
+    def imap(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        raise NotOffered("no pool was opened")
+
+    def imap_unordered(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        raise NotOffered("no pool was opened")
+
+    def close(self) -> None:
+        """Nothing was opened."""

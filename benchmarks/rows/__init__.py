@@ -28,6 +28,9 @@ _ORDER = (
     "shared_memory_use",
     "sizes",
     "frames",
+    "shared_things",
+    "queues",
+    "progress",
 )
 
 
