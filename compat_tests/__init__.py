@@ -1,7 +1,7 @@
 """Other people's test suites, run against distpool.
 
-`python -m compat_tests` runs CPython's own pool and executor tests, from the `test` packages of the
-interpreters on this machine, with distpool swapped in for the standard library's pool and executor. README.md
+`python -m compat_tests` runs CPython's own tests of multiprocessing and of executors, from the `test` packages of the
+interpreters on this machine, with distpool swapped in for the standard library's names. README.md
 says how it counts.
 
 Two sides, which meet in one environment variable and one file of JSON lines:

@@ -19,7 +19,7 @@ from compat_tests.suites.model import START_METHODS
 EXIT_GOOD, EXIT_BAD, EXIT_BROKEN, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 DESCRIPTION = """\
-Run CPython's own tests of multiprocessing.Pool and ProcessPoolExecutor against distpool.
+Run CPython's own tests of multiprocessing and ProcessPoolExecutor against distpool.
 
 The tests are those of the `test` packages of the Pythons on this machine, untouched. What counts is the share
 of those that the standard library itself passes, on the same Python and start method. That is measured first
@@ -28,7 +28,7 @@ and kept in compat_tests/baselines/.
 
 EPILOG = """\
 examples:
-  python -m compat_tests                                 both suites, this Python, all start methods
+  python -m compat_tests                                 all suites, this Python, all start methods
   python -m compat_tests --suite pool -k imap -v         the pool tests with "imap" in their names
   python -m compat_tests --python 3.11,3.12,3.13 --results compat_tests/RESULTS.md
   python -m compat_tests --stdlib --python 3.13          measure what the standard library passes

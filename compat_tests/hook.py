@@ -31,7 +31,7 @@ watching = False
 def at_start() -> None:
     """Swap, borrow and watch as the environment says. Raises what the swap raises: no void run goes on."""
     text = os.environ.get(VARIABLE)
-    if text is None:
+    if text is None or watching:  # a folder of packages may be on the path twice, and its .pth file with it
         return
     order = json.loads(text)
     _lead_path(order["package_path"])

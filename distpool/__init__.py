@@ -3,9 +3,9 @@
 What it is: a directory of names. Nothing is imported, and no process is started, until a name is used:
 
     distpool.Pool ----- __getattr__ ----> _OURS      distpool.pool.Pool         (loads the engine's client)
-    distpool.Queue ---- __getattr__ ----> _STANDARD  multiprocessing.Queue      (the standard library's own)
-    distpool.managers - __getattr__ ----> _STANDARD_MODULES                     (likewise, a whole module)
-    import distpool.managers ----------> _StandardModules, the finder below     (the same module object)
+    distpool.Pipe ----- __getattr__ ----> _STANDARD  multiprocessing.Pipe       (the standard library's own)
+    distpool.connection __getattr__ ----> _STANDARD_MODULES                     (likewise, a whole module)
+    import distpool.connection --------> _StandardModules, the finder below     (the same module object)
 
 What it is not: a place for code. A name that distpool takes over moves from `_STANDARD` to `_OURS`, and the
 module that serves it is written beside this file. No module of distpool bears the name of a public function
@@ -27,6 +27,21 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from distpool.context import Array as Array
+    from distpool.context import Barrier as Barrier
+    from distpool.context import BoundedSemaphore as BoundedSemaphore
+    from distpool.context import Condition as Condition
+    from distpool.context import Event as Event
+    from distpool.context import JoinableQueue as JoinableQueue
+    from distpool.context import Lock as Lock
+    from distpool.context import Manager as Manager
+    from distpool.context import Queue as Queue
+    from distpool.context import RawArray as RawArray
+    from distpool.context import RawValue as RawValue
+    from distpool.context import RLock as RLock
+    from distpool.context import Semaphore as Semaphore
+    from distpool.context import SimpleQueue as SimpleQueue
+    from distpool.context import Value as Value
     from distpool.context import cpu_count as cpu_count
     from distpool.context import get_context as get_context
     from distpool.errors import TimeoutError as TimeoutError
@@ -34,6 +49,7 @@ if TYPE_CHECKING:
     from distpool.objects import get as get
     from distpool.objects import put as put
     from distpool.pool import Pool as Pool
+    from distpool.worker_states import worker_state as worker_state
 
     # The star comes last and brings the rest: a name that is there already keeps its type.
     from multiprocessing import *  # type: ignore[assignment]  # noqa: F403  # isort: skip
@@ -42,37 +58,38 @@ __version__ = "0.1.0"
 
 # Served by distpool: the name, and the module that has it.
 _OURS = {
+    "Array": "distpool.context",
+    "Barrier": "distpool.context",
+    "BoundedSemaphore": "distpool.context",
+    "Condition": "distpool.context",
+    "Event": "distpool.context",
+    "JoinableQueue": "distpool.context",
+    "Lock": "distpool.context",
+    "Manager": "distpool.context",
     "ObjectRef": "distpool.objects",
     "Pool": "distpool.pool",
+    "Queue": "distpool.context",
+    "RLock": "distpool.context",
+    "RawArray": "distpool.context",
+    "RawValue": "distpool.context",
+    "Semaphore": "distpool.context",
+    "SimpleQueue": "distpool.context",
     "TimeoutError": "distpool.errors",
+    "Value": "distpool.context",
     "cpu_count": "distpool.context",
     "get": "distpool.objects",
     "get_context": "distpool.context",
     "put": "distpool.objects",
+    "worker_state": "distpool.worker_states",
 }
 
 # Still the standard library's own. This list and the next one only ever get shorter.
 _STANDARD = (
-    "Array",
     "AuthenticationError",
-    "Barrier",
-    "BoundedSemaphore",
     "BufferTooShort",
-    "Condition",
-    "Event",
-    "JoinableQueue",
-    "Lock",
-    "Manager",
     "Pipe",
     "Process",
     "ProcessError",
-    "Queue",
-    "RLock",
-    "RawArray",
-    "RawValue",
-    "Semaphore",
-    "SimpleQueue",
-    "Value",
     "active_children",
     "allow_connection_pickling",
     "current_process",
@@ -93,20 +110,26 @@ _STANDARD_MODULES = (
     "connection",
     "dummy",
     "heap",
-    "managers",
     "process",
-    "queues",
     "reduction",
     "resource_tracker",
     "shared_memory",
-    "sharedctypes",
     "spawn",
-    "synchronize",
     "util",
 )
 
 # Modules of distpool that are reached as attributes without an import of their own.
-_MODULES = ("context", "errors", "futures", "objects", "pool")
+_MODULES = (
+    "context",
+    "errors",
+    "futures",
+    "managers",
+    "objects",
+    "pool",
+    "queues",
+    "sharedctypes",
+    "synchronize",
+)
 
 __all__ = [*_OURS, *_STANDARD]
 

@@ -1,8 +1,14 @@
-"""``multiprocessing`` contexts whose pools are distpool's.
+"""``multiprocessing`` contexts whose pools, locks, queues, values and managers are distpool's.
 
-A context here *is* a standard context of its start method (locks, queues, processes and managers come from it
-unchanged); only ``Pool`` and ``cpu_count`` are ours. The start method names a pool's workers and decides, for
-executors, whether workers come at once or one by one. How a worker is really started does not depend on it.
+A context here *is* a standard context of its start method: processes and pipes come from it unchanged, since a child
+that is forked explicitly must inherit. All else that it makes is ours (``context_makers``). The start method names a
+pool's workers and decides, for executors, whether workers come at once or one by one. How a worker is really started
+does not depend on it.
+
+::
+
+    distpool.Lock() ─► the current start method's context ─► its Lock() ─► distpool.synchronize.Lock(ctx=...)
+                       (the standard library's own setting, so set_start_method of either library counts)
 
 Stands in for ``multiprocessing.context`` and for the context functions of ``multiprocessing``.
 """
@@ -10,26 +16,61 @@ Stands in for ``multiprocessing.context`` and for the context functions of ``mul
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.context
-from collections.abc import Callable, Iterable
-from multiprocessing.context import AuthenticationError, BufferTooShort, ProcessError
-from typing import TYPE_CHECKING, Any
+import multiprocessing.context as standard
+from multiprocessing.context import (
+    AuthenticationError,
+    BaseContext,
+    BufferTooShort,
+    ForkProcess,
+    ForkServerProcess,
+    Process,
+    ProcessError,
+    SpawnProcess,
+    assert_spawning,
+    get_spawning_popen,
+    set_spawning_popen,
+)
+from typing import Any
 
 from distpool import cpus
+from distpool.context_makers import ContextMakers
 from distpool.errors import TimeoutError
 
-if TYPE_CHECKING:
-    from distpool.pool import Pool as _Pool
-
 __all__ = [
+    "Array",
     "AuthenticationError",
+    "Barrier",
+    "BaseContext",
+    "BoundedSemaphore",
     "BufferTooShort",
+    "Condition",
+    "Event",
+    "ForkContext",
+    "ForkProcess",
+    "ForkServerContext",
+    "ForkServerProcess",
+    "JoinableQueue",
+    "Lock",
+    "Manager",
+    "Process",
     "ProcessError",
+    "Queue",
+    "RLock",
+    "RawArray",
+    "RawValue",
+    "Semaphore",
+    "SimpleQueue",
+    "SpawnContext",
+    "SpawnProcess",
     "TimeoutError",
+    "Value",
+    "assert_spawning",
     "cpu_count",
     "get_all_start_methods",
     "get_context",
+    "get_spawning_popen",
     "get_start_method",
+    "set_spawning_popen",
     "set_start_method",
 ]
 
@@ -39,20 +80,8 @@ get_start_method = multiprocessing.get_start_method
 set_start_method = multiprocessing.set_start_method
 
 
-class _PoolsOfOurs:
+class _Ours(ContextMakers):
     """What a standard context gets in addition."""
-
-    def Pool(
-        self,
-        processes: int | None = None,
-        initializer: Callable[..., Any] | None = None,
-        initargs: Iterable[Any] = (),
-        maxtasksperchild: int | None = None,
-    ) -> _Pool:
-        """A pool of worker processes (``multiprocessing.pool.Pool``)."""
-        from distpool.pool import Pool
-
-        return Pool(processes, initializer, initargs, maxtasksperchild, context=self)
 
     def cpu_count(self) -> int:
         """CPUs that this process may use, at least 1."""
@@ -63,7 +92,20 @@ class _PoolsOfOurs:
         return self if method is None else get_context(method)
 
 
-_ours: dict[str, Any] = {}
+# Not wrappers: foreign code asks isinstance(context, BaseContext), and looks at what it is made of.
+class ForkContext(_Ours, standard.ForkContext):  # type: ignore[misc]  # our Pool takes more
+    """Of the start method "fork"."""
+
+
+class SpawnContext(_Ours, standard.SpawnContext):  # type: ignore[misc]  # our Pool takes more
+    """Of the start method "spawn"."""
+
+
+class ForkServerContext(_Ours, standard.ForkServerContext):  # type: ignore[misc]  # our Pool takes more
+    """Of the start method "forkserver"."""
+
+
+_ours = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
 
 
 def get_context(method: str | None = None) -> Any:
@@ -75,10 +117,30 @@ def get_context(method: str | None = None) -> Any:
     Raises:
         ValueError: no such method on this platform.
     """
-    standard = multiprocessing.get_context(method)
-    name = standard.get_start_method()
-    if name not in _ours:
-        # Not a wrapper: foreign code asks isinstance(context, BaseContext), and looks at what it is made of.
-        kind = type(f"Distpool{type(standard).__name__}", (_PoolsOfOurs, type(standard)), {})
-        _ours[name] = kind()
-    return _ours[name]
+    return _ours[multiprocessing.get_context(method).get_start_method()]
+
+
+class _Current(ContextMakers):
+    """Makes things of the start method that is current when they are made."""
+
+    def get_context(self, method: str | None = None) -> Any:
+        return get_context(method)
+
+
+_current = _Current()
+
+Array = _current.Array
+Barrier = _current.Barrier
+BoundedSemaphore = _current.BoundedSemaphore
+Condition = _current.Condition
+Event = _current.Event
+JoinableQueue = _current.JoinableQueue
+Lock = _current.Lock
+Manager = _current.Manager
+Queue = _current.Queue
+RLock = _current.RLock
+RawArray = _current.RawArray
+RawValue = _current.RawValue
+Semaphore = _current.Semaphore
+SimpleQueue = _current.SimpleQueue
+Value = _current.Value

@@ -13,6 +13,8 @@
     │   └── DiskFull            the disk itself has no room; also an OSError
     ├── SharedElsewhere         shared memory of another node
     ├── SharedGone              the shared memory of a lock, queue or value is gone; also a FileNotFoundError
+    ├── NoWorkerState           a task asks for a worker state that there is not; also a RuntimeError and a LookupError
+    ├── ManagerDied             a manager's server is gone; also an EOFError, ConnectionError, FileNotFoundError
     └── TimeoutError            also multiprocessing.TimeoutError and the builtin TimeoutError
 """
 
@@ -34,7 +36,7 @@ class DistpoolError(Exception):
 
 
 class TimeoutError(DistpoolError, multiprocessing.context.TimeoutError, builtins.TimeoutError):
-    """Not done in time; the call itself goes on."""
+    """Not done in time. What ``get`` waited for goes on; a task that has outrun its ``task_timeout`` is ended."""
 
 
 class CannotUnpickle(DistpoolError, BrokenProcessPool):
@@ -87,6 +89,24 @@ class SharedGone(DistpoolError, FileNotFoundError):
     """The shared memory of a lock, queue or value is gone with the last process that had it."""
 
 
+class NoWorkerState(DistpoolError, RuntimeError, LookupError):
+    """``worker_state()`` was asked outside of a task of a pool that has one."""
+
+
+class ManagerDied(
+    DistpoolError,
+    EOFError,
+    ConnectionResetError,
+    ConnectionRefusedError,
+    BrokenPipeError,
+    FileNotFoundError,
+):
+    """The server process of a manager is gone, and its objects with it.
+
+    It is all that the standard library may raise then: which one depends on the moment of the call there.
+    """
+
+
 class HolderDied(RuntimeWarning):
     """The process that held a lock died; the lock is free again, and what it guards may be half-changed."""
 
@@ -108,13 +128,15 @@ class Failure:
     """How a call failed, before a front door has made an exception of it.
 
     Exactly one of: ``error`` (a pickled exception of the user's own), ``exception`` (a live one, raised on
-    this side), ``death`` (its worker died), ``cancelled``; or ``reason`` alone (a lost node, a refused pool).
+    this side), ``death`` (its worker died), ``cancelled``, ``limit_s`` (it ran for longer than that); or ``reason``
+    alone (a lost node, a refused pool).
     """
 
     error: bytes | None = None
     exception: BaseException | None = None
     death: Death | None = None
     cancelled: bool = False
+    limit_s: float = 0.0
     reason: str = ""
     label: str = ""  # what the call was, for the text: function name and short arguments
 
@@ -126,9 +148,19 @@ class Failure:
             from distpool.scheduler.serialize import load_exception
 
             return load_exception(self.error, traceback_type)
+        if self.limit_s:
+            return TimeoutError(describe_overdue(self.label, self.limit_s))
         if self.cancelled:
             return TaskCancelled(self.reason or "cancelled")
         return WorkerDied(describe_death(self.label, self.death, self.reason), self.death)
+
+
+def describe_overdue(label: str, limit_s: float) -> str:
+    """One line: which task, how long it was given, and what to do about it."""
+    return (
+        f"{label or 'a task'} ran for longer than its task_timeout of {limit_s:g} s and was ended; "
+        "give it more time (task_timeout=), or have it do less"
+    )
 
 
 def describe_death(label: str, death: Death | None, reason: str) -> str:

@@ -22,10 +22,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures.process import _RemoteTraceback
 from typing import Any
 
-from distpool.engines.protocol import Call, Failure
+from distpool.call_options import PLAIN, CallOptions
+from distpool.checkpoints import Plan, keep, ordered_results, recorded
+from distpool.engines.protocol import Call, Failure, Terms
 from distpool.executor_work import Work
 from distpool.feeding import NEVER, Feeder
 from distpool.pool_results import StarmapChunk
+from distpool.progress import Meter, Metered, Options, by_chunk, length_of
 from distpool.streams import Stream
 
 __all__ = ["start_map"]
@@ -85,6 +88,16 @@ class MapStream(Stream):
         self._work.settled(self)
 
 
+class MeteredMapStream(Metered, MapStream):
+    """One whose progress is shown."""
+
+    def give_up(self) -> None:
+        """Nobody wants the rest."""
+        if self.length == self.taken:
+            self.meter.close()
+        super().give_up()
+
+
 class PullFeeder(Feeder):
     """Reads an iterable of unknown length, on the threads of the program.
 
@@ -98,8 +111,9 @@ class PullFeeder(Feeder):
         function: Callable[..., Any],
         source: Iterator[Any],
         buffer: int | None,
+        terms: Terms | None,
     ) -> None:
-        super().__init__(work.desk, stream, function, source, plain=False)
+        super().__init__(work.desk, stream, function, source, plain=False, terms=terms)
         self._stream = stream
         self._buffer = buffer
         self._pulling = threading.RLock()
@@ -167,6 +181,7 @@ def start_map(
     timeout_s: float | None,
     chunksize: int,
     buffersize: int | None,
+    call: CallOptions = PLAIN,
 ) -> tuple[Generator[Any, None, None], int]:
     """Submit what may be submitted now; the rest follows as described above.
 
@@ -184,14 +199,30 @@ def start_map(
     else:
         source = iter(list(zip(*iterables, strict=False)))
     function = fn
+    if call.one_by_one:
+        chunksize = 1
+    plan = None
+    if call.checkpoint is not None:
+        plan = Plan(call.checkpoint, fn)
+        source = plan.source(source, chunksize, star=True, spread=True)
+        if known:
+            source = iter(list(source))
     if chunksize > 1:
-        function, source = StarmapChunk(fn), _chunks_of(source, chunksize)
-    stream = MapStream(work, bounded=not known)
+        function, source = StarmapChunk(fn), source if plan else _chunks_of(source, chunksize)
+    if call.progress is None:
+        stream = (MapStream if plan is None else recorded(MapStream))(work, bounded=not known)
+    else:
+        stream, function, source = _metered(
+            work, function, source, iterables, chunksize, call.progress, known=known, keeps=plan is not None
+        )
+    stream.options = call
+    if plan is not None:
+        keep(stream, plan, chunked=chunksize > 1)
     feeder: Feeder
     if known:
-        feeder = Feeder(work.desk, stream, function, source, plain=True, shares=True)
+        feeder = Feeder(work.desk, stream, function, source, plain=True, shares=True, terms=call.terms)
     else:
-        feeder = PullFeeder(work, stream, function, source, buffersize)
+        feeder = PullFeeder(work, stream, function, source, buffersize, call.terms)
     try:
         with work.entering:
             work.pending[stream] = None
@@ -200,7 +231,30 @@ def start_map(
         stream.interrupt()
         work.settled(stream)
         raise
-    return _results(stream, deadline, chunked=chunksize > 1), feeder.sent
+    results = _results(stream, deadline, chunked=chunksize > 1)
+    return results if plan is None else ordered_results(plan, results), feeder.sent
+
+
+def _metered(
+    work: Work,
+    function: Callable[..., Any],
+    source: Iterator[Sequence[Any]],
+    iterables: Sequence[Iterable[Any]],
+    chunksize: int,
+    progress: Options,
+    *,
+    known: bool,
+    keeps: bool,
+) -> tuple[MeteredMapStream, Callable[..., Any], Iterator[Sequence[Any]]]:
+    """The stream of a map whose progress is shown from now on, and what to call with which arguments."""
+    kind = by_chunk(MeteredMapStream) if chunksize > 1 else MeteredMapStream
+    stream = (recorded(kind) if keeps else kind)(work, bounded=not known)
+    lengths = [length for iterable in iterables if (length := length_of(iterable)) is not None]
+    meter = stream.meter = Meter(stream, progress, min(lengths, default=None) if known else None, chunksize)
+    if chunksize > 1:
+        function, source = meter.counted(function, source)
+    meter.show()
+    return stream, function, source
 
 
 def _results(stream: MapStream, deadline: float | None, *, chunked: bool) -> Generator[Any, None, None]:

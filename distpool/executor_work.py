@@ -80,6 +80,13 @@ class Work:
                 if not self.pending:
                     self.pending = {}
 
+    def shrink_to(self, size: int) -> None:
+        """Let the workers go that are more than so many."""
+        with self.growing:
+            if size < self.size:
+                self.size = size
+                self.pool.resize(size)
+
     def take_back(self, calls: Iterable[Call], *, running: bool) -> None:
         """Cancel these calls; with ``running``, interrupt those that have started."""
         self.pool.cancel(list(calls), running=running)

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pickle import PicklingError
 from typing import Any
 
-from distpool.engines.protocol import Call, Engine, EnginePool, Promise
+from distpool.engines.protocol import Call, Engine, EnginePool, Promise, Terms
 from distpool.errors import StoreError, TaskCancelled
 
 __all__ = ["Desk", "Feeder", "Tally", "default_retries", "weigh"]
@@ -120,6 +120,7 @@ class Tally(Promise):
         self._mark = NEVER  # call _reached when so many have ended
         self._last = NEVER  # the count at which it is complete
         self.done = 0  # how many have ended; may lag behind by the number of delivering threads
+        self.end_tick = NEVER  # if ``done`` is above this, the end itself is counted in it
         self.feeder: Feeder | None = None
         self.weight: int | None = 0  # bytes that a waiting result holds; None: not known yet
 
@@ -141,7 +142,8 @@ class Tally(Promise):
         """There are ``count`` calls in all."""
         self._last = count + 1
         self._mark = count + 1
-        if self._tick() == count + 1:
+        self.end_tick = tick = self._tick()
+        if tick == count + 1:
             self._complete()
 
     def end_with(self, error: BaseException, count: int) -> None:
@@ -162,7 +164,8 @@ class Feeder:
     """Submits ``function(*arguments)`` for each ``arguments`` of ``source``, to the account of one promise.
 
     ``plain`` says that iterating ``source`` runs no user code, so that the caller's own thread may begin; ``shares``
-    that all arguments exist already, so that an array which occurs in many of them is moved once.
+    that all arguments exist already, so that an array which occurs in many of them is moved once. ``terms`` is what the
+    calls have otherwise than their pool's.
     """
 
     def __init__(
@@ -174,8 +177,11 @@ class Feeder:
         *,
         plain: bool,
         shares: bool = False,
+        terms: Terms | None = None,
     ) -> None:
         self._desk = desk
+        self._terms = terms
+        self._quitting: BaseException | None = None
         self._shared = desk.pool.share() if shares else None
         self._promise = promise
         self._function = function
@@ -202,7 +208,7 @@ class Feeder:
             self._desk.enter(self)
             if self._plain:
                 self._starting = True
-                while not self._over and (room := self._room()) > 0:
+                while not self._is_over() and (room := self._room()) > 0:
                     self._feed(room)
                 self._starting = False
             if not self._over:
@@ -231,8 +237,18 @@ class Feeder:
         self._finish(TaskCancelled("the pool was terminated"))
         self.wake()
 
+    def quit(self, error: BaseException) -> None:
+        """Like ``stop``, because of ``error``, but by whoever feeds, as soon as it may: for those who must not wait."""
+        self._quitting = error
+        self.wake()
+
+    def _is_over(self) -> bool:
+        if self._quitting is not None and not self._over:
+            self._finish(self._quitting)
+        return self._over
+
     def _run(self) -> None:
-        while not self._over:
+        while not self._is_over():
             room = self._room()
             if room > 0:
                 self._feed(room)
@@ -259,7 +275,8 @@ class Feeder:
         target = self.sent - self._window() // 2
         self._asleep = True
         self._promise.notify_at(target)
-        if self._promise.progress() < target and not self._over and self._lifted == lifted:
+        staying = not self._over and self._quitting is None and self._lifted == lifted
+        if staying and self._promise.progress() < target:
             self._gate.acquire()
         self._asleep = False
         if not self._over:
@@ -290,7 +307,7 @@ class Feeder:
             if self.sent & 15 == 0:
                 self._weight = max(weigh(arguments), (self._weight or 0) // 2)
             self._submit((arguments,))
-            if self._over or time.monotonic() > until_s:
+            if self._is_over() or time.monotonic() > until_s:
                 return
 
     def _submit(self, batch: Sequence[Sequence[Any]]) -> None:
@@ -299,7 +316,10 @@ class Feeder:
                 if self._over:
                     return
                 submit_many = self._desk.pool.submit_many
-                self._promise.sent(submit_many(self._promise, self.sent, self._function, batch, self._shared))
+                calls = submit_many(
+                    self._promise, self.sent, self._function, batch, self._shared, self._terms
+                )
+                self._promise.sent(calls)
                 self.sent += len(batch)
         except Exception as refused:  # the function cannot be pickled, or the pool is gone
             if self._starting and not _is_refusal(refused):

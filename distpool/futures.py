@@ -36,6 +36,8 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, TypeVar
 
+from distpool.call_options import Errors, call_options, memory_bytes, pool_size, seconds
+from distpool.checkpoint_files import Checkpoint
 from distpool.cpus import cpu_count
 from distpool.engines import current
 from distpool.engines.protocol import PoolSpec
@@ -44,6 +46,9 @@ from distpool.executor_map import start_map
 from distpool.executor_work import CallQueue, Initializer, ManagerThread, Work, interpreter_ends
 from distpool.feeding import default_retries
 from distpool.future_states import Future
+from distpool.insight import Insight, insight_of
+from distpool.progress import Progress, options_of
+from distpool.worker_states import started
 from distpool.workers import Roster, WorkerProcess, WorkerTable
 
 __all__ = [
@@ -82,6 +87,14 @@ class ProcessPoolExecutor(Executor):
         retries: how often a call whose worker died is run again; None: ``DISTPOOL_RETRIES``, else 2. With 0 no call
             is ever started twice.
         resources: what each worker needs ({"GPU": 1}); None: nothing.
+        task_timeout: seconds that each call, each single item of a map, may run; None: as long as it takes. One that
+            runs for longer raises TimeoutError and is ended: by KeyboardInterrupt, after a second with its worker.
+        max_worker_memory: bytes, or a text such as "500MB" or "2G"; a worker that has more for itself when a call is
+            done is replaced, as with ``max_tasks_per_child``. None: no bound.
+        progress: whether ``map`` shows how far it is, unless it is told otherwise.
+        worker_state: called once in each worker, after the initializer; in a task ``distpool.worker_state()`` returns
+            what it made. Its ``close()``, or its ``__exit__`` if it is a context manager, is called when the worker
+            ends in good order. An exception breaks the executor, as one of the initializer's does.
 
     Raises:
         ValueError, TypeError: as the standard executor does.
@@ -97,6 +110,10 @@ class ProcessPoolExecutor(Executor):
         max_tasks_per_child: int | None = None,
         retries: int | None = None,
         resources: Mapping[str, float] | None = None,
+        task_timeout: float | None = None,
+        max_worker_memory: int | str | None = None,
+        progress: Progress = None,
+        worker_state: Callable[[], Any] | None = None,
     ) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
@@ -110,11 +127,15 @@ class ProcessPoolExecutor(Executor):
         self._max_workers = cpu_count() if max_workers is None else max_workers
         self._mp_context = mp_context
         self._grows = method != "fork"
-        self._initializer = initializer
+        self._initializer = started(initializer, worker_state)
         self._initargs = tuple(initargs)
         self._max_tasks_per_child = max_tasks_per_child
         self._retries = default_retries(retries)
         self._resources = dict(resources or {})
+        self._progress = options_of(progress)
+        self._task_timeout = seconds(task_timeout)
+        self._terms = call_options(task_timeout, None).terms
+        self._memory_bytes_max = memory_bytes(max_worker_memory)
         self._worker_name = _NAMES.get(method, "Process-%d")
         self._shutdown_lock = threading.Lock()
         self._shutdown = False
@@ -141,7 +162,7 @@ class ProcessPoolExecutor(Executor):
         if work.size < self._max_workers and len(work.pending) + work.unsent >= work.size:
             self._grow_to(work, work.size + 1)
         try:
-            future._call = work.pool.submit(future, 0, fn, args, kwargs)
+            future._call = work.pool.submit(future, 0, fn, args, kwargs, self._terms)
         except Exception as error:
             if not work.takes_calls:
                 self._usable_work()  # says why
@@ -168,6 +189,11 @@ class ProcessPoolExecutor(Executor):
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
+        task_timeout: float | None = None,
+        retries: int | None = None,
+        errors: Errors = "raise",
+        progress: Progress = None,
+        checkpoint: Checkpoint = None,
     ) -> Iterator[T]:
         """Like ``map(fn, *iterables)``, in the workers.
 
@@ -177,12 +203,22 @@ class ProcessPoolExecutor(Executor):
             timeout: seconds from now within which every result must be there.
             chunksize: items that travel as one call.
             buffersize: calls (or chunks) to be read ahead at most; None: a window of thousands.
+            task_timeout: seconds that each item may run, in its worker; see the executor's own. Without
+                ``errors="return"`` the first failure then comes before results that are still to come.
+            retries: how often an item is run again whose worker died; None: as the executor.
+            errors: "raise" the first failure, or "return" exceptions in the places of results.
+            progress: show how far it is: True, a description, or a dict (description, total, unit, file); None: as
+                the executor was told.
+            checkpoint: a folder that results are kept in as they arrive. The next map with the same function and items
+                does only what is missing there. None: nothing is kept.
 
         Returns:
             A generator of the results, in order. Once it is closed, or a call raises, the rest is cancelled.
 
         Raises:
-            TimeoutError: (from the generator) a result was not there in time.
+            TimeoutError: (from the generator) a result was not there in time, or an item ran for longer than its limit.
+
+        With a ``task_timeout`` or ``errors="return"`` items are calls of their own, whatever the chunksize.
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
@@ -190,12 +226,50 @@ class ProcessPoolExecutor(Executor):
             raise TypeError("buffersize must be an integer or None")
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
+        call = call_options(
+            task_timeout,
+            retries,
+            errors,
+            progress,
+            checkpoint,
+            default_s=self._task_timeout,
+            default_progress=self._progress,
+        )
         work = self._usable_work()
         before = len(work.pending)
-        results, sent = start_map(work, fn, iterables, timeout, chunksize, buffersize)
+        results, sent = start_map(work, fn, iterables, timeout, chunksize, buffersize, call)
         if work.size < self._max_workers:
             self._grow_to(work, before + sent)
         return results
+
+    def resize(self, max_workers: int) -> None:
+        """Have at most so many workers from now on, also while calls run.
+
+        Missing ones start when there is work for them. Of too many the idle go at once, the others when what they run
+        is done.
+
+        Raises:
+            ValueError, TypeError: not a number of at least 1.
+            RuntimeError: the executor was shut down.
+        """
+        size = pool_size(max_workers)
+        with self._shutdown_lock:
+            if self._shutdown:
+                raise RuntimeError("cannot resize an executor after shutdown")
+            self._max_workers = size
+            work = self._work
+        if work is None:
+            return
+        if work.pending or not self._grows:
+            self._grow_to(work, size)
+        work.shrink_to(size)
+
+    def insight(self) -> Insight:
+        """What the workers have done: times, tasks, data and memory of each and in all; also after ``shutdown``.
+
+        ``print`` it for a table.
+        """
+        return insight_of([] if self._work is None else self._work.pool.accounts())
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """No more calls; the workers end when all work is done.
@@ -275,6 +349,7 @@ class ProcessPoolExecutor(Executor):
                 max_tasks=self._max_tasks_per_child,
                 retries=self._retries,
                 resources=self._resources,
+                memory_bytes_max=self._memory_bytes_max,
                 name=self._worker_name,
             ),
             roster,

@@ -65,10 +65,16 @@ def ask(directory: str) -> StoreReport | None:
 def describe(report: StoreReport) -> list[str]:
     """The lines to be shown for one session."""
     memory, disk = zip(report.used, report.size, strict=True)
-    lines = [
-        f"node {report.node}: {show_size(memory[0])} of {show_size(memory[1])} memory in use, "
-        f"{show_size(disk[0])} of {show_size(disk[1])} on disk in {report.spill_directory}"
-    ]
+    if any(report.size):
+        lines = [
+            f"node {report.node}: {show_size(memory[0])} of {show_size(memory[1])} memory in use, "
+            f"{show_size(disk[0])} of {show_size(disk[1])} on disk in {report.spill_directory}"
+        ]
+    else:
+        lines = [
+            f"node {report.node}: no object store, since the limits of its processes (ulimit -f) leave no room for "
+            "one; big values travel in messages"
+        ]
     lines += _table(["process", "holds", "objects"], _processes(report))
     objects = sorted(report.objects, key=lambda o: -o.bytes)
     rows = [_row(report, o) for o in objects[:OBJECTS_SHOWN]]

@@ -36,10 +36,13 @@ from multiprocessing.pool import (  # type: ignore[attr-defined]
 from types import TracebackType
 from typing import Any, TypeVar
 
+from distpool.call_options import PLAIN, CallOptions, Errors, call_options, memory_bytes, pool_size, seconds
+from distpool.checkpoints import Checkpoint, Ordered, Plan, RecordedList, default_chunksize, keep, recorded
 from distpool.engines import current
 from distpool.engines.protocol import Failure, PoolSpec
 from distpool.errors import TimeoutError
 from distpool.feeding import Desk, Feeder, default_retries
+from distpool.insight import Insight, insight_of
 from distpool.pool_results import (
     ApplyResult,
     AsyncResult,
@@ -47,9 +50,14 @@ from distpool.pool_results import (
     IMapUnorderedIterator,
     MapChunk,
     MapResult,
+    MeteredIMapIterator,
+    MeteredIMapUnorderedIterator,
+    MeteredMapResult,
     StarmapChunk,
     chunks,
 )
+from distpool.progress import Meter, Progress, by_chunk, length_of
+from distpool.worker_states import started
 from distpool.workers import Roster, WorkerProcess, weakly
 
 __all__ = [
@@ -93,6 +101,15 @@ class Pool:
         retries: how often a call whose worker died is run again; None: ``DISTPOOL_RETRIES``, else 2. With 0 no call
             is ever started twice.
         resources: what each worker needs ({"GPU": 1}); None: nothing.
+        task_timeout: seconds that each call, each single item of a map, may run unless it is told otherwise; None: as
+            long as it takes. One that runs for longer raises TimeoutError and is ended.
+        max_worker_memory: bytes, or a text such as "500MB" or "2G"; a worker that has more for itself when a call is
+            done is replaced, as with ``maxtasksperchild``. None: no bound.
+        progress: whether ``map`` and its kin show how far they are, unless a call says otherwise: True, a
+            description, or a dict (description, total, unit, file).
+        worker_state: called once in each worker, after the initializer; in a task ``distpool.worker_state()`` returns
+            what it made. Its ``close()``, or its ``__exit__`` if it is a context manager, is called when the worker
+            ends in good order. An exception breaks the pool, as one of the initializer's does.
 
     Raises:
         ValueError, TypeError: as the standard Pool does.
@@ -110,6 +127,10 @@ class Pool:
         *,
         retries: int | None = None,
         resources: Mapping[str, float] | None = None,
+        task_timeout: float | None = None,
+        max_worker_memory: int | str | None = None,
+        progress: Progress = None,
+        worker_state: Callable[[], Any] | None = None,
     ) -> None:
         if processes is not None and processes < 1:
             raise ValueError("Number of processes must be at least 1")
@@ -117,6 +138,8 @@ class Pool:
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
+        self._task_timeout = seconds(task_timeout)
+        self._plain = call_options(task_timeout, None, progress=progress)
         self._ctx = context or multiprocessing.get_context()
         self._maxtasksperchild = maxtasksperchild
         self._initializer = initializer
@@ -130,11 +153,12 @@ class Pool:
         self._engine_pool = self._engine.open_pool(
             PoolSpec(
                 size=processes,
-                initializer=initializer,
+                initializer=started(initializer, worker_state),
                 initargs=self._initargs,
                 max_tasks=maxtasksperchild,
                 retries=default_retries(retries),
                 resources=resources or {},
+                memory_bytes_max=memory_bytes(max_worker_memory),
                 name=name,
                 closures=False,  # MaybeEncodingError instead, as in the standard library
                 on_broken=self._fate.break_,
@@ -152,7 +176,7 @@ class Pool:
         """``func(*args, **kwds)`` in a worker; its value, or its exception."""
         self._check_running()
         result: AsyncResult[T] = AsyncResult(self)
-        return self._get(result, lambda: self._submit(result, func, args, kwds))
+        return self._get(result, lambda: self._submit(result, func, args, kwds, self._plain))
 
     def apply_async(
         self,
@@ -161,24 +185,60 @@ class Pool:
         kwds: Mapping[str, Any] = {},
         callback: Callable[[T], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int | None = None,
     ) -> AsyncResult[T]:
         """``func(*args, **kwds)`` in a worker, without waiting.
 
         The arguments are copied before this returns; if they cannot be, ``get`` raises why. Callbacks run in a
         thread of the engine, before ``get`` returns.
+
+        Args:
+            task_timeout: seconds that the call may run, in its worker (imports for it do not count). Then ``get``
+                raises TimeoutError, and the call is ended: by KeyboardInterrupt, after a second with its worker. None:
+                as the pool.
+            retries: how often it is run again if its worker dies; None: as the pool.
         """
         self._check_running()
+        options = self._options(task_timeout, retries)
         result: AsyncResult[T] = AsyncResult(self, callback, error_callback)
-        self._submit(result, func, args, kwds)
+        self._submit(result, func, args, kwds, options)
         return result
 
+    def _options(
+        self,
+        task_timeout: float | None,
+        retries: int | None,
+        errors: str = "raise",
+        progress: Progress = None,
+        checkpoint: Checkpoint = None,
+    ) -> CallOptions:
+        plain = task_timeout is None and retries is None and errors == "raise" and progress is None
+        if plain and checkpoint is None:
+            return self._plain
+        return call_options(
+            task_timeout,
+            retries,
+            errors,
+            progress,
+            checkpoint,
+            default_s=self._task_timeout,
+            default_progress=self._plain.progress,
+        )
+
     def _submit(
-        self, result: AsyncResult[Any], func: Callable[..., Any], args: Iterable[Any], kwds: Mapping[str, Any]
+        self,
+        result: AsyncResult[Any],
+        func: Callable[..., Any],
+        args: Iterable[Any],
+        kwds: Mapping[str, Any],
+        options: CallOptions,
     ) -> None:
         try:
             if type(args) is not tuple:
                 args = tuple(args)
-            self._engine_pool.submit(result, 0, func, args, kwds)
+            self._engine_pool.submit(result, 0, func, args, kwds, options.terms)
         except Exception as error:
             result.fail(error)
             if result._value is not error:
@@ -187,15 +247,40 @@ class Pool:
 
     # --------------------------------------------------------------------------- many, in a list
 
-    def map(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int | None = None) -> list[T]:
+    def map(
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int | None = None,
+        errors: Errors = "raise",
+        progress: Progress = None,
+        checkpoint: Checkpoint = None,
+    ) -> list[T]:
         """``[func(item) for item in iterable]``, in the workers.
 
         Args:
             func: takes one item.
             iterable: is read to its end first.
             chunksize: items that travel as one call; None: so that each worker gets about four calls.
+            task_timeout: seconds that each item may run, in its worker (imports for it do not count). One that runs for
+                longer fails with TimeoutError and is ended: by KeyboardInterrupt, after a second by the end of its
+                worker; no other item is touched. Without ``errors="return"`` that ends the map, as does any other
+                failure then: it is raised at once, and what has not started does not. None: as the pool.
+            retries: how often an item is run again whose worker died; None: as the pool.
+            errors: "raise" the first failure, or "return" exceptions in the places of results.
+            progress: show how far it is, item by item: True, a description, or a dict (description, total, unit,
+                file); None: as the pool was told.
+            checkpoint: a folder that results are kept in as they arrive. The next call with the same function and
+                items does only what is missing there; chunks are then a hundredth of the items at most, unless
+                ``chunksize`` says otherwise. None: nothing is kept.
+
+        With a ``task_timeout`` or ``errors="return"`` items are calls of their own, whatever the chunksize.
         """
-        return self._get(*self._prepare_map(func, iterable, MapChunk, chunksize))
+        options = self._options(task_timeout, retries, errors, progress, checkpoint)
+        return self._get(*self._prepare_map(func, iterable, MapChunk, chunksize, options))
 
     def map_async(
         self,
@@ -204,17 +289,36 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[T]], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int | None = None,
+        errors: Errors = "raise",
+        progress: Progress = None,
+        checkpoint: Checkpoint = None,
     ) -> MapResult[T]:
         """``map`` without waiting."""
-        result, start = self._prepare_map(func, iterable, MapChunk, chunksize, callback, error_callback)
+        options = self._options(task_timeout, retries, errors, progress, checkpoint)
+        result, start = self._prepare_map(
+            func, iterable, MapChunk, chunksize, options, callback, error_callback
+        )
         start()
         return result
 
     def starmap(
-        self, func: Callable[..., T], iterable: Iterable[Iterable[Any]], chunksize: int | None = None
+        self,
+        func: Callable[..., T],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int | None = None,
+        errors: Errors = "raise",
+        progress: Progress = None,
+        checkpoint: Checkpoint = None,
     ) -> list[T]:
-        """``[func(*item) for item in iterable]``, in the workers."""
-        return self._get(*self._prepare_map(func, iterable, StarmapChunk, chunksize))
+        """``[func(*item) for item in iterable]``, in the workers; the rest as in ``map``."""
+        options = self._options(task_timeout, retries, errors, progress, checkpoint)
+        return self._get(*self._prepare_map(func, iterable, StarmapChunk, chunksize, options))
 
     def starmap_async(
         self,
@@ -223,9 +327,18 @@ class Pool:
         chunksize: int | None = None,
         callback: Callable[[list[T]], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
+        *,
+        task_timeout: float | None = None,
+        retries: int | None = None,
+        errors: Errors = "raise",
+        progress: Progress = None,
+        checkpoint: Checkpoint = None,
     ) -> MapResult[T]:
         """``starmap`` without waiting."""
-        result, start = self._prepare_map(func, iterable, StarmapChunk, chunksize, callback, error_callback)
+        options = self._options(task_timeout, retries, errors, progress, checkpoint)
+        result, start = self._prepare_map(
+            func, iterable, StarmapChunk, chunksize, options, callback, error_callback
+        )
         start()
         return result
 
@@ -235,6 +348,7 @@ class Pool:
         iterable: Iterable[Any],
         chunk: type[MapChunk],
         chunksize: int | None,
+        call: CallOptions,
         callback: Callable[[list[Any]], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
     ) -> tuple[MapResult[Any], Callable[[], None]]:
@@ -245,21 +359,42 @@ class Pool:
         length: int = len(iterable)  # type: ignore[arg-type]
         if chunksize is None:
             chunksize = -(-length // (self._processes * 4))
+            if call.checkpoint is not None:
+                chunksize = default_chunksize(length, chunksize)
+        if call.one_by_one:
+            chunksize = min(chunksize, 1)
+        plan = None
+        missing: list[Sequence[Any]] = []
+        if call.checkpoint is not None and length and chunksize > 0:
+            plan = Plan(call.checkpoint, func)
+            missing = list(plan.source(iterable, chunksize, star=chunk is StarmapChunk))
+            length = plan.missing
         whole = 0 if chunksize == 1 else chunksize
-        result: MapResult[Any] = MapResult(self, whole, length, callback, error_callback)
-        if length == 0 or chunksize <= 0:
+        kind = _kind_of_map(call, length, chunksize)
+        if plan is not None:
+            kind = recorded(kind, RecordedList)
+        result = kind(self, whole, length, callback, error_callback)
+        result.options = call
+        if plan is not None:
+            keep(result, plan, chunked=whole > 0)
+        elif length == 0 or chunksize <= 0:
             # As the standard library: nothing runs, nobody is called back.
             result._success = True
             result._value = [None] * length
             result.settle()
             return result, _nothing
         try:
-            items: Any = iterable if type(iterable) in (tuple, range) else list(iterable)
-            function, source = _calls_of_map(func, items, chunk, chunksize)
+            if plan is not None:
+                function, source = _function_of_map(func, chunk, chunksize), iter(missing)
+            else:
+                items: Any = iterable if type(iterable) in (tuple, range) else list(iterable)
+                function, source = _calls_of_map(func, items, chunk, chunksize)
         except Exception as error:  # a sized iterable that fails on the way
             result.fail(error)
             return result, _nothing
-        feeder = Feeder(self._desk, result, function, source, plain=True, shares=True)
+        if isinstance(result, MeteredMapResult):
+            function, source = _meter(result, call, length, chunksize, function, source)
+        feeder = Feeder(self._desk, result, function, source, plain=True, shares=True, terms=call.terms)
 
         def start() -> None:
             feeder.start()
@@ -269,37 +404,104 @@ class Pool:
 
     # -------------------------------------------------------------------------- many, one by one
 
-    def imap(self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1) -> Iterator[T]:
+    def imap(
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        task_timeout: float | None = None,
+        retries: int | None = None,
+        errors: Errors = "raise",
+        progress: Progress = None,
+        checkpoint: Checkpoint = None,
+    ) -> Iterator[T]:
         """Like ``map``, but lazy: results come one by one, in order, and ``iterable`` is read on the way.
 
-        It is read no further than a window ahead of the results that were taken, so it may be endless.
+        It is read no further than a window ahead of the results that were taken, so it may be endless. The options are
+        those of ``map``; but a failure is raised where its result would have come, and the others go on.
 
         Returns:
             An IMapIterator, whose ``next`` takes a time-out in seconds; for ``chunksize > 1`` a plain generator.
         """
-        return self._imap(IMapIterator, func, iterable, chunksize)
+        call = self._options(task_timeout, retries, errors, progress, checkpoint)
+        kind = IMapIterator if call.progress is None else MeteredIMapIterator
+        return self._imap(kind, func, iterable, chunksize, call)
 
     def imap_unordered(
-        self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1
+        self,
+        func: Callable[[Any], T],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        task_timeout: float | None = None,
+        retries: int | None = None,
+        errors: Errors = "raise",
+        progress: Progress = None,
+        checkpoint: Checkpoint = None,
     ) -> Iterator[T]:
         """Like ``imap``, but results come as they arrive."""
-        return self._imap(IMapUnorderedIterator, func, iterable, chunksize)
+        call = self._options(task_timeout, retries, errors, progress, checkpoint)
+        kind = IMapUnorderedIterator if call.progress is None else MeteredIMapUnorderedIterator
+        return self._imap(kind, func, iterable, chunksize, call)
 
     def _imap(
-        self, kind: type[IMapIterator[Any]], func: Callable[..., Any], iterable: Iterable[Any], chunksize: int
+        self,
+        kind: type[IMapIterator[Any]],
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        chunksize: int,
+        call: CallOptions,
     ) -> Iterator[Any]:
         self._check_running()
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
-        result = kind(self)
-        plain = type(iterable) in PLAIN_SEQUENCES
-        if chunksize == 1:
-            Feeder(self._desk, result, func, _singles(iterable), plain=plain).start()
-            result.hold()
-            return result
-        Feeder(self._desk, result, MapChunk(func), chunks(iterable, chunksize), plain=plain).start()
+        if call.one_by_one:
+            chunksize = 1
+        function: Callable[..., Any] = func if chunksize == 1 else MapChunk(func)
+        source: Iterator[Sequence[Any]]
+        plan = None
+        if call.checkpoint is not None:
+            plan = Plan(call.checkpoint, func)
+            source = plan.source(iterable, chunksize, star=False)
+            kind = recorded(kind)
+        else:
+            source = _singles(iterable) if chunksize == 1 else chunks(iterable, chunksize)
+        if issubclass(kind, MeteredIMapIterator):
+            result: IMapIterator[Any] = by_chunk(kind)(self) if chunksize > 1 else kind(self)
+            function, source = _meter(result, call, length_of(iterable), chunksize, function, source)
+        else:
+            result = kind(self)
+        result.options = call if call.returns_errors else PLAIN
+        plain = type(iterable) in PLAIN_SEQUENCES and plan is None
+        if plan is not None:
+            keep(result, plan, chunked=chunksize > 1)
+        Feeder(self._desk, result, function, source, plain=plain, terms=call.terms).start()
         result.hold()
-        return (item for chunk in result for item in chunk)
+        items = result if chunksize == 1 else (item for chunk in result for item in chunk)
+        return items if plan is None else Ordered(plan, items, ordered=kind._in_order)
+
+    # -------------------------------------------------------------------------------- its size
+
+    def resize(self, processes: int) -> None:
+        """Have so many workers from now on, also while calls run.
+
+        New ones start in the background. Of too many the idle go at once, the others when what they run is done.
+
+        Raises:
+            ValueError, TypeError: not a number of at least 1; the pool is closed.
+        """
+        size = pool_size(processes)
+        self._check_running()
+        self._processes = size
+        self._engine_pool.resize(size)
+
+    def insight(self) -> Insight:
+        """What the workers have done: times, tasks, data and memory of each and in all; also after ``close``.
+
+        ``print`` it for a table.
+        """
+        return insight_of(self._engine_pool.accounts())
 
     # --------------------------------------------------------------------------------- the end
 
@@ -417,6 +619,36 @@ def _calls_of_map(
         return func, iter([tuple(item) for item in items])
     except TypeError:  # one that cannot be unpacked: its call fails, in the worker
         return _StarCall(func), zip(items)
+
+
+def _function_of_map(func: Callable[..., Any], chunk: type[MapChunk], chunksize: int) -> Callable[..., Any]:
+    """What to call with an item, or a list of items."""
+    if chunksize > 1:
+        return chunk(func)
+    return func if chunk is MapChunk else _StarCall(func)
+
+
+def _kind_of_map(call: CallOptions, length: int, chunksize: int) -> type[MapResult[Any]]:
+    if call.progress is None or length == 0 or chunksize <= 0:
+        return MapResult
+    return MeteredMapResult if chunksize == 1 else by_chunk(MeteredMapResult)
+
+
+def _meter(
+    result: Any,
+    call: CallOptions,
+    length: int | None,
+    chunksize: int,
+    function: Callable[..., Any],
+    source: Iterator[Sequence[Any]],
+) -> tuple[Callable[..., Any], Iterator[Sequence[Any]]]:
+    """Show the progress of this result from now on; returns what to call, and with which arguments."""
+    assert call.progress is not None
+    meter = result.meter = Meter(result, call.progress, length, chunksize)
+    if chunksize > 1:
+        function, source = meter.counted(function, source)
+    meter.show()
+    return function, source
 
 
 class _StarCall(StarmapChunk):

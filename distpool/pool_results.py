@@ -23,10 +23,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.pool import MaybeEncodingError, RemoteTraceback  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from distpool import worker_hooks
+from distpool.call_options import PLAIN, CallOptions
 from distpool.engines.protocol import Failure, Promise
-from distpool.errors import PoolBroken, TimeoutError
+from distpool.errors import PoolBroken, TaskCancelled, TimeoutError
 from distpool.feeding import Tally
-from distpool.streams import Stream
+from distpool.progress import Metered
+from distpool.streams import Stream, ends_all
 
 if TYPE_CHECKING:
     from distpool.pool import Pool
@@ -63,7 +66,9 @@ class MapChunk:
 
     def __call__(self, items: Sequence[Any]) -> list[Any]:
         """One value for each item."""
-        return list(map(self.function, items))
+        values = list(map(self.function, items))
+        worker_hooks.more_items += len(values) - 1
+        return values
 
 
 class StarmapChunk(MapChunk):
@@ -73,7 +78,9 @@ class StarmapChunk(MapChunk):
 
     def __call__(self, items: Sequence[Any]) -> list[Any]:
         """One value for each item."""
-        return list(itertools.starmap(self.function, items))
+        values = list(itertools.starmap(self.function, items))
+        worker_hooks.more_items += len(values) - 1
+        return values
 
 
 def exception_of(failure: Failure, pool: Pool | None) -> BaseException:
@@ -255,8 +262,10 @@ class MapResult(AsyncResult[list[T]], Tally):
     """The results of one map, in a list (``multiprocessing.pool.MapResult``).
 
     ``chunksize`` items travel as one call; 0 for calls of single items. As in the standard library, all calls end
-    before the first error is raised.
+    before the first error is raised, unless ``options`` say that it is raised at once, or that errors are results.
     """
+
+    options: CallOptions = PLAIN
 
     def __init__(
         self,
@@ -274,10 +283,10 @@ class MapResult(AsyncResult[list[T]], Tally):
 
     def fulfil(self, key: int, value: Any) -> None:
         """A call returned: an item's value, or a chunk's list of values."""
-        if self._pool is None:
-            return
         size = self._chunksize
-        if size:
+        if self._pool is None:
+            pass  # it has ended already
+        elif size:
             self._values[key * size : (key + 1) * size] = value
         else:
             self._values[key] = value
@@ -287,11 +296,25 @@ class MapResult(AsyncResult[list[T]], Tally):
 
     def reject(self, key: int, failure: Failure) -> None:
         """A call failed."""
-        if self._error is None:
-            self._error = exception_of(failure, self._pool)
+        error = exception_of(failure, self._pool)
+        if self.options.returns_errors and not ends_all(failure, error):
+            self._values[key] = error
+        elif self._error is None:
+            self._error = error
+            if self.options.stops_at_first:
+                self._stop(error)
         self.done = count = self._tick()
         if count >= self._mark:
             self._reached(count)
+
+    def _stop(self, error: BaseException) -> None:
+        """End with this at once; what has not started will not."""
+        pool, feeder = self._pool, self.feeder
+        if pool is not None:
+            if feeder is not None:
+                feeder.quit(TaskCancelled("another call of this map has failed"))
+            pool._engine_pool.give_up(self, running=False)
+            self.fail(error)
 
     def give_up(self) -> None:
         """Nobody can ask for it any more: submit no more of its calls."""
@@ -362,6 +385,36 @@ class IMapUnorderedIterator(IMapIterator[T]):
     """The results of ``Pool.imap_unordered``, as they arrive (``multiprocessing.pool.IMapUnorderedIterator``)."""
 
     _in_order = False
+
+
+class MeteredMapResult(Metered, MapResult[T]):
+    """The results of a map whose progress is shown."""
+
+    def get(self, timeout: float | None = None) -> list[T]:
+        """As of any result; the last line of the progress comes first."""
+        try:
+            return super().get(timeout)
+        finally:
+            if self.ready:
+                self.meter.close(
+                    stopped=not self._completed
+                )  # the first failure may have ended it, calls still run
+                self.meter.wait_last_line()
+
+
+class MeteredIMapIterator(Metered, IMapIterator[T]):
+    """The results of an imap whose progress is shown."""
+
+    def __next__(self) -> T:
+        try:
+            return self.take()  # type: ignore[no-any-return]
+        except StopIteration:
+            self.meter.wait_last_line()
+            raise
+
+
+class MeteredIMapUnorderedIterator(MeteredIMapIterator[T], IMapUnorderedIterator[T]):
+    """The results of an imap_unordered whose progress is shown."""
 
 
 def chunks(items: Iterable[Any], size: int) -> Iterator[tuple[list[Any]]]:

@@ -1,4 +1,4 @@
-"""`distpool run`: an unmodified program whose pools and process executors stand on distpool.
+"""`distpool run`: an unmodified program whose pools, executors, locks, queues, values and managers are distpool's.
 
 Two halves, either side of one `exec`:
 
@@ -17,7 +17,8 @@ input, exit status and the order of exit handlers are Python's own, and not an i
 `install` replaces names lazily. A module that has them gets, as its class, a subclass of `ModuleType` in which
 those names are properties: whoever asks the module for `Pool` gets distpool's, and only then is distpool's engine
 imported. The module's own functions, which look in its globals, still find the original there, and so the
-standard `ThreadPool` goes on working. A module not imported yet is made with that class when it is imported.
+standard `ThreadPool` goes on working. A module not imported yet is made with that class when it is imported. What
+contexts make (`multiprocessing.Lock` is a method of the default one) they make by the methods of `context_makers`.
 
 What it is not: inherited. A Python that the program starts by `subprocess` is a plain one.
 """
@@ -29,20 +30,68 @@ import os
 import sys
 from types import ModuleType
 
+from distpool.context_makers import MAKERS
 from distpool.worker_hooks import HOOKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from importlib.machinery import ModuleSpec
     from typing import Any, NoReturn
 
-# module of the standard library -> name in it -> module of distpool that has the name too
-_STAND_INS = {
-    "multiprocessing.pool": {"Pool": "distpool.pool"},
-    "concurrent.futures": {"ProcessPoolExecutor": "distpool.futures"},
-    "concurrent.futures.process": {"ProcessPoolExecutor": "distpool.futures"},
+# module of the standard library -> (module of distpool, names that both have)
+_TABLE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "multiprocessing.pool": ("distpool.pool", ("Pool",)),
+    "multiprocessing.queues": ("distpool.queues", ("JoinableQueue", "Queue", "SimpleQueue")),
+    "multiprocessing.synchronize": (
+        "distpool.synchronize",
+        ("Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"),
+    ),
+    "multiprocessing.sharedctypes": (
+        "distpool.sharedctypes",
+        (
+            "Array",
+            "RawArray",
+            "RawValue",
+            "Synchronized",
+            "SynchronizedArray",
+            "SynchronizedBase",
+            "SynchronizedString",
+            "Value",
+            "copy",
+            "synchronized",
+        ),
+    ),
+    "multiprocessing.managers": (
+        "distpool.managers",
+        (
+            "AcquirerProxy",
+            "ArrayProxy",
+            "AutoProxy",
+            "BarrierProxy",
+            "BaseListProxy",
+            "BaseManager",
+            "BasePoolProxy",
+            "BaseProxy",
+            "ConditionProxy",
+            "DictProxy",
+            "EventProxy",
+            "IteratorProxy",
+            "ListProxy",
+            "MakeProxyType",
+            "NamespaceProxy",
+            "PoolProxy",
+            "Server",
+            "SharedMemoryManager",
+            "SharedMemoryServer",
+            "SyncManager",
+            "ValueProxy",
+        ),
+    ),
+    "concurrent.futures": ("distpool.futures", ("ProcessPoolExecutor",)),
+    "concurrent.futures.process": ("distpool.futures", ("ProcessPoolExecutor",)),
 }
+_STAND_INS = {module: dict.fromkeys(names, home) for module, (home, names) in _TABLE.items()}
 
 # Code of these packages keeps the original: they are built on it.
 _KEEP_ORIGINAL = ("multiprocessing", "concurrent", "distpool")
@@ -88,12 +137,11 @@ def take_over() -> None:
 
 
 def install() -> None:
-    """Let `multiprocessing.Pool` and `concurrent.futures.ProcessPoolExecutor` stand on distpool, in this process.
+    """Let `multiprocessing` and `concurrent.futures.ProcessPoolExecutor` stand on distpool, in this process.
 
-    Covers `multiprocessing.Pool`, `multiprocessing.pool.Pool`, the `Pool` of every context, and
-    `ProcessPoolExecutor` in `concurrent.futures` and `concurrent.futures.process`. Imports none of them: a program
-    that uses neither pays nothing. Names that were bound by `from ... import` before the call stay what they were.
-    Calling it again changes nothing.
+    Covers what the contexts and the package `multiprocessing` make (`context_makers.MAKERS`) and the classes of the
+    modules in `_TABLE`. Imports none of them: a program that uses none pays nothing. Names that were bound by
+    `from ... import` before the call stay what they were. Calling it again changes nothing.
     """
     if installed():
         return
@@ -105,11 +153,12 @@ def install() -> None:
     if "multiprocessing" in sys.modules:
         package = sys.modules["multiprocessing"]
         package.__class__ = _MultiprocessingPackage
-        _set_context_pool(package, _context_pool)
+        if "context" in package.__dict__:
+            _set_makers(package, MAKERS)
 
 
 def uninstall() -> None:
-    """Give the standard library its own pools and executors back. Pools made meanwhile go on working."""
+    """Give the standard library its own names back. What was made meanwhile goes on working."""
     if not installed():
         return
     sys.meta_path.remove(_Finder)
@@ -117,8 +166,8 @@ def uninstall() -> None:
     for name in (*_STAND_INS, "multiprocessing"):
         if name in sys.modules:
             sys.modules[name].__class__ = ModuleType
-    if "multiprocessing" in sys.modules and _original_context_pool:
-        _set_context_pool(sys.modules["multiprocessing"], _original_context_pool[-1])
+    if "multiprocessing" in sys.modules and _original_makers:
+        _set_makers(sys.modules["multiprocessing"], _original_makers)
 
 
 def installed() -> bool:
@@ -201,9 +250,9 @@ def _is_standard_library(spec: ModuleSpec) -> bool:
     return spec.origin is not None and spec.origin.startswith(os.path.dirname(os.__file__) + os.sep)
 
 
-# --- the Pool method of contexts: multiprocessing.Pool, get_context(...).Pool ------------------------------
+# --- the methods of contexts: multiprocessing.Lock, get_context(...).Pool ----------------------------------
 
-_original_context_pool: list[Any] = []
+_original_makers: dict[str, Any] = {}
 
 
 class _MultiprocessingPackage(ModuleType):
@@ -216,30 +265,15 @@ class _MultiprocessingPackage(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "context" and isinstance(value, ModuleType):
-            _set_context_pool(self, _context_pool)
+            _set_makers(self, MAKERS)
 
 
-def _set_context_pool(package: ModuleType, method: Any) -> None:
-    """Make `method` the `Pool` of every context, and of the package if that has copied it already."""
+def _set_makers(package: ModuleType, methods: Mapping[str, Any]) -> None:
+    """Make `methods` those of every context, and of the package where that has copied them already."""
     base = package.context.BaseContext
-    if method is _context_pool and base.Pool is not _context_pool:
-        _original_context_pool.append(base.Pool)
-    base.Pool = method
-    if "Pool" in package.__dict__:
-        package.__dict__["Pool"] = package.__dict__["Pool"].__self__.Pool
-
-
-def _context_pool(
-    self: Any,
-    processes: int | None = None,
-    initializer: Any = None,
-    initargs: Any = (),
-    maxtasksperchild: int | None = None,
-) -> Any:
-    """Returns a process pool object."""
-    pool = importlib.import_module("distpool.pool")
-    return pool.Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context())
-
-
-_context_pool.__name__ = "Pool"
-_context_pool.__qualname__ = "BaseContext.Pool"
+    for name, method in methods.items():
+        _original_makers.setdefault(name, vars(base)[name])
+        setattr(base, name, method)
+        context = getattr(package.__dict__.get(name), "__self__", None)
+        if isinstance(context, base):  # and not what the program has put there
+            package.__dict__[name] = getattr(context, name)

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import copyreg
 import ctypes
+import multiprocessing.sharedctypes
+from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -96,24 +98,35 @@ def _make(kind: Any) -> Any:
 def _lay_over(place: segment.Place, kind: Any) -> Any:
     made = kind.from_buffer(place.view)
     made._place = place  # which keeps its memory from being given to another
-    if kind not in copyreg.dispatch_table:
-        copyreg.pickle(kind, _reduce)
+    copyreg.pickle(kind, _reduce)
+    ForkingPickler.register(
+        kind, _reduce
+    )  # the standard module may have put its own there, for its own objects
     return made
 
 
 def _reduce(obj: Any) -> Any:
-    """How C objects are pickled: those in shared memory by place, all others by value as always."""
-    place = getattr(obj, "_place", None)
-    if place is None:
-        return obj.__reduce_ex__(2)
-    kind = type(obj)
+    """How C objects are pickled: ours by place, the standard module's by its rules, all others by value as always."""
+    if hasattr(obj, "_place"):
+        return _rebuild, _parts(obj)
+    if hasattr(obj, "_wrapper"):
+        return multiprocessing.sharedctypes.reduce_ctype(obj)  # type: ignore[attr-defined]  # which has no stub
+    return obj.__reduce_ex__(2)
+
+
+def _parts(obj: Any) -> tuple[Any, Any, int | None]:
+    kind: Any = type(obj)
     if issubclass(kind, ctypes.Array):  # its class has no name by which it could be found
-        return _rebuild, (place, kind._type_, kind._length_)
-    return _rebuild, (place, kind, None)
+        return obj._place, kind._type_, kind._length_
+    return obj._place, kind, None
 
 
 def _rebuild(place: Any, kind: Any, length: int | None) -> Any:
     return _lay_over(place, kind if length is None else kind * length)
+
+
+def _rebuild_with_lock(lock: Any, place: Any, kind: Any, length: int | None) -> Any:
+    return synchronized(_rebuild(place, kind, length), lock)
 
 
 # ------------------------------------------------------------------------------------------------- with a lock
@@ -217,7 +230,9 @@ class SynchronizedBase:
         return self._lock.__exit__(kind, error, trace)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return synchronized, (self._obj, self._lock)
+        if not hasattr(self._obj, "_place"):
+            return synchronized, (self._obj, self._lock)
+        return _rebuild_with_lock, (self._lock, *_parts(self._obj))
 
     def get_obj(self) -> Any:
         """The C object without the lock."""

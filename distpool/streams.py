@@ -18,8 +18,9 @@ from collections import deque
 from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from typing import Any
 
+from distpool.call_options import PLAIN, CallOptions
 from distpool.engines.protocol import Call, Failure
-from distpool.errors import TimeoutError
+from distpool.errors import PoolBroken, TimeoutError
 from distpool.feeding import NEVER, Tally, weigh
 
 _MISSING: Any = object()
@@ -34,12 +35,21 @@ class _Raised:
         self.error = error
 
 
+def ends_all(failure: Failure, error: BaseException) -> bool:
+    """Whether this concerns the whole map, and is no single call's result: the pool is broken, or was terminated."""
+    return failure.cancelled or isinstance(error, PoolBroken)
+
+
 class Stream(Tally):
     """Results of many calls, taken one by one; in order, or as they arrive (``ordered=False``).
 
     ``ready`` means here: look again, there may be one to take. The taker clears it before it looks a last time, and the
     giver sets it after it has put something down, so neither misses the other.
+
+    ``options`` may say that errors are results, or that the first error is taken before what is still to come in order.
     """
+
+    options: CallOptions = PLAIN
 
     def __init__(self, engine: Any, *, ordered: bool, bounded: bool = True) -> None:
         super().__init__()
@@ -54,6 +64,7 @@ class Stream(Tally):
         self._arrived: dict[int, Any] = {}
         self._queue: deque[Any] = deque()
         self._final: _Raised | None = None
+        self._first: _Raised | None = None  # the error that comes before all that has not arrived
 
     def take(self, timeout_s: float | None = None) -> Any:
         """The next result.
@@ -72,6 +83,8 @@ class Stream(Tally):
                 if value is _MISSING:
                     self.ready = False
                     value = self._pop()
+                if value is _MISSING and self._first is not None:
+                    value = self._first
                 if value is not _MISSING:
                     break
                 if self.length == self.taken:
@@ -101,7 +114,8 @@ class Stream(Tally):
 
     def has_next(self) -> bool:
         """Whether ``take`` would return at once."""
-        return self.taken in self._arrived or bool(self._queue) or self.length == self.taken
+        there = self.taken in self._arrived or bool(self._queue) or self._first is not None
+        return there or self.length == self.taken
 
     # ------------------------------------------------------------------------- what engines call
 
@@ -121,7 +135,15 @@ class Stream(Tally):
 
     def reject(self, key: int, failure: Failure) -> None:
         """A call failed."""
-        self.fulfil(key, _Raised(self._exception_of(failure)))
+        error = self._exception_of(failure)
+        if self.options.returns_errors and not ends_all(failure, error):
+            self.fulfil(key, error)
+            return
+        raised = _Raised(error)
+        self.fulfil(key, raised)
+        if self.options.stops_at_first and self._first is None:
+            self._first = raised
+            self.settle()
 
     def settle(self) -> None:
         """Let the taker look. Two threads may deliver at once: a lock that the other one has released is no matter."""

@@ -6,9 +6,9 @@ tests. So these modules import nothing of what they test at their top level.
 
 from __future__ import annotations
 
-from compat_tests.suites import executor, pool
+from compat_tests.suites import executor, names, pool
 from compat_tests.suites.model import Guarded, Suite
 
 __all__ = ["SUITES", "Guarded", "Suite"]
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (pool.SUITE, executor.SUITE)}
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (pool.SUITE, executor.SUITE, names.SUITE)}

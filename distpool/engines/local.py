@@ -7,7 +7,9 @@ results are pickled and unpickled as if they travelled, so what could not be sen
                                         └─ as many as the pool has; each runs the initializer first
 
 What it is not: parallel (one GIL), or able to end what runs: a cancelled or terminated call is rejected at once, and
-its thread goes when the call returns. Raise ``WorkerKilled`` in a call to see what the death of its worker does.
+its thread goes when the call returns; so does that of an overdue one, which another thread replaces at once. Or to
+weigh a worker: ``memory_bytes_max`` has no effect. Raise ``WorkerKilled`` in a call to see what its worker's death
+does.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import Any
 import cloudpickle
 
 from distpool.cpus import cpu_count
-from distpool.engines.protocol import Call, EnginePool, PoolSpec, Promise, WorkerInfo
+from distpool.engines.protocol import Call, EnginePool, PoolSpec, Promise, Terms, WorkerAccount, WorkerInfo
 from distpool.errors import Failure
 from distpool.scheduler.messages import Death
 
@@ -65,14 +67,17 @@ class LocalFailure(Failure):
 class LocalCall:
     """A call, from its submission to its end."""
 
-    __slots__ = ("attempts_left", "blob", "ended", "key", "label", "offered", "promise")
+    __slots__ = ("attempts_left", "blob", "ended", "key", "label", "limit_s", "offered", "promise")
 
-    def __init__(self, promise: Promise, key: int, blob: bytes, label: str, attempts: int) -> None:
+    def __init__(
+        self, promise: Promise, key: int, blob: bytes, label: str, attempts: int, limit_s: float | None
+    ) -> None:
         self.promise = promise
         self.key = key
         self.blob = blob
         self.label = label
         self.attempts_left = attempts
+        self.limit_s = limit_s
         self.offered = False
         self.ended = False
 
@@ -172,9 +177,10 @@ class LocalPool:
         function: Callable[..., Any],
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
+        terms: Terms | None = None,
     ) -> LocalCall:
         """Queue one call."""
-        call = self._call(promise, key, function, args, kwargs)
+        call = self._call(promise, key, function, args, kwargs, terms)
         self._enqueue([call])
         return call
 
@@ -185,6 +191,7 @@ class LocalPool:
         function: Callable[..., Any],
         arguments: Sequence[Sequence[Any]],
         shared: Any = None,
+        terms: Terms | None = None,
     ) -> list[Call]:
         """Queue a call for each of ``arguments``."""
         calls: list[LocalCall] = []
@@ -192,7 +199,7 @@ class LocalPool:
         cloudpickle.dumps(function)
         for key, args in enumerate(arguments, first_key):
             try:
-                calls.append(self._call(promise, key, function, args, {}))
+                calls.append(self._call(promise, key, function, args, {}, terms))
             except Exception as error:
                 failed[key] = error
         self._enqueue(calls)
@@ -214,12 +221,12 @@ class LocalPool:
                     ended.append(call)
         _reject(ended, Failure(cancelled=True, reason="cancelled"))
 
-    def give_up(self, promise: Promise) -> None:
+    def give_up(self, promise: Promise, *, running: bool = True) -> None:
         """Reject what there is of it; threads go on to the end of their calls."""
         with self._changed:
             current = [worker.current for worker in self._workers if worker.current]
             calls = [call for call in (*self._queue, *current) if call.promise is promise]
-        self.cancel(calls, running=True)
+        self.cancel(calls, running=running)
 
     def close(self) -> None:
         """The workers go when the queue is empty."""
@@ -258,6 +265,10 @@ class LocalPool:
         with self._changed:
             return [worker.info for worker in self._workers]
 
+    def accounts(self) -> list[WorkerAccount]:
+        """Threads are not counted apart."""
+        return []
+
     # ---------------------------------------------------------------------------------- queueing
 
     def _call(
@@ -267,10 +278,13 @@ class LocalPool:
         function: Callable[..., Any],
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
+        terms: Terms | None,
     ) -> LocalCall:
+        terms = terms or Terms()
+        retries = self._spec.retries if terms.retries is None else terms.retries
         blob = cloudpickle.dumps((function, tuple(args), dict(kwargs)))
         label = getattr(function, "__qualname__", type(function).__qualname__)
-        return LocalCall(promise, key, blob, label, self._spec.retries + 1)
+        return LocalCall(promise, key, blob, label, retries + 1, terms.limit_s)
 
     def _enqueue(self, calls: list[LocalCall]) -> None:
         with self._changed:
@@ -341,7 +355,8 @@ class LocalPool:
         with self._changed:
             worker.current = None
             while True:
-                if self._terminated or len(self._workers) > self.size or (limit and worker.calls >= limit):
+                surplus = worker not in self._workers or len(self._workers) > self.size
+                if self._terminated or surplus or (limit and worker.calls >= limit):
                     return None
                 while self._queue:
                     call = self._queue.popleft()
@@ -358,6 +373,7 @@ class LocalPool:
         """Run a call and deliver its outcome; False if its worker died of it."""
         blob: bytes = b""
         failure: Failure | None = None
+        timer = self._watch(worker, call)
         try:
             function, args, kwargs = pickle.loads(call.blob)
             value = function(*args, **kwargs)
@@ -369,6 +385,9 @@ class LocalPool:
             return False
         except BaseException as error:
             failure = _failure_of(error)
+        finally:
+            if timer is not None:
+                timer.cancel()
         with self._changed:
             worker.current = None
             if call.ended:
@@ -379,6 +398,26 @@ class LocalPool:
         else:
             call.promise.reject(call.key, failure)
         return True
+
+    def _watch(self, worker: _Worker, call: LocalCall) -> threading.Timer | None:
+        if call.limit_s is None:
+            return None
+        timer = threading.Timer(call.limit_s, self._overdue, (worker, call))
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _overdue(self, worker: _Worker, call: LocalCall) -> None:
+        """Give a call up that has had its time, and the thread that runs it; another one takes its place."""
+        assert call.limit_s is not None
+        with self._changed:
+            if call.ended or worker not in self._workers:
+                return
+            call.ended = True
+            self._workers.remove(worker)
+            self._hire()
+            self._changed.notify_all()
+        _reject([call], Failure(limit_s=call.limit_s, label=call.label))
 
     def _died(self, worker: _Worker, call: LocalCall, signal_number: int) -> None:
         """Queue the call once more if it may be repeated."""

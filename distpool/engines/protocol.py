@@ -24,7 +24,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from distpool.errors import Failure
 
-__all__ = ["Call", "Engine", "EnginePool", "Failure", "PoolSpec", "Promise", "WorkerInfo"]
+__all__ = [
+    "Call",
+    "Engine",
+    "EnginePool",
+    "Failure",
+    "PoolSpec",
+    "Promise",
+    "Terms",
+    "WorkerAccount",
+    "WorkerInfo",
+]
 
 
 class Promise:
@@ -83,13 +93,40 @@ class WorkerInfo:
     exit_code: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What some calls have otherwise than their pool's. ``limit_s``: how long each may run (None: without end)."""
+
+    retries: int | None = None
+    limit_s: float | None = None
+
+
+@dataclass(frozen=True)
+class WorkerAccount:
+    """What one worker of a pool has done: times in seconds, data in messages, peak memory; see ``insight``."""
+
+    pid: int
+    node: str
+    start_s: float
+    setup_s: float
+    wait_s: float
+    work_s: float
+    tasks: int
+    items: int
+    bytes_in: int
+    bytes_out: int
+    peak_bytes: int
+    gone: bool
+
+
 @dataclass(frozen=True)
 class PoolSpec:
     """What a pool is: ``size`` workers (None: the CPUs there are), each set up once by ``initializer(*initargs)``.
 
     ``max_tasks`` replaces a worker after so many calls (None: never). ``retries`` is how often a call whose worker
     died is run again. ``setup_attempts`` consecutive workers may fail in their set-up before the pool counts as
-    broken. ``name`` is a pattern for the workers' ``current_process().name`` ("ForkPoolWorker-%d").
+    broken. ``name`` is a pattern for the workers' ``current_process().name`` ("ForkPoolWorker-%d"). A worker that has
+    more than ``memory_bytes_max`` of memory for itself after a call (None: no bound) is replaced.
     """
 
     size: int | None = None
@@ -102,6 +139,7 @@ class PoolSpec:
     name: str = "PoolWorker-%d"
     closures: bool = True  # whether results may hold lambdas and closures
     on_broken: Callable[[Failure], None] | None = None
+    memory_bytes_max: int | None = None
     on_workers: Callable[[], None] | None = None  # a worker came or went; called like fulfil
 
 
@@ -117,8 +155,12 @@ class EnginePool(Protocol):
         function: Callable[..., Any],
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
+        terms: Terms | None = None,
     ) -> Call:
         """Run ``function(*args, **kwargs)``. The arguments are copied before this returns.
+
+        A call that runs for longer than its ``terms`` allow is rejected at once; then it is interrupted, and after a
+        second its worker killed.
 
         Raises whatever pickling them raises (with a note naming the path), RuntimeError after close.
         """
@@ -130,6 +172,7 @@ class EnginePool(Protocol):
         function: Callable[..., Any],
         arguments: Sequence[Sequence[Any]],
         shared: Any = None,
+        terms: Terms | None = None,
     ) -> list[Call]:
         """Run ``function(*a)`` for each of ``arguments``, with keys ``first_key``, ``first_key + 1``, ...
 
@@ -146,8 +189,8 @@ class EnginePool(Protocol):
         Each is rejected with a cancelled Failure, or ends as it would have if it was too late.
         """
 
-    def give_up(self, promise: Promise) -> None:
-        """Nobody can ask for this promise any more: cancel all of its calls, also those that run."""
+    def give_up(self, promise: Promise, *, running: bool = True) -> None:
+        """Nobody wants more of this promise: cancel all of its calls, with ``running`` also those that run."""
 
     def close(self) -> None:
         """No more calls; the workers go when the last one is done."""
@@ -163,6 +206,9 @@ class EnginePool(Protocol):
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that are there, oldest first; and the latest that ended, with their exit codes."""
+
+    def accounts(self) -> list[WorkerAccount]:
+        """What the pool's workers have done, oldest first, also when it is closed; nothing if that is not counted."""
 
 
 class Reference(Protocol):

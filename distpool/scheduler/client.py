@@ -26,17 +26,16 @@ from typing import Any
 
 import zmq
 
-from distpool.engines.protocol import Call, PoolSpec, Promise, WorkerInfo
+from distpool.engines.protocol import Call, PoolSpec, Promise, Terms, WorkerAccount, WorkerInfo
 from distpool.errors import ClusterError, Failure
 from distpool.scheduler.cores.owner import OwnerCore
-from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.cores.tasks import Task, TimeLimit
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import (
     DRIVER,
     CancelTasks,
     ClosePool,
     ClusterLost,
-    Discarded,
     Local,
     NodeLost,
     OpenPool,
@@ -49,8 +48,10 @@ from distpool.scheduler.messages import (
     WorkerUp,
     encode,
 )
+from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, Reference, is_plain, references, stored
 from distpool.scheduler.shells import worker_start
+from distpool.scheduler.shells.accounts import PoolAccounts
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joined import JoinedCluster
 from distpool.scheduler.shells.leading import Leading
@@ -76,6 +77,7 @@ class NativePool:
         self._session = session
         self._leading = session.leading
         self._workers: dict[str, WorkerInfo] = {}
+        self._accounts = PoolAccounts()
         self._retries = spec.retries
         self._closed = False
 
@@ -88,10 +90,12 @@ class NativePool:
         function: Callable[..., Any],
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
+        terms: Terms | None = None,
     ) -> Task:
         """See ``EnginePool.submit``."""
         if self._closed:
             raise self._closed_error()
+        retries, limit = (self._retries, None) if terms is None else self._apply(terms, function, many=False)
         keep: Any
         number, blob, keep = self.exporter.function(function)
         if not kwargs:
@@ -99,14 +103,14 @@ class NativePool:
                 if type(argument) not in PLAIN_TYPES or not is_plain(argument):
                     break
             else:
-                task = Task(self.number, promise, key, number, blob, list(args), 64, self._retries, keep)
+                task = Task(self.number, promise, key, number, blob, list(args), 64, retries, keep, limit)
                 self._leading.submit(task)
                 return task
         kept: list[Any] = []
         payload = self.exporter.dumps((tuple(args), dict(kwargs)), keep=kept, brief=True)
         if kept:
             keep = (keep, kept)
-        task = Task(self.number, promise, key, number, blob, payload, len(payload), self._retries, keep)
+        task = Task(self.number, promise, key, number, blob, payload, len(payload), retries, keep, limit)
         self._leading.submit(task)
         return task
 
@@ -117,12 +121,14 @@ class NativePool:
         function: Callable[..., Any],
         arguments: Sequence[Sequence[Any]],
         shared: stored.Shared | None = None,
+        terms: Terms | None = None,
     ) -> list[Call]:
         """See ``EnginePool.submit_many``."""
         if self._closed:
             raise self._closed_error()
+        retries, limit = (self._retries, None) if terms is None else self._apply(terms, function, many=True)
         number, blob, keep = self.exporter.function(function, shared)
-        pool, retries, dumps = self.number, self._retries, self.exporter.dumps
+        pool, dumps = self.number, self.exporter.dumps
         tasks: list[Task] = []
         for key, args in enumerate(arguments, first_key):
             payload: Any
@@ -142,9 +148,17 @@ class NativePool:
                 payload = list(args)
             if payload is not None:
                 size = len(payload) if type(payload) is bytes else 64
-                tasks.append(Task(pool, promise, key, number, blob, payload, size, retries, held))
+                tasks.append(Task(pool, promise, key, number, blob, payload, size, retries, held, limit))
         self._leading.submit_all(tasks)
         return list[Call](tasks)
+
+    def _apply(
+        self, terms: Terms, function: Callable[..., Any], *, many: bool
+    ) -> tuple[int, TimeLimit | None]:
+        retries = self._retries if terms.retries is None else terms.retries
+        if terms.limit_s is None:
+            return retries, None
+        return retries, TimeLimit(terms.limit_s, name_of(function), many)
 
     def share(self) -> stored.Shared:
         """See ``EnginePool.share``."""
@@ -159,11 +173,11 @@ class NativePool:
         """See ``EnginePool.cancel``."""
         self._leading.tell(CancelTasks(list(calls), running))
 
-    def give_up(self, promise: Promise) -> None:
+    def give_up(self, promise: Promise, *, running: bool = True) -> None:
         """See ``EnginePool.give_up``."""
-        self._leading.tell(lambda: self._cancel_all_of(promise))
+        self._leading.tell(lambda: self._cancel_all_of(promise, running))
 
-    def _cancel_all_of(self, promise: Promise) -> None:
+    def _cancel_all_of(self, promise: Promise, running: bool) -> None:
         """In a step: only the core knows which calls there are; promises do not keep theirs."""
         pool = self._session.core.pools.get(self.number)
         if pool is not None:
@@ -171,7 +185,7 @@ class NativePool:
                 *pool.queue,
                 *(task for lease in pool.leases.values() for task in lease.offered.values()),
             ]
-            self._leading.tell(CancelTasks([task for task in tasks if task.token is promise], True))
+            self._leading.tell(CancelTasks([task for task in tasks if task.token is promise], running))
 
     # ----------------------------------------------------------------------------------- its life
 
@@ -188,18 +202,27 @@ class NativePool:
 
     def wait_gone(self, timeout_s: float | None = None) -> bool:
         """See ``EnginePool.wait_gone``."""
-        return self.gone.wait(timeout_s)
+        gone = self.gone.wait(timeout_s)
+        reissue = self._session.shell.reissue
+        if gone and reissue.pending:
+            reissue.wait_handled()
+        return gone
 
     def resize(self, size: int) -> None:
         """See ``EnginePool.resize``."""
         if size < 1:
             raise ValueError("a pool needs at least one worker")
         self.size = size
+        self._accounts.asked()
         self._leading.tell(ResizePool(self.number, size))
 
     def workers(self) -> list[WorkerInfo]:
         """See ``EnginePool.workers``."""
         return list(self._workers.values())
+
+    def accounts(self) -> list[WorkerAccount]:
+        """See ``EnginePool.accounts``."""
+        return self._accounts.workers(self._session.cluster.node)
 
     def abandon(self) -> None:
         """In a forked child: the workers are the parent's, and so is whoever waits for them."""
@@ -212,8 +235,11 @@ class NativePool:
         match event:
             case WorkerUp():
                 self._workers[event.lease] = WorkerInfo(event.lease, event.pid, event.node)
+                account = self._session.shell.accounts.take(event.lease)
+                self._accounts.up(event.lease, event.pid, event.node, account)
                 self._tell_workers()
             case WorkerGone():
+                self._accounts.gone(event.lease)
                 self._leave(event)
                 self._tell_workers()
             case PoolBroken():
@@ -258,7 +284,7 @@ class Session:
             "",
             self.pid,
             limits,
-            node=worker.node if worker else "",
+            node=current_node(),
             worker=worker.worker if worker else 0,
         )
         self.shell = OwnerShell(self.core, self._context, self._on_event, self.store)
@@ -301,6 +327,7 @@ class Session:
                 setup,
                 max_tasks=spec.max_tasks or 0,
                 setup_attempts=spec.setup_attempts,
+                memory_bytes_max=spec.memory_bytes_max or 0,
                 resources=dict(spec.resources),
             )
         )
@@ -322,7 +349,10 @@ class Session:
         """See ``Engine.wait``."""
         if promise.ready:
             return True
-        return self.leading.wait(promise, timeout_s)
+        ready = self.leading.wait(promise, timeout_s)
+        if ready and self.shell.reissue.pending and not self.leading.is_engine_thread():
+            self.shell.reissue.wait_handled()
+        return ready
 
     def shutdown(self) -> None:
         """End every pool, then the cluster. Idempotent; bounded by ``Limits.farewell_s`` for each of the two."""
@@ -339,6 +369,7 @@ class Session:
         self.leading.tell(self._say_bye)
         self.leading.stop()
         self._thread.join(self.limits.farewell_s + self.limits.start_s)
+        self.shell.reissue.drain()
         self.leading.close(int(self.limits.farewell_s * 1000))
         self._context.destroy(linger=int(self.limits.farewell_s * 1000))
         self.cluster.wait_gone(self.limits.farewell_s)
@@ -366,8 +397,6 @@ class Session:
             self.shell.say(node, encode(OwnerBye()))
 
     def _on_event(self, event: Local) -> None:
-        if isinstance(event, Discarded):
-            return
         number: int = event.pool  # type: ignore[attr-defined]
         pool = self._pools.get(number)
         if pool is not None:
@@ -416,20 +445,33 @@ class Session:
         self.leading.add_chore(self._replace_cluster)
 
     def _replace_cluster(self) -> None:
-        node = self.cluster.node
-        self.leading.exclusively(lambda: self.shell.hang_up(node))
+        nodes = self.shell.nodes  # the session ends with its head, so other nodes leave it now
+
+        def hang_up() -> None:
+            for node in nodes:
+                self.shell.hang_up(node)
+
+        self.leading.exclusively(hang_up)
         self.cluster.reap()
         if self._closed:
             return
         if self.store is not None and self.store.process == DRIVER:
             self.store.mend_all_others()  # its workers died with it
-        self.leading.tell(NodeLost(node, "its agent died"))
+        for node in nodes:
+            self.leading.tell(NodeLost(node, "its agent died"))
         window_s = self.limits.agent_restarts_window_s
         recent = [start for start in self._starts if start > time.monotonic() - window_s]
         if len(recent) > self.limits.agent_restarts_max:
             self.leading.tell(ClusterLost(f"its agent died {len(recent)} times within {window_s:.0f} s"))
         else:
             self._start_cluster()
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What to call a function's tasks: its own name; that of what a partial, or the like, is made of."""
+    inner = getattr(function, "func", function)
+    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+    return str(name)
 
 
 _session: Session | None = None

@@ -6,7 +6,7 @@ opaque bytes that only the process which asked for them, or the worker that runs
 
 Addresses are plain strings, and every effect is a message to one of them::
 
-    "links"             the shell's sockets: Dial
+    "links"             the shell's sockets: Dial, HangUp
     "app"               the program in an owner's process: finished tasks, pools that came up or broke
     "timer"             the loop's clock: WakeAt in, Tick out
     "agent:NODE"        a node's agent
@@ -20,11 +20,11 @@ Addresses are plain strings, and every effect is a message to one of them::
 Who says what to whom::
 
     app     -> owner    OpenPool Submit CancelTasks ClosePool TerminatePool ResizePool
-    owner   -> app      Done Failed Discarded PoolReady PoolBroken PoolGone WorkerUp WorkerGone
-    owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker DropPool Blocked OwnerBye
-    agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied PoolDropped
-    worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled
-    owner   -> worker   Setup Execute Retire   (data)      Recall Interrupt   (control)
+    owner   -> app      Done Failed PoolReady PoolBroken PoolGone WorkerUp WorkerGone
+    owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker LookAt DropPool Blocked OwnerBye
+    agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped NodeLost
+    worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled WornOut Remarks
+    owner   -> worker   Setup Execute Retire   (data)      Recall Interrupt RemarksSeen   (control)
     worker  -> agent    WorkerHello
     agent  <-> nursery  Fork (with its Attach) Signal / Forked Exited
     agent  <-> head     NodeHello NodeReport NodeBye / NodeWelcome View
@@ -69,7 +69,7 @@ class LinkLost(Message, frozen=True):
 
 
 class NodeLost(Message, frozen=True):
-    """The shell's or the head's word that a node is gone, with all that ran on it."""
+    """A node is gone, with all that ran on it: the shell's word, or an agent's to an owner that it has sent there."""
 
     node: str
     reason: str = ""
@@ -86,8 +86,8 @@ class OwnerHello(Message, frozen=True):
     incarnation: int
     address: str  # where workers dial this owner
     held: tuple[str, ...] = ()
-    node: str = ""  # for an owner that is itself a worker: which worker of which node, ...
-    worker: int = 0  # ... so that what it owns goes when that worker does
+    node: str = ""  # where the owner is; "": where the agent is
+    worker: int = 0  # the worker of that node that it is, so that what it owns goes when that one does
 
 
 class AgentWelcome(Message, frozen=True):
@@ -137,10 +137,28 @@ class ReturnLease(Message, frozen=True):
 
 
 class KillWorker(Message, frozen=True):
-    """SIGKILL the worker of this lease; its death is reported as ``reason``."""
+    """SIGKILL the worker of this lease; its death is reported as ``reason``.
+
+    With ``only`` it is spared unless its slot shows that this very attempt runs: what has ended by itself costs nobody.
+    """
 
     lease: str
     reason: str
+    only: int = 0
+
+
+class LookAt(Message, frozen=True):
+    """What does the worker of this lease run, and since when? The agent's shell reads it off the slot: Seen."""
+
+    lease: str
+
+
+class Seen(Message, frozen=True):
+    """``running`` is the attempt under way, 0 if none, and ``for_s`` how long it has been so, on the node's clock."""
+
+    lease: str
+    running: int
+    for_s: float
 
 
 class DropPool(Message, frozen=True):
@@ -213,9 +231,15 @@ class ControlHello(Message, frozen=True):
 
 
 class Setup(Message, frozen=True):
-    """What the pool's creator wants done once on each worker, before any task; opaque to the engine."""
+    """What the pool's creator wants done once on each worker, before any task; opaque to the engine.
+
+    A worker that has more than ``memory_bytes_max`` (0: no bound) for itself after a task runs no other: WornOut.
+    ``log_levels`` are those of the owner's loggers at this moment; its shell adds them.
+    """
 
     blob: bytes
+    memory_bytes_max: int = 0
+    log_levels: bytes = b""
 
 
 class SetupDone(Message, frozen=True):
@@ -250,6 +274,7 @@ class Results(Message, frozen=True):
     failed: list[tuple[int, bytes]] = []
     busy_s: float = 0.0
     stored: bool = False  # some of the values refer to what was put into the node's store for the owner
+    more_items: int = 0  # how many more items than attempts they were: chunks hold many
 
 
 class Recall(Message, frozen=True):
@@ -267,6 +292,25 @@ class Recalled(Message, frozen=True):
 
     attempts: tuple[int, ...]
     running: int
+
+
+class WornOut(Message, frozen=True):
+    """The worker wants to be replaced, and will start nothing more: these attempts, for one, it has not started."""
+
+    attempts: tuple[int, ...]
+
+
+class Remarks(Message, frozen=True):
+    """What tasks, also those that still run, have logged and warned of; ``dropped`` more were too many to keep."""
+
+    frames: list[bytes]
+    dropped: int = 0
+
+
+class RemarksSeen(Message, frozen=True):
+    """So many bytes of a worker's remarks have been handled, and it may send as many more."""
+
+    count_bytes: int
 
 
 class Interrupt(Message, frozen=True):
@@ -290,7 +334,7 @@ class Attach(Message, frozen=True):
     owner: str
     address: str
     dedicated: bool
-    process: int = 0  # the owner's number in this node's store: a worker's, or DRIVER
+    process: int = 0  # the owner's number in this node's store: a worker's, or DRIVER; 0: it has none
 
 
 class WorkerHello(Message, frozen=True):
@@ -449,7 +493,7 @@ class Local(msgspec.Struct, frozen=True):
 
 class OpenPool(Local, frozen=True):
     """``max_tasks``: a worker retires after that many (0: never). ``setup_attempts``: consecutive workers that
-    may fail before their set-up is done, until the pool counts as broken."""
+    may fail before their set-up is done, until the pool counts as broken. ``memory_bytes_max``: see ``Setup``."""
 
     pool: int
     size: int
@@ -458,6 +502,7 @@ class OpenPool(Local, frozen=True):
     setup_attempts: int = 3
     dedicated: bool = True
     resources: dict[str, float] = {}
+    memory_bytes_max: int = 0
 
 
 class Submit(Local, frozen=True):
@@ -500,6 +545,12 @@ class Dial(Local, frozen=True):
     address: str
 
 
+class HangUp(Local, frozen=True):
+    """To "links": say OwnerBye to this node's agent, if that can still hear it, and drop the link."""
+
+    node: str
+
+
 class ClusterLost(Local, frozen=True):
     """The shell gives up: no agent can be had (again). Every pool is broken."""
 
@@ -515,22 +566,14 @@ class Done(Local, frozen=True):
 
 class Failed(Local, frozen=True):
     """``error`` is a pickled exception of the task's own; or, when it is None, ``death`` killed it, or, when
-    both are None, the task was cancelled or its pool went away, as ``reason`` says."""
+    both are None, the task was cancelled or its pool went away, as ``reason`` says. ``overdue``: it has run for longer
+    than its time-out; its worker may not be rid of it yet."""
 
     task: Any
     error: bytes | None = None
     death: Death | None = None
     reason: str = ""
-
-
-class Discarded(Local, frozen=True):
-    """Pickled answers that count for nobody: of attempts that their worker no longer has, and of cancelled tasks.
-
-    Each was sent once and is in no ``Done``, so what it refers to can be let go. Answers of a worker that has died, or
-    whose lease is not known any more, are not among them: what it had under way goes with it.
-    """
-
-    values: list[bytes]
+    overdue: bool = False
 
 
 class PoolReady(Local, frozen=True):
@@ -573,11 +616,11 @@ class WorkerGone(Local, frozen=True):
 
 
 WIRE = (
-    OwnerHello | AgentWelcome | WantLeases | LeaseElsewhere | LeaseRefused | ReturnLease | KillWorker | DropPool
-    | PoolDropped | Blocked | WorkerDied | OwnerBye | LeaseHello | ControlHello | Setup | SetupDone | Execute
-    | Results | Recall | Recalled | Interrupt | Retire | Attach | WorkerHello | Fork | Signal | Forked
-    | Exited | NodeHello | NodeReport | NodeBye | NodeWelcome | View | KeyPut | KeyGet | KeyDelete | KeyAnswer
-    | StoreQuery | StoreReport
+    OwnerHello | AgentWelcome | WantLeases | LeaseElsewhere | LeaseRefused | ReturnLease | KillWorker | LookAt
+    | Seen | WornOut | DropPool | PoolDropped | Blocked | WorkerDied | OwnerBye | LeaseHello | ControlHello
+    | Setup | SetupDone | Execute | Results | Remarks | RemarksSeen | Recall | Recalled | Interrupt | Retire
+    | Attach | WorkerHello | Fork | Signal | Forked | Exited | NodeLost | NodeHello | NodeReport | NodeBye
+    | NodeWelcome | View | KeyPut | KeyGet | KeyDelete | KeyAnswer | StoreQuery | StoreReport
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

@@ -74,6 +74,25 @@ def test_it_shows_processes_objects_sizes_and_lines(tmp_path: Path) -> None:
         it.finish()
 
 
+def test_a_session_without_a_store_says_so(tmp_path: Path) -> None:
+    """Its ulimit leaves no room for one."""
+    folder = tmp_path / "t"
+    folder.mkdir()
+    run = (
+        "import resource, sys, distpool; resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20)); "
+        "pool = distpool.Pool(1); assert pool.apply(len, ('ab',)) == 2; "
+        "print('ready', flush=True); sys.stdin.readline(); pool.terminate()"
+    )
+    with scene.driver(run, tty=True, env={"TMPDIR": str(folder)}) as it:
+        it.read_until("ready")
+        shown = _memory(str(folder))
+        assert shown.returncode == 0, shown.stderr
+        assert "no object store" in shown.stdout
+        assert _lines_with(shown.stdout, f"driver {it.process.pid}", "0 B"), shown.stdout
+        it.type("\n")
+        it.finish()
+
+
 def test_without_a_session_it_says_so_in_one_line() -> None:
     """Where there is nothing in any of the folders in which sessions are looked for."""
     if ROOT.startswith(("/tmp/", "/var/tmp/")):

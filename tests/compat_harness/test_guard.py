@@ -57,15 +57,48 @@ def test_instances_of_both_are_noted_and_work_as_before(module, guarded, tmp_pat
     assert guard.made(evidence) == {f"{NAME}.Thing": {"distpool.thing.StandIn", f"{__name__}.Standard"}}
 
 
-def test_subclasses_are_noted_under_their_own_name_unless_exempt(module, guarded, tmp_path):
+def test_a_tests_own_subclasses_are_noted_as_what_they_derive_from_unless_exempt(module, guarded, tmp_path):
     evidence = tmp_path / "evidence"
     original = swap_and_watch(module, guarded, evidence)
     exempt = type("Exempt", (original,), {})
     exempt.__module__ = __name__
     exempt(1)
     assert guard.made(evidence) == {}
+    type("Own", (module.Thing,), {"__module__": "a_test"})(1)
+    assert guard.made(evidence) == {f"{NAME}.Thing": {"distpool.thing.StandIn"}}
     type("Own", (original,), {"__module__": "a_test"})(1)
-    assert guard.made(evidence) == {f"{NAME}.Thing": {"a_test.Own"}}
+    assert guard.made(evidence) == {f"{NAME}.Thing": {"distpool.thing.StandIn", f"{__name__}.Standard"}}
+
+
+def test_of_two_watched_classes_the_more_special_one_is_noted(module, guarded, tmp_path):
+    module.Special = type("Special", (module.Thing,), {})
+    special = Guarded(NAME, "Special")
+    evidence = tmp_path / "evidence"
+    guard.watch(guard.standard_classes([guarded, special]), evidence)
+    module.Special(1)
+    assert set(guard.made(evidence)) == {f"{NAME}.Special"}
+
+
+def test_a_class_without_a_constructor_of_its_own_leaves_the_next_one_its_turn(module, guarded, tmp_path):
+    """A stand-in that inherits: in a diamond, what comes next is not its own first base."""
+    standard = module.Thing
+    module.Thing = type("StandIn", (standard,), {"__module__": "distpool.thing"})
+    guard.watch({guarded: standard}, tmp_path / "evidence")
+    twice = type("Twice", (standard,), {"__init__": lambda self, size: standard.__init__(self, 2 * size)})
+    assert type("Both", (module.Thing, twice), {})(3).size == 6
+
+
+def test_what_a_library_makes_for_its_own_objects_is_not_noted(module, guarded, tmp_path):
+    evidence = tmp_path / "evidence"
+    swap_and_watch(module, guarded, evidence)
+    space = {"__name__": "distpool.queues", "module": module}
+    exec("class Queue:\n    def __init__(self): self.part = module.Thing(1)", space)
+    assert space["Queue"]().part.size == 1
+    assert guard.made(evidence) == {}
+    handing_on = {"__name__": "distpool.context", "module": module}
+    exec("def Thing(self): return module.Thing(1)", handing_on)
+    assert handing_on["Thing"](None).size == 1
+    assert guard.made(evidence) == {f"{NAME}.Thing": {"distpool.thing.StandIn"}}
 
 
 def test_without_a_swap_the_class_is_wrapped_once(module, guarded, tmp_path):

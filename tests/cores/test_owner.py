@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 from distpool.scheduler.cores.owner import OwnerCore
-from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.cores.tasks import Task, TimeLimit
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     AgentWelcome,
@@ -14,7 +14,6 @@ from distpool.scheduler.messages import (
     ClosePool,
     ClusterLost,
     Death,
-    Discarded,
     Done,
     DropPool,
     Execute,
@@ -24,6 +23,7 @@ from distpool.scheduler.messages import (
     LeaseElsewhere,
     LeaseHello,
     LeaseRefused,
+    LookAt,
     NodeLost,
     OpenPool,
     PoolBroken,
@@ -36,6 +36,7 @@ from distpool.scheduler.messages import (
     Results,
     Retire,
     ReturnLease,
+    Seen,
     Setup,
     SetupDone,
     Submit,
@@ -46,6 +47,7 @@ from distpool.scheduler.messages import (
     WorkerDied,
     WorkerGone,
     WorkerUp,
+    WornOut,
 )
 
 KILLED = Death(100, "host", 9, -9)
@@ -74,8 +76,9 @@ class Owner:
         return self
 
 
-def task(key: int, retries: int = 2, payload: Any = None) -> Task:
-    return Task(1, "token", key, 7, b"f", [key] if payload is None else payload, 64, retries)
+def task(key: int, retries: int = 2, payload: Any = None, limit_s: float | None = None) -> Task:
+    limit = None if limit_s is None else TimeLimit(limit_s, "f")
+    return Task(1, "token", key, 7, b"f", [key] if payload is None else payload, 64, retries, limit=limit)
 
 
 def execute(first: int, *keys: int, blobs: bool = True, careful: bool = False, received: int = 0) -> Execute:
@@ -142,17 +145,16 @@ def test_a_late_answer_names_an_attempt_that_nobody_has() -> None:
     assert owner("worker:gone", Results([1], ["from nowhere"])) == []
 
 
-def test_pickled_answers_that_count_for_nobody_are_handed_out_to_be_let_go() -> None:
+def test_of_the_answers_in_a_message_only_those_count_whose_attempts_are_there() -> None:
     owner = Owner(1).with_workers("a")
     one = task(1)
     owner("app", Submit(1, [one]))
     assert owner("worker:a", Results([1, 99, 98], [b"mine", b"late", "plain"], [(97, b"error")])) == [
         ("app", Done([one], [b"mine"])),
-        ("app", Discarded([b"late", b"error"])),
     ]
 
 
-def test_what_a_dead_worker_had_under_way_goes_with_it_so_none_of_it_is_handed_out() -> None:
+def test_what_a_dead_worker_had_under_way_goes_with_it() -> None:
     owner = Owner(1).with_workers("a")
     one = task(1, retries=0)
     owner("app", Submit(1, [one]))
@@ -162,18 +164,16 @@ def test_what_a_dead_worker_had_under_way_goes_with_it_so_none_of_it_is_handed_o
     assert owner("worker:a", Results([1], [b"x"])) == []
 
 
-def test_the_answer_of_a_cancelled_task_is_handed_out_to_be_let_go() -> None:
+def test_the_answer_of_a_cancelled_task_counts_for_nobody() -> None:
     owner = Owner(2).with_workers("a", "b")
     one, two = task(1), task(2)
     owner("app", Submit(1, [one, two]))
     owner("app", CancelTasks([one, two], running=True))
     assert owner("worker:b", Results([1], [b"x"])) == [
         ("app", Failed(one, reason="cancelled")),
-        ("app", Discarded([b"x"])),
     ]
     assert owner("worker:a", Results([], [], [(2, b"KeyboardInterrupt")])) == [
         ("app", Failed(two, reason="cancelled")),
-        ("app", Discarded([b"KeyboardInterrupt"])),
     ]
 
 
@@ -447,6 +447,137 @@ def test_resizing_retires_the_surplus_and_asks_for_what_is_missing() -> None:
         ("agent:n", ReturnLease("a")),
     ]
     assert owner("app", ResizePool(1, 3)) == [("agent:n", WantLeases(1, 3, True, {}))]
+
+
+def test_what_works_is_given_back_when_its_tasks_are_done() -> None:
+    """Its agent would give it a grace, and then kill it."""
+    owner = Owner(2).with_workers("a", "b")
+    owner("app", Submit(1, [task(1), task(2)]))
+    assert owner("app", ResizePool(1, 1)) == [("agent:n", WantLeases(1, 1, True, {})), ("worker:a", Retire())]
+    assert ("agent:n", ReturnLease("a")) in owner("worker:a", Results([2], ["x"]))
+    assert owner("agent:n", WorkerDied("a", 1, LEFT, 0)) == [("app", WorkerGone(1, "a", 100, 0))]
+
+
+def test_workers_in_their_set_up_go_before_those_that_work() -> None:
+    owner = Owner(2).with_workers("a")
+    owner("worker:b", LeaseHello("b", 1, "n", "host", 100))
+    owner("app", Submit(1, [task(1)]))
+    assert owner("app", ResizePool(1, 1)) == [
+        ("agent:n", WantLeases(1, 1, True, {})),
+        ("app", PoolReady(1)),
+    ]
+    assert owner("worker:b", SetupDone())[-2:] == [("worker:b", Retire()), ("agent:n", ReturnLease("b"))]
+
+
+# ------------------------------------------------------------------------------- limited tasks
+
+
+def test_a_worker_is_looked_at_when_something_there_may_be_overdue_and_not_before() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1), task(2, limit_s=2.0)]))
+    owner.now = 1.9
+    assert ("agent:n", LookAt("a")) not in owner("timer", Tick())
+    owner.now = 2.0
+    assert ("agent:n", LookAt("a")) in owner("timer", Tick())
+    assert owner("agent:n", Seen("a", running=1, for_s=2.0)) == [], "the one without a limit runs"
+    owner("worker:a", Results([1], ["x"]))
+    owner.now = 4.0
+    assert ("agent:n", LookAt("a")) in owner("timer", Tick())
+    assert owner("agent:n", Seen("a", running=2, for_s=1.5)) == [], "it has half a second left"
+    owner.now = 4.4
+    assert owner("timer", Tick()) == []
+    owner.now = 4.5
+    assert owner("timer", Tick()) == [("agent:n", LookAt("a"))]
+
+
+def test_a_look_that_is_not_answered_is_repeated() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1, limit_s=2.0)]))
+    owner.now = 2.0
+    assert owner("timer", Tick()) == [("agent:n", LookAt("a"))]
+    owner.now = 2.5
+    assert owner("timer", Tick()) == [("agent:n", LookAt("a"))]
+    owner("worker:a", Results([1], ["x"]))
+    owner.now = 3.0
+    assert owner("timer", Tick()) == [], "nothing is there any more"
+
+
+def test_an_overdue_task_is_told_at_once_and_its_worker_killed_after_the_grace() -> None:
+    owner = Owner(1).with_workers("a")
+    one, two = task(1, limit_s=2.0), task(2)
+    owner("app", Submit(1, [one, two]))
+    owner.now = 2.0
+    owner("timer", Tick())
+    told = [("app", Failed(one, overdue=True)), ("control:a", Interrupt(1))]
+    assert owner("agent:n", Seen("a", running=1, for_s=2.0)) == told
+    assert one.payload is not None, "its worker may be reading it"
+    owner("control:a", Recalled((2,), running=1))
+    owner.now = 3.0
+    [(to, kill)] = [(to, m) for to, m in owner("timer", Tick()) if isinstance(m, KillWorker)]
+    assert (to, kill.only) == ("agent:n", 1)
+    assert [m for _, m in owner("agent:n", WorkerDied("a", 1, KILLED, running=1))] == [
+        WorkerGone(1, "a", 100, -9)
+    ], "told once, never run again"
+    assert one.payload is None
+    owner.with_workers("b")
+    assert (two.lease is not None, one.attempt) == (True, 1), "the other one runs there, and it alone"
+
+
+def test_what_an_overdue_task_returns_counts_for_nobody() -> None:
+    owner = Owner(1).with_workers("a")
+    one = task(1, limit_s=2.0)
+    owner("app", Submit(1, [one]))
+    owner.now = 2.0
+    owner("timer", Tick())
+    owner("agent:n", Seen("a", running=1, for_s=2.0))
+    assert owner("worker:a", Results([1], ["late"])) == []
+    assert one.payload is None
+    owner.now = 9.0
+    assert owner("timer", Tick()) == []
+
+
+def test_a_kill_that_met_another_attempt_charges_nobody() -> None:
+    owner = Owner(1).with_workers("a")
+    one, two = task(1, limit_s=2.0), task(2, retries=1)
+    owner("app", Submit(1, [one, two]))
+    owner.now = 2.0
+    owner("timer", Tick())
+    owner("agent:n", Seen("a", running=1, for_s=2.0))
+    killed = Death(100, "host", 9, -9, reason="its task ran for longer than its time-out and did not stop")
+    owner("agent:n", WorkerDied("a", 1, killed, running=2))
+    assert (two.retries, two.lease) == (1, None), "it waits for another worker, uncharged"
+
+
+def test_a_pool_closes_when_the_worker_is_rid_of_what_is_overdue() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1, limit_s=2.0)]))
+    owner("app", ClosePool(1))
+    owner.now = 2.0
+    owner("timer", Tick())
+    owner("agent:n", Seen("a", running=1, for_s=2.0))
+    assert ("agent:n", DropPool(1, False)) in owner("worker:a", Results([], [], [(1, b"interrupted")]))
+
+
+def test_terminate_tells_nobody_twice() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1, limit_s=2.0)]))
+    owner.now = 2.0
+    owner("timer", Tick())
+    owner("agent:n", Seen("a", running=1, for_s=2.0))
+    assert owner("app", TerminatePool(1)) == [("agent:n", DropPool(1, True))]
+
+
+def test_a_worker_that_is_too_big_is_replaced_and_what_it_had_runs_elsewhere() -> None:
+    owner = Owner(2, memory_bytes_max=1000)
+    assert ("worker:a", Setup(b"setup", 1000)) in owner("worker:a", LeaseHello("a", 1, "n", "host", 100))
+    owner("worker:a", SetupDone())
+    owner("app", Submit(1, [task(1), task(2)]))
+    owner("worker:a", Results([1], ["x"]))
+    assert owner("worker:a", WornOut((2,))) == [("worker:a", Retire()), ("agent:n", ReturnLease("a"))]
+    owner("worker:b", LeaseHello("b", 1, "n", "host", 101))
+    [(to, again)] = owner("worker:b", SetupDone())
+    assert to == "worker:b"
+    assert again.payloads == [[2]]
 
 
 def test_a_lost_node_repeats_its_tasks_uncharged_on_the_next_one() -> None:

@@ -11,9 +11,11 @@ from distpool.engines import current, use
 from distpool.engines.local import LocalEngine
 from distpool.pool import Pool
 
+METHODS = ["fork", "spawn", "forkserver"]
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_context_is_a_standard_one_with_our_pool(method):
+
+@pytest.mark.parametrize("method", METHODS)
+def test_context_is_a_standard_one_whose_things_are_ours(method):
     ours, standard = context.get_context(method), multiprocessing.get_context(method)
     assert isinstance(ours, type(standard))
     assert ours is context.get_context(method)
@@ -22,11 +24,50 @@ def test_context_is_a_standard_one_with_our_pool(method):
     assert ours.get_context("spawn") is context.get_context("spawn")
     assert ours.Process is standard.Process
     assert ours.cpu_count() == cpus.cpu_count()
-    lock = ours.Lock()
-    assert type(lock) is type(standard.Lock())
     with use(LocalEngine()), ours.Pool(1) as pool:
         assert type(pool) is Pool
         assert pool._ctx is ours
+
+
+MADE = {
+    "Lock": ("synchronize", ()),
+    "RLock": ("synchronize", ()),
+    "Semaphore": ("synchronize", (2,)),
+    "BoundedSemaphore": ("synchronize", (2,)),
+    "Condition": ("synchronize", ()),
+    "Event": ("synchronize", ()),
+    "Barrier": ("synchronize", (2,)),
+    "Queue": ("queues", (2,)),
+    "JoinableQueue": ("queues", (2,)),
+    "SimpleQueue": ("queues", ()),
+    "Value": ("sharedctypes", ("i", 1)),
+    "Array": ("sharedctypes", ("i", [1, 2])),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_what_contexts_and_the_package_make_is_ours(name):
+    module, arguments = MADE[name]
+    for maker in (distpool, *(context.get_context(method) for method in METHODS)):
+        assert type(getattr(maker, name)(*arguments)).__module__ == f"distpool.{module}"
+
+
+def test_raw_memory_has_the_shape_that_was_asked_for():
+    for maker in (distpool, context.get_context("spawn")):
+        assert maker.RawValue("i", 3).value == 3
+        assert list(maker.RawArray("d", [1.5, 2.5])) == [1.5, 2.5]
+
+
+def test_a_manager_belongs_to_the_start_method_that_is_current_when_it_is_made():
+    before = distpool.get_start_method()
+    try:
+        distpool.set_start_method("forkserver", force=True)
+        with distpool.Manager() as manager:
+            assert type(manager).__module__ == "distpool.managers"
+            assert manager._ctx is context.get_context("forkserver")
+        assert multiprocessing.get_start_method() == "forkserver"
+    finally:
+        distpool.set_start_method(before, force=True)
 
 
 def test_default_context():

@@ -317,8 +317,8 @@ def test_with_terminates(library, tmp_path):
         started = pool.apply_async(bodies.touch_and_wait, (tmp_path / "started", tmp_path / "go"))
         bodies.wait_for_file(tmp_path / "started")
         waiting = pool.map_async(bodies.square, range(10_000), 1)
-    bodies.touch(tmp_path / "go")
     pool.join()
+    bodies.touch(tmp_path / "go")  # for nobody any more
     if library.ours:  # the standard library leaves these waiting for ever
         for result in (started, waiting):
             with pytest.raises(CancelledError):

@@ -39,5 +39,5 @@ def test_what_a_type_checker_says(tmp_path: Path) -> None:
         "int",
         "int",
     ]
-    assert "multiprocessing.queues.Queue" in revealed[4]
+    assert "distpool.queues.Queue" in revealed[4]
     assert 'Module has no attribute "Pol"' in outcome.out

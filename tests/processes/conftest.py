@@ -97,9 +97,10 @@ def _differences(before: dict[str, Counter[str]], after: dict[str, Counter[str]]
 
 
 def _command(pid: int) -> str:
+    """What it runs, without the numbers: an agent is told descriptors, which differ from one life to the next."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().replace(b"\0", b" ").decode(errors="replace")[:100]
+            return re.sub(r"\d+", "N", file.read().replace(b"\0", b" ").decode(errors="replace")[:100])
     except OSError:
         return "ended"
 

@@ -63,6 +63,50 @@ def test_the_same_ways_lead_to_the_standard_library_in_plain_python(tmp_path: Pa
     )
 
 
+THINGS = {
+    "Lock": "()",
+    "RLock": "()",
+    "Semaphore": "(2)",
+    "BoundedSemaphore": "(2)",
+    "Condition": "()",
+    "Event": "()",
+    "Barrier": "(2)",
+    "Queue": "(3)",
+    "JoinableQueue": "(3)",
+    "SimpleQueue": "()",
+    "Value": "('i', 3)",
+    "Array": "('i', [1, 2])",
+    "Manager": "()",
+}
+HOMES = {"synchronize": list(THINGS)[:7], "queues": list(THINGS)[7:10]}
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_each_thing_that_multiprocessing_makes_is_distpools(name: str, tmp_path: Path) -> None:
+    """By the package, by a context, and (where there is a class) by its module and by a subclass."""
+    source = f"""
+        import multiprocessing as mp
+        if __name__ == "__main__":
+            makers = [mp.{name}, mp.get_context("spawn").{name}]
+            for module, names in {HOMES!r}.items():
+                if {name!r} in names:
+                    cls = getattr(__import__("importlib").import_module("multiprocessing." + module), {name!r})
+                    makers.append(lambda *args: cls(*args, ctx=mp.get_context()))
+                    makers.append(lambda *args: type("Sub", (cls,), {{}})(*args, ctx=mp.get_context()))
+            for make in makers:
+                made = make{THINGS[name]}
+                print({{cls.__module__.partition(".")[0] for cls in type(made).__mro__}} >= {{"distpool"}})
+                if hasattr(made, "shutdown"):
+                    made.shutdown()
+    """
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(source))
+    ours, pythons = on_distpool(str(script), cwd=tmp_path), plain(str(script), cwd=tmp_path)
+    assert (ours.err, pythons.err) == ("", "")
+    assert (set(ours.out.split()), set(pythons.out.split())) == ({"True"}, {"False"})
+    assert len(ours.out.split()) == len(pythons.out.split()) >= 2
+
+
 PROGRAMS = {
     "pool in a script without a guard": """
         import multiprocessing
@@ -129,7 +173,38 @@ PROGRAMS = {
             print(queue.get(timeout=30), type(process).__module__)
             process.join()
             with mp.Manager() as manager:
-                print(manager.list([1]), type(mp.Lock()).__module__)
+                print(manager.list([1]), manager.Lock().acquire(False))
+    """,
+    "managers": """
+        import multiprocessing as mp
+        from multiprocessing.managers import BaseManager, BaseProxy, NamespaceProxy
+        class Counter:
+            count = 0
+            def add(self, n): self.count += n; return self.count
+        class CounterProxy(BaseProxy):
+            _exposed_ = ("add",)
+            def add(self, n): return self._callmethod("add", (n,))
+        class MyManager(BaseManager): pass
+        MyManager.register("Counter", Counter, CounterProxy)
+        MyManager.register("Auto", Counter)
+        def work(manager_dict, lock, counter):
+            with lock:
+                manager_dict["n"] = manager_dict.get("n", 0) + counter.add(1)
+        if __name__ == "__main__":
+            with mp.Manager() as manager, MyManager() as mine:
+                shared, lock, counter = manager.dict(), manager.Lock(), mine.Counter()
+                processes = [mp.Process(target=work, args=(shared, lock, counter)) for _ in range(3)]
+                for process in processes: process.start()
+                for process in processes: process.join()
+                print(shared.copy(), counter.add(0), mine.Auto().add(5))
+                with mp.Pool(2) as pool:
+                    pool.starmap(work, [(shared, lock, counter)] * 4)
+                print(shared.copy(), counter.add(0))
+                space = manager.Namespace(a=1); space.b = [1]; print(space, str(manager.list(range(3))))
+            try:
+                shared["n"]
+            except (OSError, EOFError) as error:
+                print("gone")
     """,
     "a mock in the program's own tests": """
         from unittest import mock
@@ -184,7 +259,7 @@ def test_install_imports_nothing_and_can_be_undone(tmp_path: Path) -> None:
     assert out == (
         "True False False\n"
         "False False\n"
-        "distpool.pool distpool.run\n"
+        "distpool.pool distpool.context_makers\n"
         "distpool.futures\n"
         "False multiprocessing.pool multiprocessing.context\n"
         "multiprocessing.context concurrent.futures.process\n"
@@ -207,7 +282,8 @@ def test_install_reaches_modules_that_were_imported_before(tmp_path: Path) -> No
         tmp_path,
     )
     assert out == (
-        "multiprocessing.pool distpool.pool distpool.run\ndistpool.futures\nTrue concurrent.futures.process\n"
+        "multiprocessing.pool distpool.pool distpool.context_makers\n"
+        "distpool.futures\nTrue concurrent.futures.process\n"
     )
 
 

@@ -65,10 +65,15 @@ class Stage:
         return book
 
     def submit(
-        self, book: PoolBook, *kinds: tuple[str, float], retries: int = 2, argument: object = None
+        self,
+        book: PoolBook,
+        *kinds: tuple[str, float],
+        retries: int = 2,
+        argument: object = None,
+        limit_s: float | None = None,
     ) -> list[Job]:
         jobs = [
-            self.program.job(book, kind, duration_s, retries=retries, argument=argument)
+            self.program.job(book, kind, duration_s, retries=retries, argument=argument, limit_s=limit_s)
             for kind, duration_s in kinds
         ]
         self.program.submit(book, jobs)

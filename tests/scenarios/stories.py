@@ -150,6 +150,44 @@ def cancel_what_does_not_listen() -> Stage:
     return stage
 
 
+def a_task_runs_out_of_its_time() -> Stage:
+    """Two tasks may run for 0.1 s. The slot says when one of them started: it is told at once, then interrupted."""
+    stage = Stage()
+    book = stage.pool(1)
+    stage.submit(book, ("plain", 5.0), ("plain", 0.05), limit_s=0.1)
+    stage.run(0.4)
+    return stage
+
+
+def one_that_is_overdue_and_does_not_listen() -> Stage:
+    """SIGKILL after the grace, if its slot still shows it; nobody waits for that, and nobody else pays."""
+    stage = Stage()
+    book = stage.pool(1)
+    stage.submit(book, ("deaf", 60.0), ("plain", 0.001), retries=0, limit_s=0.1)
+    stage.run(1.5)
+    return stage
+
+
+def a_worker_is_too_big() -> Stage:
+    """After a task it has more memory than it may: it gives back what it has not started, and is replaced."""
+    stage = Stage()
+    book = stage.pool(1, wears=1.0)
+    stage.submit(book, ("plain", 0.001), ("plain", 0.001))
+    stage.run(0.2)
+    return stage
+
+
+def shrink_while_tasks_run() -> Stage:
+    """The idle worker goes at once; the next when its task is done, and only then has it a grace."""
+    stage = Stage({"n0": 3.0})
+    book = stage.pool(3)
+    stage.submit(book, ("plain", 0.3), ("plain", 0.2))
+    stage.run(0.05)
+    stage.program.resize(book, 1)
+    stage.run(0.4)
+    return stage
+
+
 def the_initializer_fails() -> Stage:
     """Three workers in a row fail in their set-up: the pool is broken, and so are its tasks."""
     stage = Stage()

@@ -46,7 +46,7 @@ def test_arrays(types: Any) -> None:
         with pytest.raises(IndexError):
             array[5]
     assert list(types.RawArray("d", 3)) == [0.0] * 3
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"-1|negative"):
         types.RawArray("d", -1)
 
 
@@ -114,6 +114,19 @@ def test_they_are_the_same_memory_in_a_child(method: str) -> None:
     child.join(30)
     assert child.exitcode == 0
     assert (list(array), value.value) == ([2, 4], 1)
+
+
+def _length(array: Any) -> None:
+    os._exit(0 if len(array) == 2_000_000 else 1)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_large_one_that_only_the_child_holds_is_there_when_the_child_comes_for_it(method: str) -> None:
+    context = multiprocessing.get_context(method)
+    child = context.Process(target=_length, args=(sharedctypes.RawArray("d", 2_000_000),))
+    child.start()  # which lets go of the arguments
+    child.join(30)
+    assert child.exitcode == 0
 
 
 def test_plain_c_objects_are_still_pickled_by_value() -> None:

@@ -32,7 +32,8 @@ class Scene:
         self.owner = router(self.context, address)
         slot = memoryview(bytearray(16)).cast("Q")
         attach = Attach(LEASE, 1, "o", address, True)
-        start = WorkerStart(str(folder), 1, slot, attach, "n", "host", 0, os.getpid(), os.getpid())
+        began = memoryview(bytearray(8)).cast("d")
+        start = WorkerStart(str(folder), 1, slot, attach, "n", "host", 0, os.getpid(), os.getpid(), began)
         self.worker = Worker(start, attach)
         self.mailbox = f"{folder}/worker-1.answers"
         self._exporter = Exporter(snapshot=True)

@@ -33,6 +33,9 @@ class Job:
     function: int
     retries: int
     argument: Any = None
+    limit_s: float | None = None
+    began_s: float = 0.0  # when it last started
+    settled_s: float = 0.0
     task: Any = None
     submitted: bool = False
     exited: bool = False  # it has called os._exit
@@ -68,6 +71,7 @@ class PoolBook:
     resources: dict[str, float]
     setup_fails: float  # the share of workers whose initializer raises, or dies
     max_tasks: int = 0
+    wears: float = 0.0  # the share of tasks that leave their worker too big
     state: str = "open"  # open, broken, closed, terminated, gone
     broke: bool = False
     sized_s: float = 0.0  # when it was last resized
@@ -96,6 +100,7 @@ class Ledger:
         )  # owners that lost links or nodes, for which "may have run" is a fair answer
         self.anything_lost = False  # a node or a link, at any time
         self.outcomes: dict[str, int] = {}
+        self.overdue: list[Job] = []  # told so, in this order
 
     def job(self, **fields: Any) -> Job:
         job = Job(len(self.jobs), **fields)
@@ -118,7 +123,10 @@ class Ledger:
             raise Violation(
                 "exit_fails_at_once", f"task {number} ended its process itself, and is started again"
             )
+        if job.outcome == "overdue" and not self.anything_lost:
+            raise Violation("overdue_once", f"task {number} has run out of its time, and is started again")
         job.starts += 1
+        job.began_s = self.loop.now
         job.running_on.add(worker)
         if job.outcome == "forgotten":
             return job  # its owner is dead, and this worker has not heard of it yet
@@ -167,12 +175,23 @@ class Ledger:
             raise Violation("right_value", f"task {job.number} ({job.kind}) cannot have a value")
 
     def failed(self, job: Job, failed: Failed) -> None:
-        if failed.error is not None:
+        if failed.overdue:
+            self._failed_by_time(job)
+        elif failed.error is not None:
             self._failed_by_error(job, failed.error)
         elif failed.death is not None:
             self._failed_by_death(job, failed.death)
         else:
             self._failed_by_reason(job, failed.reason)
+
+    def _failed_by_time(self, job: Job) -> None:
+        """It may still be running, so its arguments are kept."""
+        self._settle(job, "overdue")
+        if job.limit_s is None or not job.starts or self.loop.now < job.began_s + job.limit_s:
+            raise Violation(
+                "time_not_cut",
+                f"task {job.number} has had {self.loop.now - job.began_s:.6f} of {job.limit_s} s, and is overdue",
+            )
 
     def _failed_by_error(self, job: Job, error: bytes) -> None:
         self._settle(job, "error")
@@ -213,9 +232,11 @@ class Ledger:
             raise Violation(
                 "exactly_once", f"task {job.number} is told {outcome} after it was told {job.outcome}"
             )
-        if job.task.keep is not None:
+        if job.task.keep is not None and outcome != "overdue":
             raise Violation("arguments_let_go", f"task {job.number} is {outcome}, and its arguments are kept")
-        job.outcome = outcome
+        job.outcome, job.settled_s = outcome, self.loop.now
+        if outcome == "overdue":
+            self.overdue.append(job)
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
         del self.open_jobs[job.number]
         if job.kind == "barrier":

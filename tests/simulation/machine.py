@@ -17,7 +17,10 @@ from distpool.scheduler.messages import (
     Exited,
     Fork,
     Forked,
+    KillWorker,
     LeaseElsewhere,
+    LookAt,
+    Seen,
     Signal,
     Tick,
     View,
@@ -78,9 +81,27 @@ class AgentShell(Shell):
     def hear(self, sender: str, message: Any) -> None:
         if sender == "nursery":
             self.trace_local("nursery", self.name, message)
+        if isinstance(message, LookAt) or (isinstance(message, KillWorker) and message.only):
+            seen = self._seen(sender, message.lease)
+            if isinstance(message, LookAt):
+                if seen is not None and self.alive:
+                    self.world.network.send(self, sender, seen)
+                return
+            if seen is not None and seen.running != message.only:
+                return
         if isinstance(message, WantLeases):
             self.missing[sender, message.pool] = message.count
         super().hear(sender, message)
+
+    def _seen(self, owner: str, lease: str) -> Seen | None:
+        """What the slot of this lease's worker shows."""
+        number = self.core.worker_of(owner.partition(":")[2], lease)
+        if number is None:
+            return None
+        worker = self.host.workers.get(number)
+        if worker is None or not worker.slot_running:
+            return Seen(lease, 0, 0.0)
+        return Seen(lease, worker.slot_running, self.world.loop.now - worker.began_s)
 
 
 class HeadShell(Shell):
@@ -170,9 +191,19 @@ class Machine:
                 self._fork(number, slot, attach)
             case Signal(number, signal):
                 if (worker := self.workers.get(number)) is not None:
+                    self._expect_no_task(worker, self.agent.core)
                     worker.die(signal)
             case _:
                 raise Violation("protocol", f"a nursery heard {message!r}")
+
+    def _expect_no_task(self, worker: Worker, core: NodeCore) -> None:
+        """The grace of a worker that was retired is for its exit handlers."""
+        known = core.workers.get(worker.number)
+        late = known is not None and "of being retired" in known.reason
+        if late and worker.job is not None and not self.world.ledger.anything_lost:
+            raise Violation(
+                "retiring_ends_no_task", f"{worker.name} is killed under task {worker.job.number}"
+            )
 
     def _fork(self, number: int, slot: int, attach: Any) -> None:
         if slot in self.slots:

@@ -24,6 +24,7 @@ from distpool.scheduler.cores import (
     node,
     owner,
     owner_leasing,
+    owner_limits,
     owner_offers,
     owner_outcomes,
     owner_pools,
@@ -53,22 +54,13 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "drop_the_attempt_check", owner_outcomes, "Outcomes.take",
-        '                ignored.append(value)  # a late answer names an attempt that this worker no longer has\n'
-        '                continue\n',
+        '                continue  # a late answer names an attempt that this worker no longer has\n',
         '                task = next(iter(offered.values()), None)\n'
         '                if task is None:\n'
-        '                    ignored.append(value)\n'
         '                    continue\n'
         '                del offered[task.attempt]\n',
         "a late answer is taken for another task's",
         "right_value", 5,
-    ),
-    Mutation(
-        "discard_nothing", owner_outcomes, "Outcomes.discard",
-        'self._out.append(("app", Discarded(pickled)))',
-        'pass',
-        "what ignored answers refer to is never let go",
-        "answers_accounted", 11,
     ),
     Mutation(
         "keep_for_ever", owner_outcomes, "Outcomes.take",
@@ -161,11 +153,11 @@ MUTATIONS = (
         "no_idle_worker_beside_work", 14,
     ),
     Mutation(
-        "skip_a_recall", owner_offers, "Offers._recall",
+        "skip_a_recall", owner_offers, "Offers.recall",
         'self._out.append((lease.control, Recall(count)))',
         'pass',
         "an idle worker beside a full one",
-        "no_idle_worker_beside_work", 3,
+        "no_idle_worker_beside_work", 2,
     ),
     Mutation(
         "deliver_the_cancelled", owner_outcomes, "Outcomes.cancel",
@@ -187,6 +179,78 @@ MUTATIONS = (
         'pass',
         "no deadline after the first is kept",
         "cancel_in_time", 21,
+    ),
+    Mutation(
+        "overdue_untold", owner_limits, "TimeLimits._end",
+        'self._outcomes.overdue(lease, task, now)',
+        'pass',
+        "task_timeout has no effect",
+        "overdue_told", 2,
+    ),
+    Mutation(
+        "cut_short", owner_limits, "TimeLimits.seen",
+        'if rest_s <= 0.0:',
+        'if True:',
+        "a task is ended before its time is up",
+        "time_not_cut", 2,
+    ),
+    Mutation(
+        "watch_one_worker", owner_offers, "Offers._watch",
+        'if not lease.look_s or at_s < lease.look_s:',
+        'if not self.watched:',
+        "a task that hangs on the second worker hangs for ever",
+        "overdue_told", 3,
+    ),
+    Mutation(
+        "overdue_left_running", owner_outcomes, "Outcomes.overdue",
+        'self._kill_later(lease, task.attempt, now)',
+        'pass',
+        "an overdue task deaf to KeyboardInterrupt keeps its worker",
+        "overdue_ends", 16,
+    ),
+    Mutation(
+        "overdue_told_twice", owner_outcomes, "Outcomes._cancelled",
+        'if task.cancel is Cancel.OVERDUE:',
+        'if False:',
+        "an overdue call gets two outcomes",
+        "exactly_once", 2,
+    ),
+    Mutation(
+        "overdue_tried_again", owner_outcomes, "Outcomes.charge",
+        '        if task.cancel:\n'
+        '            self._cancelled(task)\n'
+        '        elif',
+        '        if',
+        "a task that hangs is run again, and hangs again",
+        "check", 1,
+    ),
+    Mutation(
+        "worn_out_stays", owner, "OwnerCore._on_worn_out",
+        'self.leasing.retire(lease)',
+        'pass',
+        "a worker that is too big is not replaced",
+        "worn_replaced", 21,
+    ),
+    Mutation(
+        "worn_out_forgets", owner, "OwnerCore._on_worn_out",
+        'self.outcomes.requeue(lease, message.attempts)',
+        'pass',
+        "calls behind the one that made a worker too big never end",
+        "workers_replaced", 202,
+    ),
+    Mutation(
+        "tasks_have_a_grace", owner_leasing, "Leasing.give_back",
+        'if not lease.offered and not lease.returned:',
+        'if not lease.returned:',
+        "making a pool smaller kills tasks that take long",
+        "retiring_ends_no_task", 165,
+    ),
+    Mutation(
+        "never_given_back", owner_leasing, "Leasing.give_back",
+        'self._out.append((f"agent:{lease.node}", ReturnLease(lease.lease)))',
+        'pass',
+        "a worker whose exit handlers hang is not ended",
+        "retire_in_time", 15,
     ),
     Mutation(
         "max_tasks_uncounted", owner_offers, "Offers._offer",
@@ -321,7 +385,7 @@ MUTATIONS = (
         'lease.returned = True',
         'pass',
         "a retired worker is not replaced",
-        "workers_replaced", 3,
+        "workers_replaced", 21,
     ),
     Mutation(
         "leak_a_slot", node, "NodeCore._exited",

@@ -14,17 +14,13 @@ from distpool.scheduler.messages import (
     Blocked,
     ControlHello,
     Dial,
-    Discarded,
-    Done,
-    Failed,
+    HangUp,
     LinkLost,
     NodeLost,
     OwnerBye,
     OwnerHello,
-    Results,
 )
 
-from .loop import Violation
 from .shell import Shell
 
 if TYPE_CHECKING:
@@ -33,22 +29,6 @@ if TYPE_CHECKING:
     from .world import World
 
 REDIAL_S = 0.2
-
-
-def pickled_in(message: Results) -> int:
-    """How many pickled answers a message brings; each may refer to an object that somebody must let go."""
-    return len(message.failed) + sum(type(value) is bytes for value in message.values)
-
-
-def pickled_out(message: Any) -> int:
-    """How many of them a word to the program passes on, for use or to be let go."""
-    match message:
-        case Done(values=values) | Discarded(values=values):
-            return sum(type(value) is bytes for value in values)
-        case Failed(error=bytes()):
-            return 1
-        case _:
-            return 0
 
 
 class OwnerShell(Shell):
@@ -68,7 +48,6 @@ class OwnerShell(Shell):
         self.lost_since: dict[str, float] = {}  # node -> when its link was lost
         self.leaving = False
         self.gone_nodes: set[str] = set()
-        self.pickled: int | None = None  # answers of the message at hand that the core has not passed on yet
 
     def dial(self, node: str) -> None:
         """Connect to a node's agent and say hello; try again if it cannot be reached."""
@@ -100,6 +79,14 @@ class OwnerShell(Shell):
         self.world.network.connect(self, f"agent:{node}", agent, f"owner:{self.owner}")
         self.world.network.send(self, f"agent:{node}", hello)
 
+    def hang_up(self, node: str) -> None:
+        """Say goodbye to an agent, if it hears it, and drop the link."""
+        self.world.ledger.lossy.add(self.owner)
+        label = f"agent:{node}"
+        if label in self.links:
+            self.world.network.send(self, label, OwnerBye())
+            self.world.network.close(self.links[label])
+
     def hear(self, sender: str, message: Any) -> None:
         if not self.alive:
             return
@@ -112,13 +99,7 @@ class OwnerShell(Shell):
                 self.early.pop(sender, None)
                 if not self.world.worker_links_noticed(self, sender):
                     return
-        known = isinstance(message, Results) and sender.partition(":")[2] in self.core.leases
-        self.pickled = pickled_in(message) if known else None
         super().hear(sender, message)
-        if self.pickled and self.alive:
-            raise Violation(
-                "answers_accounted", f"{self.name} leaves {self.pickled} pickled answers of {message!r}"
-            )
         if isinstance(message, ControlHello):
             for early in self.early.pop(sender, ()):
                 self.world.network.send(self, sender, early)
@@ -128,17 +109,14 @@ class OwnerShell(Shell):
         kind = address.partition(":")[0]
         if kind == "app":
             self.trace_local(self.name, "app", message)
-            if self.pickled is not None:
-                self.pickled -= pickled_out(message)
-            elif isinstance(message, Discarded):
-                raise Violation(
-                    "answers_accounted", f"{self.name} discards {message.values}, and nobody sent them"
-                )
             if self.program is not None:
                 self.program.hear(message)
         elif kind == "links":
-            assert isinstance(message, Dial)
-            self.dial(message.node)
+            if isinstance(message, HangUp):
+                self.hang_up(message.node)
+            else:
+                assert isinstance(message, Dial)
+                self.dial(message.node)
         elif kind == "control" and address in self.links and (waiting := self.early.get(address)) != []:
             if waiting is None:
                 self.early[address] = [message]

@@ -33,6 +33,8 @@ class Plan:
     jumps: bool
     births: float  # the share of workers that die or hang before their first word
     strike: float  # chance of a SIGKILL at each step of a worker's main thread
+    limits: bool = False  # some tasks may only run for so long, ...
+    wears: float = 0.0  # ... and some leave their worker too big
 
 
 def draw(rng: random.Random) -> Plan:
@@ -54,6 +56,12 @@ def draw(rng: random.Random) -> Plan:
     )
 
 
+def add_limits(plan: Plan, rng: random.Random) -> None:
+    """By a chance of its own, so that the worlds without are what they were before there were such things."""
+    plan.limits = rng.random() < 0.4
+    plan.wears = 0.05 if rng.random() < 0.15 else 0.0
+
+
 def write_program(world: World, program: Program) -> None:
     """Schedule what this driver will do."""
     rng = world.loop.rng
@@ -72,6 +80,7 @@ def _open(world: World, program: Program) -> None:
         resources={} if dedicated else {"CPU": rng.choice((0.5, 1.0, 2.0))},
         setup_fails=rng.choice((0.0, 0.0, 0.0, 0.0, 0.2, 1.0)) if dedicated else 0.0,
         max_tasks=rng.choice((0, 0, 0, 1, 3, 20)) if dedicated else 0,
+        wears=world.plan.wears if dedicated else 0.0,
     )
     for _ in range(rng.randint(1, 5)):
         world.loop.after(rng.uniform(0.0, 6.0), _batch, world, program, book)
@@ -130,13 +139,17 @@ def _batch(world: World, program: Program, book: PoolBook) -> None:
 
 
 def _mixed(rng: random.Random, program: Program, book: PoolBook) -> Job:
+    limit_s = None
+    if program.world.plan.limits:
+        limit_s = program.world.more_chance.choice((None, 0.001, 0.05, 0.5, 1.5))
     kind = rng.choices(
         ("plain", "raise", "crash", "crash_once", "exit", "deaf"), weights=(80, 6, 2, 4, 2, 2)
     )[0]  # fmt: skip
     duration_s = rng.choice((0.0, 1e-5, 1e-3, 1e-3, 0.03, 0.3, 2.0))
     if kind == "deaf":
         duration_s = 8.0
-    return program.job(book, kind, duration_s, retries=rng.choice((0, 1, 2)), function=rng.randint(1, 3))
+    retries, function = rng.choice((0, 1, 2)), rng.randint(1, 3)
+    return program.job(book, kind, duration_s, retries=retries, function=function, limit_s=limit_s)
 
 
 def _cancel(world: World, program: Program, book: PoolBook) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.cores.tasks import Task, TimeLimit
 from distpool.scheduler.messages import (
     CancelTasks,
     ClosePool,
@@ -40,10 +40,17 @@ class Program:
 
     def open_pool(
         self, size: int, *, dedicated: bool = True, resources: dict[str, float] | None = None, setup_fails: float = 0.0,
-        max_tasks: int = 0,
+        max_tasks: int = 0, wears: float = 0.0,
     ) -> PoolBook:  # fmt: skip
         book = PoolBook(
-            self.shell.owner, len(self.pools) + 1, size, dedicated, resources or {}, setup_fails, max_tasks
+            self.shell.owner,
+            len(self.pools) + 1,
+            size,
+            dedicated,
+            resources or {},
+            setup_fails,
+            max_tasks,
+            wears,
         )
         self.pools[book.number] = book
         self.world.books[book.owner, book.number] = book
@@ -62,15 +69,17 @@ class Program:
         retries: int = 2,
         function: int = 1,
         argument: Any = None,
+        limit_s: float | None = None,
     ) -> Job:
         job = self.world.ledger.job(
             owner=self.shell.owner, pool=book, kind=kind, duration_s=duration_s, function=function, retries=retries,
-            argument=argument,
+            argument=argument, limit_s=limit_s,
         )  # fmt: skip
         payload = [job.number, kind, duration_s, argument]
         blob = b"function %d" % function
         size = self.world.loop.rng.choice((20, 20, 20, 5000)) if self.world.random_sizes else 20
-        job.task = Task(book.number, job, job.number, function, blob, payload, size, retries, keep=job)
+        limit = None if limit_s is None else TimeLimit(limit_s)
+        job.task = Task(book.number, job, job.number, function, blob, payload, size, retries, job, limit)
         return job
 
     def submit(self, book: PoolBook, jobs: list[Job]) -> None:

@@ -30,6 +30,7 @@ from distpool.scheduler.messages import (
     Setup,
     SetupDone,
     WorkerHello,
+    WornOut,
 )
 
 from .ledger import Job, answer_of
@@ -82,6 +83,7 @@ class Worker:
         self.flush: Event | None = None
         self.step: Event | None = None
         self.nested: OwnerShell | None = None
+        self.worn_s = 0.0  # since when it is too big, and runs nothing
 
     @property
     def owner(self) -> str:
@@ -225,13 +227,16 @@ class Worker:
     def _go_on(self) -> None:
         if self.busy or not self.alive:
             return
-        if self.queue:
+        if self.queue and self.worn_s:
+            self._give_back()
+        elif self.queue:
             self.busy = True
             entry = self.queue.popleft()
             self.step = self._later(STEP_S, self._start, *entry)
         elif self.retiring:
             self._send_held()
             self.busy = True
+            self.leaving_s = self.world.loop.now
             self.step = self._later(self.world.exit_delay_s(), self.exit, 0)
         else:
             self._hold()
@@ -329,15 +334,26 @@ class Worker:
         self.undelivered = [job for job in self.undelivered if not job.outcome]
         self.undelivered.append(self.job)
         self.held.append((self.attempt, value, error))
-        self.job = None
+        job, self.job = self.job, None
         self.busy = False
         if self.nested is not None:
             self.nested.leave()
             self.nested = None
         if self.world.strikes(self, "finished"):
             return
+        if self.world.wears_out(job):
+            self.worn_s = self.world.loop.now
+            self._send_held()
+            if self.alive:
+                self._give_back()
         self._hold()
         self._go_on()
+
+    def _give_back(self) -> None:
+        """It is too big, and wants to be replaced."""
+        back = tuple(entry[0] for entry in self.queue)
+        self.queue.clear()
+        self.world.network.send(self, "owner", WornOut(back))
 
     def _hold(self) -> None:
         """Results wait for company while there is more to run, for a bounded time."""

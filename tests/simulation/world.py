@@ -10,6 +10,7 @@ Simulated time only. ``run(seed)`` raises ``Violation`` naming the oracle that w
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,12 +18,12 @@ from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import PoolBroken
 
 from . import faults
-from .ledger import Ledger, PoolBook
+from .ledger import Job, Ledger, PoolBook
 from .loop import Loop, Violation
 from .machine import HeadShell, Machine
 from .network import Network
 from .owner import OwnerShell
-from .plan import SAFETY_S, Plan, draw, write_program
+from .plan import SAFETY_S, Plan, add_limits, draw, write_program
 from .program import Children, Program
 from .shell import Shell
 from .worker import Worker
@@ -34,6 +35,8 @@ IDLE_S = 1.5
 SAMPLE_S = 0.25
 #: After a fault this much is allowed for its repair, before anything counts as too long.
 PATIENCE_S = 3.0
+#: A task that has run for longer than it may is told to be overdue within this, if nothing has struck meanwhile.
+OVERDUE_S = 1.0
 
 
 class World:
@@ -44,7 +47,10 @@ class World:
         limits: Limits | None = None,
     ) -> None:  # fmt: skip
         self.loop = Loop(seed)
+        self.more_chance = random.Random(f"more {seed}")
         self.plan = plan or draw(self.loop.rng)
+        if plan is None:
+            add_limits(self.plan, self.more_chance)
         self.trace = trace
         self.limits = limits or Limits()
         self.network = Network(self.loop, self.plan.latency_s, trace)
@@ -343,6 +349,7 @@ class World:
             self._sample_sizes()
             self._sample_staff()
             self._sample_cancels()
+            self._sample_limits()
             self._sample_retiring()
         self.loop.after(SAMPLE_S, self._sample)
 
@@ -352,7 +359,14 @@ class World:
         waiting: dict[tuple[str, int], bool] = {}
         for worker in self._workers():
             lease = worker.lease
-            if lease is None or not worker.ready or worker.busy or worker.queue or worker.retiring:
+            if (
+                lease is None
+                or not worker.ready
+                or worker.busy
+                or worker.queue
+                or worker.retiring
+                or worker.worn_s
+            ):
                 self.idle_since.pop(worker, None)
                 continue
             key = (lease.owner, lease.pool)
@@ -412,6 +426,29 @@ class World:
                     "cancel_in_time",
                     f"task {job.number} ({job.kind}) was cancelled at {job.cancelled_s:.2f} s",
                 )
+
+    def _sample_limits(self) -> None:
+        """Who runs for too long is told so in time, and then ended in time; a worker that is too big is replaced."""
+        now, ledger = self.loop.now, self.ledger
+        since_fault_s = self.last_fault_s + PATIENCE_S
+        for job in ledger.open_jobs.values():
+            if job.limit_s is None or not job.running_on or job.cancel == "running":
+                continue
+            if now > max(job.began_s + job.limit_s + OVERDUE_S, since_fault_s):
+                raise Violation(
+                    "overdue_told", f"task {job.number} has {job.limit_s} s, runs since {job.began_s:.2f} s"
+                )
+        ledger.overdue = [job for job in ledger.overdue if job.running_on]
+        for job in ledger.overdue:
+            if now > max(job.settled_s, self.last_fault_s) + self.limits.cancel_grace_s + PATIENCE_S:
+                raise Violation("overdue_ends", f"task {job.number} is overdue, and runs on {job.running_on}")
+        for worker in self._workers():
+            if worker.worn_s and not worker.retiring and now > max(worker.worn_s + PATIENCE_S, since_fault_s):
+                raise Violation("worn_replaced", f"{worker.name} is too big since {worker.worn_s:.2f} s")
+
+    def wears_out(self, job: Job) -> bool:
+        """Whether this task has left its worker with more memory than that may have."""
+        return bool(job.pool.wears) and self.more_chance.random() < job.pool.wears
 
     def _sample_retiring(self) -> None:
         """A worker that is on its way out leaves within the grace, once its tasks are done."""

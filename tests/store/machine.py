@@ -5,8 +5,9 @@
     ObjectStore (the real one) ── lock ──► Lock: one at a time; its holder may die after any write
                                └─ tiers ─► Tier: bytes, reserved or not; each block written or mapped is on account
 
-A mapping is live: it shows what lies there *now*, as the untouched pages of a private mapping do. Every call that
-enters the kernel is a ``pause``, at which others go on and the caller may be killed.
+A mapping is live: it shows what lies there *now*, as the untouched pages of a private mapping do. That a reader writes
+to what it sees is only noted: nobody may ever be shown that mapping again. Every call that enters the kernel is a
+``pause``, at which others go on and the caller may be killed.
 """
 
 from __future__ import annotations
@@ -38,13 +39,14 @@ BLOCK_BYTES = (16, 24)
 
 @functools.cache
 def _mapping(size: int) -> Any:
-    """A type whose objects are buffers over others' memory, and can be referred to weakly, as an mmap can."""
-    return type("Mapping", (ctypes.c_ubyte * size,), {"__hash__": object.__hash__})
+    """A type whose objects are buffers over others' memory, and can be referred to weakly; ``offset`` is where."""
+    same = {"__hash__": object.__hash__, "__eq__": object.__eq__}
+    return type("Mapping", (ctypes.c_ubyte * size,), same)
 
 
 @dataclass(eq=False)
 class Use:
-    """Blocks of a tier that a process has mapped, or is writing to, at this moment."""
+    """Blocks of a tier that a process sees, or is writing to, at this moment."""
 
     process: Process
     tier: int
@@ -65,7 +67,8 @@ class Memory:
         self.ledger = Ledger.create(memoryview(mmap.mmap(fd, shape.bytes)), shape)
         self.content = [bytearray(shape.blocks[t] * shape.block_bytes[t]) for t in (MEMORY, DISK)]
         self.reserved: list[set[int]] = [set(), set()]
-        self.mapped: dict[weakref.ref[Any], Use] = {}
+        self.seen: dict[weakref.ref[Any], Use] = {}  # by windows
+        self.written: weakref.WeakSet[Any] = weakref.WeakSet()  # mappings
         self.writes: list[Use] = []
         self.locked = False
         self.refuses = [False, False]  # whether a tier has no space for what is to be reserved
@@ -75,15 +78,17 @@ class Memory:
 
     def store(self, process: Process) -> ObjectStore:
         """The store as a process sees it."""
-        store: Any = ObjectStore(self.files, process.number)
-        store.lock = Lock(self, process, store.ledger)
-        store.tiers = [Tier(self, process, tier) for tier in (MEMORY, DISK)]
-        store._pristine = Unwritten()
-        return store  # type: ignore[no-any-return]
+        store = ObjectStore(self.files, process.number)
+        access: Any = store.access
+        access.lock = Lock(self, process, store.ledger)
+        access.tiers = [Tier(self, process, tier) for tier in (MEMORY, DISK)]
+        views: Any = store.views
+        views.pristine = Unwritten(self)
+        return store
 
     def readers(self) -> list[Use]:
-        """What living processes have mapped."""
-        return [use for use in self.mapped.values() if use.process.alive]
+        """What living processes see."""
+        return [use for use in list(self.seen.values()) if use.process.alive]
 
     def writers(self) -> list[Use]:
         """What living processes are writing."""
@@ -104,10 +109,13 @@ class Memory:
 
 
 class Unwritten:
-    """In place of PristineCheck: no reader here writes to what it has mapped."""
+    """In place of PristineCheck: it knows which readers have said that they write to what they see."""
 
-    def is_pristine(self, _mapping: object) -> bool:
-        return True
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    def is_pristine(self, mapping: Any) -> bool:
+        return mapping not in self._memory.written
 
 
 class Lock:
@@ -222,10 +230,28 @@ class Tier:
         memory = self._memory
         memory.world.pause(self._process, "is about to map")
         made = _mapping(size).from_buffer(memory.content[self._tier], offset)
-        gone = memory.mapped.pop
-        memory.mapped[weakref.ref(made, lambda ref: gone(ref, None))] = Use(
-            self._process, self._tier, offset, size
+        made.offset = offset
+        made.windows = weakref.WeakSet()
+        return made
+
+    def window(self, mapping: Any) -> Any:
+        """From here on it is seen; some readers write to what they see, which nobody else may then see."""
+        memory = self._memory
+        size = len(mapping)
+        if mapping in memory.written:
+            raise Violation(
+                "nobody_elses_pages", f"{self._process.name} sees what it has written to itself before"
+            )
+        if mapping.windows:
+            raise Violation("nobody_elses_pages", f"{self._process.name} has two arrays in the same pages")
+        made = _mapping(size).from_buffer(mapping)
+        mapping.windows.add(made)
+        gone = memory.seen.pop
+        memory.seen[weakref.ref(made, lambda ref: gone(ref, None))] = Use(
+            self._process, self._tier, mapping.offset, size
         )
+        if memory.world.writes_to_views():
+            memory.written.add(mapping)
         return made
 
     def give_back(self, offset: int, size: int) -> None:

@@ -8,6 +8,7 @@
     contents                what lies there is what was put
     kept                    what somebody needs is never gone
     claimed_once            what was claimed is no longer in transit
+    nobody_elses_pages      no view is made of a mapping that was written to
     reserved_before_written, one_writer, no_surprises, everything_ends, nothing_left, all_room_again
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from distpool.scheduler.store import ledger as layout
+from distpool.scheduler.store import ledger_table as layout
 from distpool.scheduler.store.ledger import DISK, MEMORY, State
 from distpool.scheduler.store.ledger_check import check_ledger
 from tests.simulation.loop import Violation
@@ -51,14 +52,14 @@ class Oracles:
         words = memory.ledger.words
         for at in memory.ledger._objects():
             extent = memory.ledger._extent(at)
-            state, actor = words[at + layout._STATE] & 0xFF, words[at + layout._STATE] >> 8
+            state, actor = words[at + layout.STATE] & 0xFF, words[at + layout.STATE] >> 8
             places[extent] = at
             if state == State.WRITING:
                 targets[extent] = actor
             else:
-                self._check_content(words[at + layout._ID], *extent)
+                self._check_content(words[at + layout.ID], *extent)
             if state == State.SPILLING:
-                start = words[at + layout._TARGET] * memory.shape.block_bytes[DISK]
+                start = words[at + layout.TARGET] * memory.shape.block_bytes[DISK]
                 targets[DISK, start, extent.bytes] = actor
         self._check_uses(places, targets)
 
@@ -75,9 +76,9 @@ class Oracles:
         for use in memory.readers():
             at = places.get((use.tier, use.offset, use.bytes), 0)
             whose = [
-                words[hold + layout._COUNTS] >> 32
+                words[hold + layout.COUNTS] >> 32
                 for hold in (memory.ledger._chain(at) if at else ())
-                if words[hold + layout._WHO] == use.process.number
+                if words[hold + layout.WHO] == use.process.number
             ]
             if not any(whose):
                 raise Violation(

@@ -59,12 +59,6 @@ def always() -> bool:
     return True
 
 
-def drain_all(store: ObjectStore) -> None:
-    """Let go of everything. What is kept at hand goes one drain after its last reference."""
-    store.drain()
-    store.drain()
-
-
 class Owner:
     """An owner's loop, in the process and with the store of the driver or of a worker."""
 
@@ -91,7 +85,7 @@ class Owner:
             self.world.pause(self.process, "owns", self._can_go_on)
             rng = self.world.rng
             rng.choice(self._possible())()
-        drain_all(self.store)
+        self.store.drain()
 
     def _can_go_on(self) -> bool:
         return bool(self._possible())
@@ -228,7 +222,7 @@ class Putter:
                 things.pop(rng.randrange(len(things)))
             self.world.pause(self.process, "puts on")
         things.clear()
-        drain_all(self.store)
+        self.store.drain()
         self.over = True
 
     def _round(self, things: list[Thing]) -> None:

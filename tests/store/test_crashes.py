@@ -128,6 +128,17 @@ def hand_again(ledger: Ledger) -> Callable[[], object]:
     return lambda: ledger.hand(number, P, OWNER)
 
 
+def take_back(ledger: Ledger) -> Callable[[], object]:
+    number = put(ledger, P, holder=OWNER)
+    return lambda: ledger.take_back(number, P, OWNER)
+
+
+def take_back_what_was_handed(ledger: Ledger) -> Callable[[], object]:
+    number = put(ledger, P)
+    ledger.hand(number, P, OWNER)
+    return lambda: ledger.take_back(number, P, OWNER)
+
+
 def forget_transit(ledger: Ledger) -> Callable[[], object]:
     for _ in range(2):
         put(ledger, 8, holder=P, size=5)
@@ -189,7 +200,8 @@ def end_giving(ledger: Ledger) -> Callable[[], object]:
 SCENES: list[Scene] = [
     allocate, allocate_in_a_gap, allocate_without_room, seal, seal_for_the_dead, discard, discard_under_a_mover,
     pin, unpin, hold, drop_the_last, drop_from_the_middle, claim, claim_what_one_has, claim_one_of_two, hand,
-    hand_again, forget_transit, mend, start_spilling, finish_spilling, finish_spilling_what_was_dropped,
+    hand_again, take_back, take_back_what_was_handed,
+    forget_transit, mend, start_spilling, finish_spilling, finish_spilling_what_was_dropped,
     finish_spilling_under_a_reader, abandon_spilling, start_giving, end_giving,
 ]  # fmt: skip
 

@@ -178,20 +178,22 @@ def test_nobody_lets_go_of_what_he_does_not_have() -> None:
     assert holds(ledger, number) == [Hold(1, 0, 1, 0), Hold(2, 0, 0, 1)]
 
 
-def test_is_referred_to() -> None:
-    """Two processes that only keep their views at hand must not do so for each other's sake."""
-    ledger = new_ledger()
-    number = put(ledger)
-    ledger.pin(number, 2)
-    ledger.pin(number, 3)
-    assert ledger.is_referred_to(number)
-    assert ledger.is_referred_to(number), "its own reference counts"
-    ledger.drop(number, 1)
-    assert not ledger.is_referred_to(number)
-    assert not ledger.is_referred_to(number)
-
-
 # --------------------------------------------------------------------------------------- transit
+
+
+def test_what_is_taken_back_was_never_sent() -> None:
+    ledger = new_ledger()
+    result, mine = put(ledger, holder=DRIVER), put(ledger)
+    ledger.hand(mine, 1, DRIVER)
+    ledger.hand(mine, 1, DRIVER)
+    ledger.take_back(mine, 1, DRIVER)
+    assert sorted(holds(ledger, mine)) == sorted([Hold(1, 0, 1, 0), Hold(DRIVER, 1, 1, 0)])
+    ledger.take_back(mine, 1, DRIVER)
+    assert holds(ledger, mine) == [Hold(1, 0, 1, 0)]
+    with pytest.raises(ObjectGone):
+        ledger.take_back(mine, 1, DRIVER)
+    ledger.take_back(result, 1, DRIVER)
+    assert not ledger.exists(result)
 
 
 def test_a_result_is_in_transit_until_it_is_claimed() -> None:

@@ -162,6 +162,17 @@ class LedgerBesideADict(RuleBasedStateMachine):
                 return
             self.add(number, (holder, process), 1, 0)
 
+    @rule(index=which, process=processes, holder=processes)
+    def take_back(self, index: int, process: int, holder: int) -> None:
+        number = self.pick(index)
+        model = self.objects.get(number)
+        if model is None or process == holder or (holder, process) not in model.holds:
+            if process != holder:
+                self.expect_gone(lambda: self.ledger.take_back(number, process, holder))
+            return
+        self.ledger.take_back(number, process, holder)
+        self.add(number, (holder, process), -1, 0)
+
     @rule(index=which, process=processes, via=processes)
     def claim(self, index: int, process: int, via: int) -> None:
         number = self.pick(index)

@@ -21,7 +21,7 @@ from tests.simulation.loop import Violation
 
 from .machine import BLOCK_BYTES, Memory
 from .oracles import Oracles
-from .owners import Owner, Putter, drain_all
+from .owners import Owner, Putter
 from .schedule import Process, Schedule
 from .workers import Agent, Worker
 
@@ -44,7 +44,7 @@ class Plan:
     strike: float  # chance of a SIGKILL at each pause
     torn: float  # chance, at each change, to die after some write in it
     cancels: float
-    again: float  # the share of mappings that are kept at hand
+    writes: float  # the share of readers that write to what they see
     refuses: float  # chance, at each pause, that a tier has no space behind it, or has it again
     safety_steps: int
 
@@ -66,7 +66,7 @@ def draw(rng: random.Random) -> Plan:
         strike=rng.choice((0.0, 0.002, 0.01, 0.03)) if kills else 0.0,
         torn=rng.choice((0.0, 0.02, 0.1)) if kills else 0.0,
         cancels=rng.choice((0.0, 0.02)),
-        again=rng.choice((0.0, 0.0, 0.5)),
+        writes=rng.choice((0.0, 0.3)),
         refuses=rng.choice((0.0, 0.0, 0.01)),
         safety_steps=rng.randint(200, 4000),
     )
@@ -165,6 +165,10 @@ class World:
             return None
         return self.rng.randrange(self.rng.choice((5, 20)))
 
+    def writes_to_views(self) -> bool:
+        """Whether the reader of a new view writes to it."""
+        return self.rng.random() < self.plan.writes
+
     @staticmethod
     def _is_mortal(process: Process) -> bool:
         return 0 < process.number < DRIVER
@@ -220,7 +224,7 @@ class World:
     def map(self, store: ObjectStore, ids: Sequence[int], *, needed: Callable[[], bool]) -> list[memoryview]:
         """Map what the caller holds, or somebody for it while ``needed()``; nothing if the ledger has no more room."""
         try:
-            views = store.map(ids, again=self.rng.random() < self.plan.again)
+            views = store.map(ids)
         except StoreError as error:
             self._check_gone(error, needed)
             return []
@@ -248,7 +252,7 @@ class World:
     def account(self) -> None:
         """Nothing is left, and so there is room for as much as ever."""
         self._be_quiet()
-        drain_all(self.owner.store)  # what it kept at hand while workers had a reference to it
+        self.owner.store.drain()
         for _ in range(LAST_TICKS):
             self.agent.keeper.tick()
         self.oracles.end()

@@ -6,6 +6,9 @@ second at most when its free resources changed. It grants nothing; agents decide
     NodeHello ──► nodes ──► View ──► every agent
     NodeReport ─► nodes ──► View, if it would change a decision, and not more often than every ``view_s``
 
+A node that is silent for ``node_silent_s`` is dead to it. The node ``home`` shares the head's process: it has nothing
+to prove by heartbeats, and is never silent alone.
+
 Keys are for what must exist once in the cluster (names, rendezvous): put-if-absent, get, delete.
 """
 
@@ -50,8 +53,9 @@ class _Node:
 class HeadCore:
     """The state machine of a cluster's head."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, home: str = "") -> None:
         self.limits = limits
+        self.home = home
         self.nodes: dict[str, _Node] = {}
         self.keys: dict[str, bytes] = {}
         self.version = 0
@@ -119,7 +123,8 @@ class HeadCore:
             self._spread_soon(now)
 
     def _heard(self, name: str, now: float) -> None:
-        self.deadlines.set(("silent", name), now + self.limits.node_silent_s)
+        if name != self.home:
+            self.deadlines.set(("silent", name), now + self.limits.node_silent_s)
 
     def _remove(self, node: _Node, now: float) -> None:
         del self.nodes[node.facts.node]

@@ -8,7 +8,7 @@ leases and deaths. It forks and kills nothing itself: Fork and Signal go to the 
     owner ── WantLeases (a level) ──► hungry pools ── _grant ──► Fork(Attach) ──► worker dials its owner
                ▲                          ▲                                           │
                │                          └── the level still stands ◄── Exited ◄─────┘ retires or dies
-               └── WorkerDied, PoolDropped, LeaseElsewhere, LeaseRefused
+               └── WorkerDied, PoolDropped, LeaseElsewhere, LeaseRefused, NodeLost
 
 A level is compared with the leases that count, after every message; whatever is missing is granted when its
 resources are free: local first, then where ``place`` points, else it waits in turn. Turns go round the owners, first
@@ -56,6 +56,7 @@ from distpool.scheduler.messages import (
     LinkLost,
     Message,
     NodeFacts,
+    NodeLost,
     OwnerBye,
     OwnerHello,
     PoolDropped,
@@ -121,7 +122,8 @@ class NodeCore:
             case "nursery":
                 self._from_nursery(message, now)
             case "head":
-                self.head.hear(message, now)
+                for lost in self.head.hear(message, now):
+                    self._tell_lost(lost)
             case "timer":
                 self._tick(now)
             case _:
@@ -171,6 +173,12 @@ class NodeCore:
         lease = self.leases.get(name)
         return lease if lease is not None and lease.pool.owner is owner else None
 
+    def worker_of(self, owner: str, lease: str) -> int | None:
+        """The number of the worker that serves this lease of this owner's, for who wants to look at its slot."""
+        known = self.owners.get(owner)
+        mine = None if known is None else self._lease_of(known, lease)
+        return None if mine is None else mine.worker.number
+
     def _hello(self, name: str, hello: OwnerHello) -> None:
         owner = self.owners.get(name)
         if owner is not None and hello.incarnation <= owner.incarnation:
@@ -180,7 +188,9 @@ class NodeCore:
             return  # the last word of a worker that is dead already
         self._send(f"owner:{name}", self._welcome())
         if owner is None:
-            owner = self.owners[name] = Owner(name, hello.incarnation, hello.pid, hello.address, worker)
+            foreign = hello.node not in ("", self.node)
+            owner = Owner(name, hello.incarnation, hello.pid, hello.address, worker, foreign)
+            self.owners[name] = owner
         else:
             owner.incarnation, owner.address = hello.incarnation, hello.address
             owner.lost = owner.final = False
@@ -351,9 +361,8 @@ class NodeCore:
         subtract(self.free, lease.need)
         self.deadlines.set(("worker", number), now + self.limits.worker_start_s)
         owner = pool.owner
-        attach = Attach(
-            lease.name, pool.number, owner.name, owner.address, pool.dedicated, owner.worker or DRIVER
-        )
+        process = 0 if owner.foreign else owner.worker or DRIVER
+        attach = Attach(lease.name, pool.number, owner.name, owner.address, pool.dedicated, process)
         self._send("nursery", Fork(number, slot, attach))
         self._look(pool)
         return True
@@ -383,9 +392,18 @@ class NodeCore:
         """Ask the owner to want up to ``room`` (None: all) of the missing leases of another node."""
         count = pool.missing if room is None else min(pool.missing, room)
         pool.elsewhere += count
+        pool.owner.pointed.add(node.node)
         self._look(pool)
         self._send(f"owner:{pool.owner.name}", LeaseElsewhere(pool.number, count, node.node, node.address))
         self.head.reckon(node, {name: units * count for name, units in pool.need.items()})
+
+    def _tell_lost(self, node: str) -> None:
+        """The head has lost another node: whoever was sent there must not wait for what runs there."""
+        for owner in self.owners.values():
+            if node in owner.pointed:
+                owner.pointed.discard(node)
+                if not owner.lost:
+                    self._send(f"owner:{owner.name}", NodeLost(node, "it left, or was silent for too long"))
 
     def _refuse(self, pool: WantedPool, reason: str) -> None:
         pool.count = 0

@@ -70,26 +70,33 @@ class HeadLink:
         self._send("head", NodeHello(self.incarnation, self._facts()))
         self._note(now)
 
-    def hear(self, message: Message, now: float) -> None:
-        """Take in what the head says."""
+    def hear(self, message: Message, now: float) -> list[str]:
+        """Take in what the head says. Returns the nodes that it has lost.
+
+        A head's first View tells of none: it may have been started again, and the others have not found it yet.
+        """
+        lost: list[str] = []
         match message:
             case NodeWelcome(incarnation=incarnation, accepted=accepted, reason=reason):
                 if incarnation != self.incarnation:
-                    return
+                    return lost
                 if self.registered and not accepted:
                     self.introduce(now)  # it took us for dead, or is another head now
                 self.registered, self.refusal = accepted, reason
             case View(version=version, nodes=nodes):
                 if version > self.version:
-                    self.version = version
                     me = self._facts().node
-                    self.others = {other.node: other for other in nodes if other.node != me}
+                    others = {other.node: other for other in nodes if other.node != me}
+                    if self.version:
+                        lost = [node for node in self.others if node not in others]
+                    self.version, self.others = version, others
             case LinkLost():
                 # It may come back as another head, which counts its versions anew.
                 self.registered, self.version = False, 0
                 self.introduce(now)
             case _:
                 raise AssertionError(f"a head does not say {message}")
+        return lost
 
     def beat(self, now: float) -> None:
         """The time for a report has come."""

@@ -11,11 +11,12 @@ ARCHITECTURE.md.
                  ▲          │
                  └──────────┴── Recalled, WorkerDied, LinkLost, NodeLost
 
-This module is the table of what happens at each message. Four parts do it, and share records (``tasks``) and one
+This module is the table of what happens at each message. Five parts do it, and share records (``tasks``) and one
 list of what is said::
 
     owner_offers     which worker gets which of the pending tasks, and what is taken back from it
     owner_outcomes   how an offered task comes back: done, failed, cancelled, or pending again
+    owner_limits     which of the running tasks have had their time
     owner_leasing    which workers there are, and which are wanted of whom
     owner_pools      a pool's life; it ends tasks and leases through the two before
 
@@ -30,10 +31,11 @@ from typing import Any
 
 from distpool.scheduler.cores.deadlines import Alarm
 from distpool.scheduler.cores.owner_leasing import Leasing
+from distpool.scheduler.cores.owner_limits import TimeLimits
 from distpool.scheduler.cores.owner_offers import Offers
 from distpool.scheduler.cores.owner_outcomes import Outcomes
 from distpool.scheduler.cores.owner_pools import PoolLife
-from distpool.scheduler.cores.tasks import Lease, LeaseState, Output, Pool, PoolState
+from distpool.scheduler.cores.tasks import Cancel, Lease, LeaseState, Output, Pool, PoolState
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     AgentWelcome,
@@ -41,6 +43,7 @@ from distpool.scheduler.messages import (
     ClosePool,
     ClusterLost,
     ControlHello,
+    HangUp,
     LeaseElsewhere,
     LeaseHello,
     LeaseRefused,
@@ -52,12 +55,20 @@ from distpool.scheduler.messages import (
     Recalled,
     ResizePool,
     Results,
+    Seen,
     SetupDone,
     Submit,
     TerminatePool,
     Tick,
     WorkerDied,
+    WornOut,
 )
+
+#: Why a worker is killed that does not let go of its task.
+DEAF = {
+    Cancel.RUNNING: "its task was cancelled and did not stop",
+    Cancel.OVERDUE: "its task ran for longer than its time-out and did not stop",
+}
 
 
 class OwnerCore:
@@ -80,6 +91,7 @@ class OwnerCore:
         self.alarm = Alarm(self._out)
         self.offers = Offers(limits, self._out, self.alarm)
         self.outcomes = Outcomes(limits, self._out, self.alarm)
+        self.time_limits = TimeLimits(self._out, self.alarm, self.offers, self.outcomes)
         self.leasing = Leasing(self._out)
         self.pool_life = PoolLife(limits, self._out, self.outcomes, self.leasing)
         self.pools = self.pool_life.pools
@@ -102,6 +114,8 @@ class OwnerCore:
             SetupDone: self._on_setup_done,
             Results: self._on_results,
             Recalled: self._on_recalled,
+            WornOut: self._on_worn_out,
+            Seen: self._on_seen,
             LinkLost: self._on_link_lost,
             NodeLost: self._on_node_lost,
             ClusterLost: self._on_cluster_lost,
@@ -149,13 +163,14 @@ class OwnerCore:
         lease = self.leases.get(_name_in(sender))
         if lease is None:
             return  # of a worker that is no longer ours
-        if ignored := self.outcomes.take(lease, message, now):
-            self.outcomes.discard(ignored)
+        self.outcomes.take(lease, message, now)
         self._after_work(lease, now)
 
     def _after_work(self, lease: Lease, now: float) -> None:
         """A worker has room again: give it more, or take some from another for it, or let it go."""
         pool = lease.pool
+        if lease.state is LeaseState.RETIRING:
+            self.leasing.give_back(lease)
         if pool.state is not PoolState.OPEN:
             self.pool_life.drop_if_done(pool)
             if not pool.live:
@@ -185,6 +200,22 @@ class OwnerCore:
             while pool.ranks.idle and not self.offers.steal(pool):
                 self.leasing.retire(next(iter(pool.ranks.idle)))  # what it was waiting for has gone to others
 
+    def _on_worn_out(self, sender: str, message: WornOut, now: float) -> None:
+        lease = self.leases.get(_name_in(sender))
+        if lease is None:
+            return
+        self.outcomes.requeue(lease, message.attempts)
+        if lease.state is LeaseState.READY:
+            self.leasing.retire(lease)
+        self._after_work(lease, now)
+        if lease.pool.live:
+            self._offer_again(lease.pool, now)
+
+    def _on_seen(self, _sender: str, message: Seen, now: float) -> None:
+        lease = self.leases.get(message.lease)
+        if lease is not None:
+            self.time_limits.seen(lease, message, now)
+
     def _offer_again(self, pool: Pool, now: float) -> None:
         """Tasks have come back to the queue."""
         if not pool.dedicated:
@@ -197,10 +228,12 @@ class OwnerCore:
 
     def _on_tick(self, _sender: str, _message: Tick, now: float) -> None:
         self.alarm.rang()
-        for attempt, name in self.outcomes.overdue(now):
+        for attempt, name in self.outcomes.deaf(now):
             lease = self.leases.get(name)
             if lease is not None and attempt in lease.offered:
-                self.leasing.kill(lease, "its task was cancelled and did not stop")
+                lease.doomed = attempt
+                self.leasing.kill(lease, DEAF[lease.offered[attempt].cancel], attempt)
+        self.time_limits.look(now)
         for pool in self.pools.values():
             self.offers.recall_from_silent(pool, now)
 
@@ -208,7 +241,8 @@ class OwnerCore:
 
     def _on_lease_hello(self, _sender: str, message: LeaseHello, now: float) -> None:
         pool = self.pools.get(message.pool)
-        if pool is None or not pool.live:
+        if pool is None or not pool.live or message.node not in self.agents:
+            # Of a node that was lost meanwhile, nobody would tell us of its death.
             self.leasing.turn_away(message)
         else:
             self.leasing.hello(pool, message, now)
@@ -254,6 +288,8 @@ class OwnerCore:
             return
         was_setting_up = lease.state is LeaseState.SETTING_UP
         self.leasing.forget(lease, message.death.exit_code)
+        if lease.doomed in lease.offered and message.death.reason:
+            self.outcomes.spare(lease, message.running)
         unstarted = [attempt for attempt in lease.offered if attempt != message.running]
         self.outcomes.requeue(lease, unstarted)
         self.outcomes.charge(lease, message.running, message.death)
@@ -276,8 +312,11 @@ class OwnerCore:
         if lease is not None:
             self.leasing.lose_link(lease)
 
-    def _on_node_lost(self, _sender: str, message: NodeLost, now: float) -> None:
+    def _on_node_lost(self, sender: str, message: NodeLost, now: float) -> None:
         node = message.node
+        if sender.startswith("agent:"):
+            # It may only be cut off from the head. What it still has of ours counts no more, so it is told to end it.
+            self._out.append(("links", HangUp(node)))
         for lease in self.leasing.lose_node(node):
             self._lose(lease, f"node {node} was lost")
         for pool in list(self.pools.values()):

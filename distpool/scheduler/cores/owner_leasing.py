@@ -113,7 +113,7 @@ class Leasing:
         lease = Lease(message.lease, pool, message.node, message.pid, pool.max_tasks or -1, now)
         self.leases[message.lease] = pool.leases[message.lease] = lease
         pool.staying += 1
-        self._out.append((lease.data, Setup(pool.setup)))
+        self._out.append((lease.data, Setup(pool.setup, pool.memory_bytes_max)))
         self._out.append(("app", WorkerUp(pool.pool, lease.lease, lease.pid, lease.node)))
 
     def turn_away(self, message: LeaseHello) -> None:
@@ -128,13 +128,22 @@ class Leasing:
         lease.pool.ready += 1
 
     def retire(self, lease: Lease) -> None:
-        """Let a worker finish what it has and go. The level stands, so the agent replaces it where that is wanted."""
+        """Let a worker finish what it has and go. The level stands, so the agent replaces it where that is wanted.
+
+        Its agent hears of it when nothing is left there but exit handlers, which have a grace; tasks have none.
+        """
         _leave(lease, LeaseState.RETIRING)
         pool = lease.pool
         if not pool.dedicated:
             self._want(pool, lease.node, max(0, pool.wanted.get(lease.node, 0) - 1))
         self._out.append((lease.data, Retire()))
-        self._out.append((f"agent:{lease.node}", ReturnLease(lease.lease)))
+        self.give_back(lease)
+
+    def give_back(self, lease: Lease) -> None:
+        """Tell its agent, once, that a retiring worker has nothing left to do."""
+        if not lease.offered and not lease.returned:
+            lease.returned = True
+            self._out.append((f"agent:{lease.node}", ReturnLease(lease.lease)))
 
     def retire_all(self, pool: Pool) -> None:
         """Its agents know that the pool is dropped, and wait for its workers to go."""
@@ -142,15 +151,16 @@ class Leasing:
             if lease.state is not LeaseState.RETIRING:
                 _leave(lease, LeaseState.RETIRING)
                 self._out.append((lease.data, Retire()))
+            lease.returned = True
 
     def lose_link(self, lease: Lease) -> None:
         """A worker's link is gone though nobody saw it die. It gets nothing more; its agent will say what it ran."""
         _leave(lease, LeaseState.LOST)
         self.kill(lease, LINK_LOST)
 
-    def kill(self, lease: Lease, reason: str) -> None:
-        """Have a worker killed; its death will be told."""
-        self._out.append((f"agent:{lease.node}", KillWorker(lease.lease, reason)))
+    def kill(self, lease: Lease, reason: str, only: int = 0) -> None:
+        """Have a worker killed, with ``only`` if it runs this attempt; its death will be told."""
+        self._out.append((f"agent:{lease.node}", KillWorker(lease.lease, reason, only)))
 
     def forget(self, lease: Lease, exit_code: int) -> None:
         """A worker is gone."""

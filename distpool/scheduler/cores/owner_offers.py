@@ -33,6 +33,7 @@ class Offers:
 
     def __init__(self, limits: Limits, out: Output, alarm: Alarm) -> None:
         self.next_attempt = 1
+        self.watched: dict[str, Lease] = {}  # leases with tasks whose time is limited: see ``owner_limits``
         self._limits = limits
         self._out = out
         self._alarm = alarm
@@ -81,7 +82,7 @@ class Offers:
     def _fill(self, lease: Lease, share: int, now: float) -> None:
         """Top a worker up to its share of the pending work, if enough of what it had is done."""
         held = len(lease.offered)
-        if held and (lease.stalled or self._must_settle(lease)):
+        if held and (lease.stalled or lease.doomed in lease.offered or self._must_settle(lease)):
             return
         level = tasks_ahead(lease.pool.mean_s, self._limits)
         if held > level // 2:
@@ -109,6 +110,7 @@ class Offers:
         was_idle = not offered
         first = attempt = self.next_attempt
         careful: bool | None = None
+        limit_s = math.inf
         bytes_left = self._limits.ahead_bytes_max - lease.heavy_bytes
         while room and queue:
             task = queue[0]
@@ -132,6 +134,8 @@ class Offers:
                 blobs[function] = task.blob
                 if function > 0:
                     known[function] = None
+            if task.limit is not None and task.limit.limit_s < limit_s:
+                limit_s = task.limit.limit_s
             functions.append(function)
             payloads.append(task.payload)
             task.attempt = attempt
@@ -154,6 +158,15 @@ class Offers:
         self._out.append((lease.data, execute))
         if len(offered) > 1:
             self._alarm.ask(now + self._limits.silent_s)
+        if limit_s < math.inf:
+            self._watch(lease, now + limit_s)
+
+    def _watch(self, lease: Lease, at_s: float) -> None:
+        """Nothing there can be overdue before this."""
+        if not lease.look_s or at_s < lease.look_s:
+            lease.look_s = at_s
+            self.watched[lease.lease] = lease
+            self._alarm.ask(at_s)
 
     # ------------------------------------------------------------------------------ taking back
 
@@ -164,7 +177,7 @@ class Offers:
         if pool.offered > len(pool.ranks.single):  # somebody may have more than the one task that runs
             for lease in pool.ranks.fullest():
                 if not lease.recalling:
-                    self._recall(lease, len(lease.offered) // 2)
+                    self.recall(lease, len(lease.offered) // 2)
                     break
         return pool.recalling > 0
 
@@ -177,13 +190,14 @@ class Offers:
         for lease in pool.leases.values():
             if len(lease.offered) > 1 and not lease.recalling and lease.state is not LeaseState.LOST:
                 if now >= lease.heard_s + silence:
-                    self._recall(lease, len(lease.offered))
+                    self.recall(lease, len(lease.offered))
                 elif lease.heard_s < heard_s:
                     heard_s = lease.heard_s
         if heard_s < math.inf:
             self._alarm.ask(max(heard_s + silence, now + self._limits.silent_s))
 
-    def _recall(self, lease: Lease, count: int) -> None:
+    def recall(self, lease: Lease, count: int) -> None:
+        """Ask a worker for up to so many that it has not started."""
         lease.recalling = True
         lease.pool.recalling += 1
         self._out.append((lease.control, Recall(count)))

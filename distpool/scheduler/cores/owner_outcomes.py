@@ -2,10 +2,11 @@
 
 ::
 
-    Results ─────────────────────► take ──────► Done, Failed; Discarded: what counts for nobody
+    Results ─────────────────────► take ──────► Done, Failed
     Recalled, a death, a loss ───► requeue ───► head of the queue, uncharged
     a death while it ran ────────► charge ────► head of the queue while it has retries, or Failed
     CancelTasks ─────────────────► cancel ────► Failed at once (pending); Recall, Interrupt, a kill (offered)
+    its time is up ──────────────► overdue ───► Failed at once; Interrupt, a kill                (``owner_limits``)
 
 An answer names its attempt, and counts only if the lease that it came from still has that attempt. Whatever ends a task
 lets go of its arguments. Not here: which worker gets a task (``owner_offers``), and what a death means for the pool
@@ -25,7 +26,6 @@ from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     CancelTasks,
     Death,
-    Discarded,
     Done,
     Failed,
     Interrupt,
@@ -46,23 +46,20 @@ class Outcomes:
 
     # ------------------------------------------------------------------------------ answers come
 
-    def take(self, lease: Lease, message: Results, now: float) -> list[Any]:
-        """Pass on what counts, and return the answers that do not."""
+    def take(self, lease: Lease, message: Results, now: float) -> None:
+        """Pass on what counts. What answers refer to was claimed when they were decoded, so the others just go."""
         pool, offered = lease.pool, lease.offered
         had = len(offered)
         tasks: list[Task] = []
         values: list[Any] = []
-        ignored: list[Any] = []
         for attempt, value in zip(message.attempts, message.values, strict=True):
             task = offered.pop(attempt, None)
             if task is None:
-                ignored.append(value)  # a late answer names an attempt that this worker no longer has
-                continue
+                continue  # a late answer names an attempt that this worker no longer has
             if task.size > HEAVY_BYTES:
                 lease.heavy_bytes -= task.size
             task.lease = task.payload = task.keep = None
-            if task.cancel is Cancel.RUNNING:
-                ignored.append(value)
+            if task.cancel >= Cancel.RUNNING:
                 self._cancelled(task)
                 continue
             tasks.append(task)
@@ -71,7 +68,7 @@ class Outcomes:
         if tasks:
             self._out.append(("app", Done(tasks, values)))
         if message.failed:
-            ignored += self._take_errors(lease, message.failed)
+            self._take_errors(lease, message.failed)
         if lease.stalled and lease.state is LeaseState.READY:
             pool.ranks.rank(lease)
         else:
@@ -84,31 +81,17 @@ class Outcomes:
             pool.mean_s = updated_mean_s(pool.mean_s, message.busy_s, count)
         lease.heard_s = now
         lease.stalled = False
-        return ignored
 
-    def _take_errors(self, lease: Lease, failed: list[tuple[int, bytes]]) -> list[bytes]:
-        ignored = []
+    def _take_errors(self, lease: Lease, failed: list[tuple[int, bytes]]) -> None:
         for attempt, error in failed:
             task = lease.offered.pop(attempt, None)
             if task is None:
-                ignored.append(error)
                 continue
             self._unoffer(lease, task)
-            if task.cancel is Cancel.RUNNING:
-                ignored.append(error)
+            if task.cancel >= Cancel.RUNNING:
                 self._cancelled(task)
             else:
                 self._fail(task, error=error)
-        return ignored
-
-    def discard(self, answers: list[Any]) -> None:
-        """Pickled answers may refer to what must be let go; plain values need no word.
-
-        None of a dead worker: its mailbox repeats answers that were passed on, and what it had under way goes with it.
-        """
-        pickled = [answer for answer in answers if type(answer) is bytes]
-        if pickled:
-            self._out.append(("app", Discarded(pickled)))
 
     # --------------------------------------------------------------------------- tasks come back
 
@@ -129,6 +112,12 @@ class Outcomes:
         lease.pool.queue.extendleft(reversed(keep))
         lease.pool.ranks.update(lease)
         return len(back)
+
+    def spare(self, lease: Lease, running: int) -> None:
+        """A worker was killed for another attempt than the one that ran when it died: that one pays nothing."""
+        task = lease.offered.get(running)
+        if task is not None and running != lease.doomed and not task.careful:
+            self.requeue(lease, (running,))
 
     def charge(self, lease: Lease, attempt: int, death: Death) -> None:
         """Only the running task pays for its worker's death; one that ended the process itself fails at once."""
@@ -170,7 +159,10 @@ class Outcomes:
 
     def _cancelled(self, task: Task) -> None:
         self.kill_at.pop(task.attempt, None)
-        self._fail(task, reason="cancelled")
+        if task.cancel is Cancel.OVERDUE:
+            task.payload = task.keep = None  # and it has been told
+        else:
+            self._fail(task, reason="cancelled")
 
     def refuse(self, pool: Pool | None, tasks: Iterable[Task]) -> None:
         """Tasks for a pool that takes none: they crossed its end on their way here."""
@@ -187,7 +179,8 @@ class Outcomes:
             for task in lease.offered.values():
                 lease.keep.append(task.keep)  # its worker may be reading it until it is dead
                 self._unoffer(lease, task)
-                self._fail(task, error=error, death=death, reason=reason)
+                if task.cancel is not Cancel.OVERDUE:
+                    self._fail(task, error=error, death=death, reason=reason)
             lease.offered.clear()
             pool.ranks.update(lease)
         for task in pool.queue:
@@ -213,8 +206,7 @@ class Outcomes:
             elif task.lease is not None:
                 recalls.setdefault(task.lease.control, []).append(task.attempt)
                 if message.running:
-                    self.kill_at[task.attempt] = (now + self._limits.cancel_grace_s, task.lease.lease)
-                    self._alarm.ask(now + self._limits.cancel_grace_s)
+                    self._kill_later(task.lease, task.attempt, now)
         for control, attempts in recalls.items():
             self._out.append((control, Recall(0, tuple(attempts))))
             if message.running:
@@ -224,16 +216,31 @@ class Outcomes:
             _sweep(pool)
         return touched
 
-    def overdue(self, now: float) -> list[tuple[int, str]]:
-        """Attempts that were cancelled and have not stopped within their grace, and the leases that they were with."""
-        overdue = []
+    def overdue(self, lease: Lease, task: Task, now: float) -> None:
+        """A task that runs there has had its time: its submitter hears of it now, its worker is to be rid of it."""
+        task.cancel = Cancel.OVERDUE
+        self._out.append(("app", Failed(task, overdue=True)))
+        self._out.append((lease.control, Interrupt(task.attempt)))
+        self._kill_later(lease, task.attempt, now)
+
+    def _kill_later(self, lease: Lease, attempt: int, now: float) -> None:
+        at_s = now + self._limits.cancel_grace_s
+        self.kill_at[attempt] = (at_s, lease.lease)
+        self._alarm.ask(at_s)
+
+    def deaf(self, now: float) -> list[tuple[int, str]]:
+        """Attempts that were to stop and have not within their grace, and the leases that they are with.
+
+        They are named again after another grace: a kill spares a worker that runs something else at that moment.
+        """
+        deaf = []
         for attempt, (at_s, lease) in list(self.kill_at.items()):
-            if at_s > now:
-                self._alarm.ask(at_s)
-            else:
-                del self.kill_at[attempt]
-                overdue.append((attempt, lease))
-        return overdue
+            if at_s <= now:
+                deaf.append((attempt, lease))
+                at_s = now + self._limits.cancel_grace_s
+                self.kill_at[attempt] = (at_s, lease)
+            self._alarm.ask(at_s)
+        return deaf
 
 
 def _sweep(pool: Pool) -> None:

@@ -58,6 +58,7 @@ class PoolLife:
             message.dedicated,
             message.resources,
             LoadRanks(max(self._limits.ahead_tasks_max, self._limits.ahead_tasks_unknown)),
+            message.memory_bytes_max,
         )
         self.pools[pool.pool] = pool
         if self.lost:
@@ -82,12 +83,18 @@ class PoolLife:
             self.break_pool(pool, error, death, "its workers fail in their set-up")
 
     def resize(self, pool: Pool, size: int) -> None:
-        """Retire what is too many, those first that have least; ask for what is missing."""
+        """Retire what is too many; ask for what is missing.
+
+        The idle go first, then those in their set-up, when that is done, then who has least, when its tasks are done.
+        """
         pool.size = size
-        surplus = pool.staying - size
         self._leasing.ask(pool)
+        surplus = max(0, pool.staying - size)
         ready = [lease for lease in pool.leases.values() if lease.state is LeaseState.READY]
-        for lease in sorted(ready, key=lambda lease: len(lease.offered))[: max(0, surplus)]:
+        idle = sum(not lease.offered for lease in ready)
+        if surplus > idle:
+            surplus = max(idle, surplus - (pool.staying - pool.ready))
+        for lease in sorted(ready, key=lambda lease: len(lease.offered))[:surplus]:
             self._leasing.retire(lease)
         self.look_whether_ready(pool)
 

@@ -7,6 +7,7 @@ worker, and may be running), or none (done). ``owner_check`` asserts it.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -25,6 +26,16 @@ class Cancel(IntEnum):
     NO = 0
     UNSTARTED = 1  # take it back if it has not started
     RUNNING = 2  # interrupt it, and kill its worker if that does not help
+    OVERDUE = 3  # the same; it has run out of its time, and its submitter has been told
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """How long each of some tasks may run, and what they are called when one has run for longer."""
+
+    limit_s: float
+    name: str = ""
+    many: bool = False  # whether ``Task.key`` tells one call of that name from another
 
 
 class Task:
@@ -34,12 +45,12 @@ class Task:
 
     ``token`` and ``key`` are the submitter's own; the core only hands them back. ``size`` is the weight of the
     arguments in bytes. ``careful``: may never be repeated (``retries=0``). ``keep`` is what must live until the task is
-    done; the core only lets go of it, together with the arguments.
+    done; the core only lets go of it, together with the arguments. ``limit``: how long it may run, if that is bounded.
     """
 
     __slots__ = (
-        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "payload", "pool", "retries",
-        "size", "token",
+        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "limit", "payload", "pool",
+        "retries", "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +64,7 @@ class Task:
         size: int,
         retries: int,
         keep: Any = None,
+        limit: TimeLimit | None = None,
     ) -> None:
         self.pool = pool
         self.token = token
@@ -63,6 +75,7 @@ class Task:
         self.size = size
         self.retries = retries
         self.keep = keep
+        self.limit = limit
         self.careful = not retries
         self.attempt = 0
         self.lease: Lease | None = None
@@ -90,11 +103,13 @@ class Lease:
         "careful",
         "control",
         "data",
+        "doomed",
         "functions",
         "heard_s",
         "heavy_bytes",
         "keep",
         "lease",
+        "look_s",
         "node",
         "offered",
         "pid",
@@ -102,6 +117,7 @@ class Lease:
         "rank",
         "recalling",
         "received",
+        "returned",
         "settled",
         "stalled",
         "state",
@@ -130,7 +146,12 @@ class Lease:
             Any
         ] = []  # of tasks that failed while they lay with it: what must live as long as it does
         self.heard_s = now
+        self.doomed = 0  # an attempt that is to be ended there, and nothing new comes behind it
+        self.look_s = (
+            0.0  # when to ask what it runs, because that may be overdue; 0: nothing there has a time limit
+        )
         self.recalling = False  # a Recall is under way
+        self.returned = False  # its agent knows that it has nothing left to do, or that its pool is dropped
         self.stalled = False  # took nothing back up to now: runs something long, gets nothing more meanwhile
 
 
@@ -154,6 +175,7 @@ class Pool:
         "leases",
         "max_tasks",
         "mean_s",
+        "memory_bytes_max",
         "offered",
         "pool",
         "queue",
@@ -184,6 +206,7 @@ class Pool:
         dedicated: bool,
         resources: dict[str, float],
         ranks: LoadRanks,
+        memory_bytes_max: int = 0,
     ) -> None:
         self.pool = pool
         self.size = size
@@ -193,6 +216,7 @@ class Pool:
         self.setup_failures = 0  # consecutive
         self.dedicated = dedicated
         self.resources = resources
+        self.memory_bytes_max = memory_bytes_max
         self.state = PoolState.OPEN
         self.queue: deque[Task] = deque()
         self.stale = 0  # cancelled tasks still lying in the queue

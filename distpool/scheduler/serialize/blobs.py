@@ -1,10 +1,12 @@
 """The frame around a pickle that needs definitions, and the way in which blobs are loaded.
 
-A blob is one of three things::
+A blob is one of these::
 
     80 05 ...                                   a bare pickle (protocol 5): nothing in it is by value
     01 | header length, 4 bytes | header | pickle
     02 | ...                                    one of these with its big buffers in the store: ``stored.py``
+    03 | ...                                    one of some kilobytes, in a slab: ``stored.py``
+    04 | ...                                    one of them with all that it needs from a store: ``parcels.py``
 
 The header is a pickled tuple of entries ``(uid, stamp, module facts, data)``, each datum a pickle of its own (bare, or
 with buffers in the store): definitions (functions and classes, ``stamp`` None), which are built when first referred
@@ -19,7 +21,7 @@ import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from distpool.scheduler.serialize import stored
+from distpool.scheduler.serialize import parcels, stored
 from distpool.scheduler.serialize.errors import SerializationError
 from distpool.scheduler.serialize.rebuild import LOADING, ModuleFacts, namespace_of
 from distpool.scheduler.serialize.registry import REGISTRY, Stamp
@@ -62,6 +64,8 @@ def loads(blob: Blob, buffers: Iterable[Any] | None = None, *, label: str = "arg
         return loads(stored.load_brief(blob), label=label)
     if mark == stored.MARK:
         return _load_stored(blob, label)
+    if mark == stored.PARCEL_MARK:
+        return parcels.load(blob, lambda inner: loads(inner, label=label))
     if mark != _FRAMED:
         raise SerializationError(
             f"not a blob of this version of distpool: it begins with {bytes(blob[:4])!r}"

@@ -146,12 +146,9 @@ class Exporter:
         kept = (*header.kept, *keep) or None
         if not _is_stable(function):
             return -next(_function_ids), blob, kept
-        # A worker keeps what has a positive number, so a closure over big data has none; its mapping is kept at hand.
-        answer = (
-            (-next(_function_ids), stored.mapped_often(blob), kept)
-            if keep
-            else (next(_function_ids), blob, kept)
-        )
+        # A worker keeps what has a positive number, so a closure over big data has none; its mapping comes to rest.
+        number = next(_function_ids)
+        answer = -number if keep else number, blob, kept
         key, table = id(function), weakref.ref(self._functions)  # or the table would keep itself
         reference = weakref.ref(function, lambda dead: _forget(table(), key, dead))
         self._functions[key] = Exported(reference, answer, reads)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distpool.scheduler.serialize import stored
+from distpool.scheduler.serialize import parcels, stored
 from distpool.scheduler.serialize.blobs import loads
 from distpool.scheduler.serialize.errors import SerializationError
 from distpool.scheduler.serialize.exporter import Exporter
@@ -45,7 +45,7 @@ def put(exporter: Exporter, value: Any) -> Reference:
     """
     keep: list[Any] = []
     blob = exporter.dumps(value, label="object", keep=keep)
-    return Reference(stored.mapped_often(blob), keep)
+    return Reference(blob, keep)
 
 
 def take(blob: bytes) -> Reference:
@@ -53,6 +53,8 @@ def take(blob: bytes) -> Reference:
     ids = stored.ids_of(blob)
     if not ids:
         return Reference(blob, None)
+    if ids[0] in stored.ARRIVED.objects:
+        return Reference(parcels.kept(blob, ids), None)
     store = stored.current()
     if store is None:
         raise SerializationError(

@@ -11,14 +11,14 @@
 
 With flag 1 there is no inner blob: the last id *is* it, a stream that was too big to be sent. The first ids are those
 that references in the pickle carry (``references.py``): they are kept, not mapped. The others are the pickle's
-out-of-band buffers, in its order; one that occurs twice is mapped twice, so that each reader of it can write. Flag 2:
-the same data is likely to be loaded again by the same process.
+out-of-band buffers, in its order; one that occurs twice is mapped twice, so that each reader of it can write.
 
     03 | slab, 8 bytes | offset, 8 bytes | size, 4 bytes
 
 is an argument of some kilobytes, copied to a slab of its sender, and out of it by its receiver.
 
-What it is not: the store (``distpool/scheduler/store``). Without one (``current()`` is None) everything is in band.
+What it is not: the store (``distpool/scheduler/store``); without one (``current()`` is None) everything is in band. And
+what goes to another node (``parcels.py``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from _thread import _local
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pickle import PickleBuffer
 from struct import Struct, unpack_from
@@ -43,9 +44,9 @@ STORED_BYTES_MIN = 256 * 1024
 #: Arguments of at least this size are copied through shared memory, not through a socket.
 BRIEF_BYTES_MIN = 16 * 1024
 
-MARK, BRIEF_MARK = 0x02, 0x03
+MARK, BRIEF_MARK, PARCEL_MARK = 0x02, 0x03, 0x04
 _BRIEF = Struct("<BQQI")
-_IS_STREAM, _IS_MAPPED_OFTEN = 1, 2
+_IS_STREAM = 1
 _IDS_START = 10
 
 #: Bytes, bytearray, memoryview, PickleBuffer: one contiguous buffer.
@@ -75,11 +76,8 @@ class Store(Protocol):
     def put(self, objects: Sequence[Sequence[Buffer]], *, holder: int = 0, label: str = "") -> Held:
         """Copy each object, a concatenation of buffers. Raises what says that there is no room."""
 
-    def map(self, ids: Sequence[int], *, again: bool = False) -> list[memoryview]:
-        """Private writable views, one for each id given; an object stays while a view of it lives.
-
-        ``again``: this process is likely to ask for the same ones again.
-        """
+    def map(self, ids: Sequence[int]) -> list[memoryview]:
+        """Private writable views, one for each id given; an object stays while a view of it lives."""
 
     def reading(self, number: int) -> AbstractContextManager[memoryview]:
         """A look at one object, out of which things are copied at once; it is not to be kept."""
@@ -95,6 +93,9 @@ class Store(Protocol):
 
     def hand(self, ids: Sequence[int], holder: int) -> None:
         """Pass on to another process, which will claim it, what this one holds."""
+
+    def take_back(self, ids: Sequence[int], holder: int) -> None:
+        """It will not hear of what was put for it, or handed to it."""
 
     def claim(self, ids: Sequence[int]) -> Held:
         """Take over what another process has put for this one."""
@@ -188,29 +189,35 @@ def pack(
     carried_count = len(ids)
     flags = is_stream * _IS_STREAM
     objects: list[Sequence[Buffer]] = []
+    sent: list[int] = []  # to the holder, who hears of it by the blob alone
     try:
         if holder and ids:
             store.hand(ids, holder)
+            sent += ids
         else:
             keep += [reference.held for reference in carried]
         if shared is None:
             objects += [(buffer.raw(),) for buffer in buffers]
         else:
             for buffer in buffers:
-                held, is_known = shared.put(store, buffer)
+                held = shared.put(store, buffer)
                 keep.append(held)
                 ids += held.ids
-                flags |= is_known * _IS_MAPPED_OFTEN
         if is_stream:
             objects.append([_contiguous(piece) for piece in pieces])
         if objects:
             held = store.put(objects, holder=holder)
             keep.append(held)
             ids += held.ids
-    except Exception as reason:
+            sent += held.ids if holder else ()
+        head = pack_struct(f"<BBII{len(ids)}Q", MARK, flags, len(ids), carried_count, *ids)
+        return head if is_stream else join((head, *pieces))
+    except BaseException as reason:
+        if sent:
+            store.take_back(sent, holder)
+        if not isinstance(reason, Exception):
+            raise
         raise Refused(reason) from None
-    head = pack_struct(f"<BBII{len(ids)}Q", MARK, flags, len(ids), carried_count, *ids)
-    return head if is_stream else join((head, *pieces))
 
 
 def join(pieces: Sequence[Buffer]) -> bytes:
@@ -235,8 +242,8 @@ class Shared:
     def __init__(self) -> None:
         self._entries: dict[Any, _Entry] = {}
 
-    def put(self, store: Store, buffer: PickleBuffer) -> tuple[Held, bool]:
-        """Store one buffer, unless it lies there already, which is said as well."""
+    def put(self, store: Store, buffer: PickleBuffer) -> Held:
+        """Store one buffer, unless it lies there already."""
         raw = buffer.raw()
         owner = memoryview(buffer).obj
         key = _place_of(owner), raw.nbytes
@@ -245,10 +252,10 @@ class Shared:
             known: Held | None = entry()
             if known is not None and entry.store is store:
                 entry.held = known
-                return known, True
+                return known
         held = store.put([(raw,)])
         self._entries[key] = _Entry(held, self, key, owner, store)
-        return held, False
+        return held
 
 
 class _Entry(weakref.ref[Any]):
@@ -289,19 +296,33 @@ def _place_of(owner: Any) -> Any:
 # ------------------------------------------------------------------------------------ receiving
 
 
-def mapped_often(blob: bytes) -> bytes:
-    """The same blob, which says that a process may load it more than once."""
-    if blob[0] != MARK:
-        return blob
-    return blob[:1] + bytes([blob[1] | _IS_MAPPED_OFTEN]) + blob[2:]
-
-
 def ids_of(blob: Blob) -> tuple[int, ...]:
     """The objects that must live until ``blob`` is loaded; none if all of it is in band."""
     if not len(blob) or blob[0] != MARK:
         return ()
     (count,) = unpack_from("<I", blob, 2)
     return unpack_from(f"<{count}Q", blob, _IDS_START)
+
+
+class _Arrived(_local):
+    """Objects that have come with the blob that this thread is loading: see ``parcels.py``."""
+
+    def __init__(self) -> None:
+        self.objects: Mapping[int, memoryview] = {}
+
+
+#: They are looked for there before they are looked for in the store.
+ARRIVED = _Arrived()
+
+
+def is_stream(blob: Blob) -> bool:
+    """Whether the inner blob of one that begins with ``MARK`` is an object itself, the last."""
+    return bool(blob[1] & _IS_STREAM)
+
+
+def inner_start(blob: Blob) -> int:
+    """Where the inner blob begins in one that begins with ``MARK``."""
+    return _IDS_START + 8 * len(ids_of(blob))
 
 
 def load(blob: Blob, loads: Callable[[Blob, list[memoryview] | None], Any]) -> Any:
@@ -316,18 +337,43 @@ def load(blob: Blob, loads: Callable[[Blob, list[memoryview] | None], Any]) -> A
     """
     ids = ids_of(blob)
     flags, _, carried_count = unpack_from("<BII", blob, 1)
-    is_stream = flags & _IS_STREAM
-    mapped = ids[carried_count : len(ids) - is_stream]
+    streamed = flags & _IS_STREAM
+    mapped = ids[carried_count : len(ids) - streamed]
     with ExitStack() as stack:
         with _naming_what_is_gone():
-            views = _store().map(mapped, again=bool(flags & _IS_MAPPED_OFTEN)) if mapped else []
+            views = _views(mapped) if mapped else []
             # Not left to the end of this frame, which an exception's traceback may keep for long.
             stack.callback(views.clear)
-            if is_stream:
-                inner = stack.enter_context(_store().reading(ids[-1]))
+            if streamed:
+                inner = stack.enter_context(reading(ids[-1]))
             else:
                 inner = stack.enter_context(memoryview(blob)[_IDS_START + 8 * len(ids) :])
         return loads(inner, views)
+
+
+def _views(ids: Sequence[int]) -> list[memoryview]:
+    """Writable views for the caller alone: of the store's objects, or copies of what has come with the blob."""
+    came = ARRIVED.objects
+    if came and ids[0] in came:
+        return [memoryview(bytearray(came[number])) for number in ids]
+    return _store().map(ids)
+
+
+@contextmanager
+def reading(number: int) -> Iterator[memoryview]:
+    """A look at one object, in the store or in what has come with the blob; see ``Store.reading``.
+
+    Raises:
+        SerializationError: there is no store here, or the object is not there any more.
+    """
+    came = ARRIVED.objects.get(number)
+    if came is not None:
+        yield came
+        return
+    with ExitStack() as stack:
+        with _naming_what_is_gone():
+            view = stack.enter_context(_store().reading(number))
+        yield view
 
 
 def load_brief(blob: Blob) -> bytes:

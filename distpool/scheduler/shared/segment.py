@@ -7,8 +7,8 @@
                         │ pickled: key, offset, size, and who has the file open: (pid, descriptor), ...
                         └───────────────────────────► find ─► open /proc/PID/fd/N ─► Segment ─► Place
 
-A segment has no name, so nothing is left behind; it lives as long as somebody has it mapped. Only its maker allocates in
-it, so that takes no lock. A forked child inherits the mappings, and makes segments of its own for what it makes itself.
+A segment has no name, so nothing is left behind; it lives as long as somebody has it mapped. Only its maker allocates
+in it, so that takes no lock. A forked child inherits the mappings, and makes segments of its own for what it makes.
 
 Space is used again only if no other process can have seen it (neither pickled, nor a fork since it was made). A segment
 as a whole goes once the last place of it has gone, in each process for itself.
@@ -20,6 +20,7 @@ import ctypes
 import mmap
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -30,6 +31,9 @@ from distpool.scheduler import node_identity
 #: Address space of a segment; of memory it takes what is touched. What is larger than a quarter gets its own.
 SEGMENT_BYTES = 16 << 20
 ALIGNMENT = 64
+#: The last segments that were pickled are kept, so many and for so long at least until others are.
+_SENT_MAX = 8
+_SENT_S = 30.0
 _KEY_BYTES = 16
 _HEADER_BYTES = 64  # the key; the rest is spare
 
@@ -85,6 +89,7 @@ class Place:
     def __reduce__(self) -> tuple[object, ...]:
         self._seen = True
         segment = self.segment
+        _keep_for_a_while(segment)
         here = node_identity.current_node()
         return find, (segment.key, segment.size, self.offset, self.size, self.holders(), here)
 
@@ -144,6 +149,17 @@ def _open(key: bytes, size: int, holders: Sequence[Holder]) -> Segment:
     )
 
 
+def _keep_for_a_while(segment: Segment) -> None:
+    """Whoever it was pickled for has not attached yet, and the pickled handle may have been the only one.
+
+    ``Process(args=(Array(...),)).start()`` lets go of it as soon as the child has been sent its arguments.
+    """
+    now_s = time.monotonic()
+    while _sent and (len(_sent) >= _SENT_MAX or now_s - _sent[0][0] > _SENT_S):
+        _sent.popleft()
+    _sent.append((now_s, segment))
+
+
 class _Arena:
     """Where the next place of this process comes from."""
 
@@ -196,6 +212,7 @@ _Space = tuple[Segment, int, int]
 _forks = 0
 _arena = _Arena()
 _finding = threading.Lock()
+_sent: deque[tuple[float, Segment]] = deque()
 _known: weakref.WeakValueDictionary[bytes, Segment] = weakref.WeakValueDictionary()
 _found_at: dict[bytes, tuple[Holder, ...]] = {}
 os.register_at_fork(after_in_child=_forked_child, after_in_parent=_forked)

@@ -43,6 +43,6 @@ def make(address: int, value: int) -> None:
 
 def handle(address: int, kind: int, value_max: int) -> Any:
     """This process's own handle on the semaphore at ``address``, which must stay mapped as long as the handle lives."""
-    from _multiprocessing import SemLock
+    from _multiprocessing import SemLock  # type: ignore[import-not-found]  # it has no stub
 
-    return SemLock._rebuild(address, kind, value_max, None)  # type: ignore[attr-defined]
+    return SemLock._rebuild(address, kind, value_max, None)

@@ -1,4 +1,4 @@
-"""The agent: one background process per embedded session, head and node in one.
+"""The agent: one background process for each node of a session; the first, its driver's own, holds the head too.
 
 ::
 
@@ -7,13 +7,20 @@
       │  OwnerHello, WantLeases▼                                      │ WorkerHello
       └───────────────────► NodeCore ◄── in memory ──► HeadCore       │
                                ▲──────────────────────────────────────┘
+                                                         ▲
+    agent of another node ── DEALER n:NODE ── NodeHello ─┘       (it has nursery, workers and store of its own)
 
-It sleeps in one poll: over its ROUTER, its nursery's link, and pidfds of driver, nursery and owners. It wakes by
-events, and by a clock only when a core has asked for it. When the driver is dead, or says goodbye, everything below
-the agent is killed and reaped and the session directory removed; likewise when anything here goes wrong.
+It sleeps in one poll: over its ROUTER, its nursery's link, pidfds of driver, nursery and owners, and the fates of links
+to other nodes. It wakes by events, and by a clock only when a core has asked for it. When the driver is dead, or says
+goodbye, everything below the agent is killed and reaped and the session directory removed; likewise when anything here
+goes wrong, and on a node that has joined, when the head is gone, will not have it, or a SIGTERM comes.
+
+A pid means nothing on another node. Who is there is watched by a link of our own to where it can be dialled
+(``Peers``): owners of other nodes, and the agents of nodes that have joined.
 
 Started by ``python -m distpool.scheduler.shells.agent ASK_FD TELL_FD``: one JSON line (``AgentRequest``) is read from
-the first descriptor, and one ({"ready": true, "node": ..., "agent_pid": ...}) written to the second.
+the first descriptor, and one ({"ready": true, "node": ..., "agent_pid": ...}) written to the second, or ({"ready":
+false, "error": ...}) if the head cannot be joined.
 """
 
 from __future__ import annotations
@@ -29,6 +36,7 @@ from collections import deque
 import msgspec
 import zmq
 
+from distpool.errors import ClusterError
 from distpool.scheduler.cores.head import HeadCore
 from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.limits import DEFAULTS, Limits
@@ -39,39 +47,58 @@ from distpool.scheduler.messages import (
     KeyDelete,
     KeyGet,
     KeyPut,
+    KillWorker,
     LinkLost,
+    LookAt,
     Message,
+    NodeBye,
+    NodeHello,
+    NodeWelcome,
     OwnerBye,
     OwnerHello,
     Signal,
     StoreQuery,
+    StoreReport,
     Tick,
     WakeAt,
     decode,
     encode,
 )
+from distpool.scheduler.node_identity import belong_to, current_node
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.brood import Brood
-from distpool.scheduler.shells.links import router
+from distpool.scheduler.shells.links import Peers, router, watched_dealer
 from distpool.scheduler.shells.nursery import NurseryStart
 from distpool.scheduler.shells.slots import Slots
+from distpool.scheduler.shells.waker import Waker
+from distpool.scheduler.store import files
 from distpool.scheduler.store.files import StoreFiles
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.store import ObjectStore
 
-#: Head and node share a process here, so neither needs a sign of life from the other.
-EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"), node_silent_s=float("inf"))
+#: Head and node share a process here, so the one needs no sign of life from the other.
+EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"))
+#: A head that comes so late to look at its clock was stopped: what the others sent meanwhile is to be read first.
+LATE_S = 1.0
+#: A head that has refused us so often in a row will not have us.
+REFUSALS_MAX = 2
 
 _SLEEP_MS_MAX = 3_600_000  # a poll takes a C int
 
 
 class AgentRequest(msgspec.Struct, frozen=True):
-    """What the driver asks for. ``resources`` default to the CPUs there are; ``node`` to a name of our own."""
+    """What the driver asks for, or who has a node join: then ``head`` is where the agent with the head is dialled.
+
+    ``resources`` default to the CPUs there are; ``node`` to this machine's own name. Only a driver's own agent watches
+    the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``.
+    """
 
     directory: str
     lock_fd: int
     driver_pid: int
     node: str = ""
+    incarnation: int = 1
+    head: str = ""
     resources: dict[str, float] | None = None
     limits: Limits = EMBEDDED
     worker_main: str = "distpool.scheduler.shells.worker:main"
@@ -82,11 +109,12 @@ class Agent:
     """The loop around the two cores."""
 
     def __init__(self, request: AgentRequest, tell_fd: int) -> None:
+        self._request = request
         self._driver_pid = request.driver_pid
-        self._driver_fd = processes.open_pidfd(request.driver_pid)
-        self.leaving = self._driver_fd is None or os.getppid() != request.driver_pid
+        self._driver_fd = None if request.head else processes.open_pidfd(request.driver_pid)
+        self.leaving = not request.head and (self._driver_fd is None or os.getppid() != request.driver_pid)
         host = socket.gethostname()
-        self.node_name = request.node or f"{host}-{os.getpid()}"
+        self.node_name = request.node or current_node()
         address = f"ipc://{request.directory}/agent"
         slots = Slots(request.limits.workers_max)
         start = NurseryStart(
@@ -105,9 +133,21 @@ class Agent:
         self._keeper = None if request.store is None else Keeper(ObjectStore(request.store, process=0))
         self._keep_s = 0.0  # when the keeper is to look again
         # Only now may there be threads in this process.
-        self._router = router(zmq.Context(io_threads=1), address)
-        self._node = NodeCore(self.node_name, host, os.getpid(), address, _resources(request), request.limits)
-        self._head = HeadCore(request.limits)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self._router = router(self._context, address)
+        self._node = NodeCore(
+            self.node_name,
+            host,
+            os.getpid(),
+            address,
+            _resources(request, self.node_name),
+            request.limits,
+            incarnation=request.incarnation,
+        )
+        self._head = None if request.head else HeadCore(request.limits, self.node_name)
+        self._nodes: dict[str, bytes] = {}  # nodes that have joined -> routing ids
+        self._refusals = 0
+        self._terminated = Waker()
         self._to_cores: deque[tuple[NodeCore | HeadCore, str, Message]] = deque()
         self._wake_s: dict[NodeCore | HeadCore, float] = {}
         self._owner_fds: dict[int, str] = {}  # pidfd -> owner
@@ -115,15 +155,42 @@ class Agent:
         for source in (self._router, self._brood.link, self._brood.pidfd, self._driver_fd):
             if source is not None:
                 self._poller.register(source, zmq.POLLIN)
+        self._peers = Peers(self._context, self._poller, b"a:" + self.node_name.encode())
+        self._up: zmq.Socket[bytes] | None = None
+        if request.head:
+            identity = f"n:{self.node_name}:{os.urandom(4).hex()}".encode()
+            self._up, self._fate = watched_dealer(self._context, request.head, identity)
+            for source in (self._up, self._fate, self._terminated.fd):
+                self._poller.register(source, zmq.POLLIN)
+            signal.signal(signal.SIGTERM, lambda *_: self._terminated.wake())
+
+    def start(self) -> None:
+        """Introduce the node; one that joins waits for its welcome. Raises ClusterError if there will be none."""
+        self._feed(self._node, "timer", Tick())
+        until_s = time.monotonic() + self._request.limits.start_s
+        while self._up is not None and not self._node.head.registered:
+            left_s = until_s - time.monotonic()
+            if self._node.head.refusal:
+                raise ClusterError(f"the node cannot join: {self._node.head.refusal}")
+            if self.leaving:
+                raise ClusterError(f"no agent answers at {self._request.head}: its session may have ended")
+            if left_s <= 0:
+                raise ClusterError(f"the agent at {self._request.head} has not let the node join in time")
+            self._turn(int(left_s * 1000) + 1)
 
     def run(self) -> None:
-        """Serve until the driver is gone."""
-        self._feed(self._node, "timer", Tick())
+        """Serve until the driver is gone; on a node that has joined, until the head is."""
         while not self.leaving:
-            self._poller.register(self._brood.link, zmq.POLLIN | (zmq.POLLOUT if self._brood.unsent else 0))
-            for source, _ in self._poller.poll(self._sleep_ms()):
-                self._serve(source)
-            self._tick()
+            self._turn(_SLEEP_MS_MAX)
+        if self._up is not None:
+            self._say_up(NodeBye(self._request.incarnation))
+            self._up.close(linger=int(self._request.limits.farewell_s * 1000))
+
+    def _turn(self, sleep_ms_max: int) -> None:
+        self._poller.register(self._brood.link, zmq.POLLIN | (zmq.POLLOUT if self._brood.unsent else 0))
+        for source, _ in self._poller.poll(min(self._sleep_ms(), sleep_ms_max)):
+            self._serve(source)
+        self._tick()
 
     def _serve(self, source: object) -> None:
         if source is self._router:
@@ -134,8 +201,12 @@ class Agent:
                 self._hear_nursery(message)
         elif source == self._brood.pidfd:
             self._replace_nursery()
-        elif source == self._driver_fd:
+        elif source is self._up:
+            self._read_head()
+        elif source in (self._driver_fd, self._terminated.fd) or (self._up and source is self._fate):
             self.leaving = True
+        elif (peer := self._peers.lost(source)) is not None:
+            self._peer_is_gone(peer)
         elif isinstance(source, int) and source in self._owner_fds:
             self._feed(self._node, f"owner:{self._unwatch(source)}", LinkLost())
 
@@ -151,30 +222,46 @@ class Agent:
             kind, _, name = identity.decode(errors="replace").partition(":")
             if kind == "w":
                 self._feed(self._node, f"process:{name}", message)
+            elif kind == "n":
+                self._from_node(identity, name.partition(":")[0], message)
             elif isinstance(message, StoreQuery):
                 self._report(identity)
             elif isinstance(message, KeyPut | KeyGet | KeyDelete):
-                self._feed(self._head, f"owner:{name}", message)
+                if self._head is not None:
+                    self._feed(self._head, f"owner:{name}", message)
             else:
                 self._from_owner(name, message)
 
     def _report(self, identity: bytes) -> None:
-        if self._keeper is None:
-            return
         pids = {DRIVER: self._driver_pid, **self._brood.pids}
+        if self._keeper is None:  # this process's limits left no room for a store
+            report = StoreReport(self.node_name, pids, (0, 0), (0, 0), "", ())
+        else:
+            report = self._keeper.report(self.node_name, pids)
         try:
-            self._router.send_multipart(
-                [identity, encode(self._keeper.report(self.node_name, pids))], zmq.NOBLOCK
-            )
+            self._router.send_multipart([identity, encode(report)], zmq.NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
 
     def _from_owner(self, name: str, message: Message) -> None:
+        if isinstance(message, LookAt) or (isinstance(message, KillWorker) and message.only):
+            number = self._node.worker_of(name, message.lease)
+            seen = None if number is None else self._brood.look(number, message.lease)
+            if isinstance(message, LookAt):
+                if seen is not None:
+                    self._tell_owner(name, seen)
+                return
+            if seen is not None and seen.running != message.only:
+                return  # it has ended by itself
         self._feed(self._node, f"owner:{name}", message)
         if isinstance(message, OwnerHello):
-            self._watch(name, message.pid)
+            if message.node in ("", self.node_name):
+                self._watch(name, message.pid)
+            else:
+                self._peers.watch(f"owner:{name}", message.address)
         elif isinstance(message, OwnerBye):
+            self._peers.forget(f"owner:{name}")
             for fd in [fd for fd, owner in self._owner_fds.items() if owner == name]:
                 self._unwatch(fd)
             self.leaving = self.leaving or name == self._driver
@@ -199,6 +286,76 @@ class Agent:
         self._poller.unregister(fd)
         os.close(fd)
         return self._owner_fds.pop(fd)
+
+    # ------------------------------------------------------------------------------ other nodes
+
+    def _from_node(self, identity: bytes, node: str, message: Message) -> None:
+        """A node that has joined speaks to the head, or one that wants to join does."""
+        head = self._head
+        if isinstance(message, NodeHello):
+            name, address = message.facts.node, message.facts.address
+            if head is None or name == self.node_name or name != node:
+                self._refuse(identity, message)
+                return
+            before = self._nodes.get(node)
+            self._nodes[node] = identity
+            self._feed(head, f"agent:{node}", message)
+            known = head.nodes.get(node)
+            if known is not None and known.incarnation == message.incarnation:
+                self._peers.watch(f"agent:{node}", address)
+            elif before is not None:
+                self._nodes[node] = before  # a second one of that name: it has its answer
+        elif head is not None and self._nodes.get(node) == identity:
+            self._feed(head, f"agent:{node}", message)
+            if isinstance(message, NodeBye):
+                self._peers.forget(f"agent:{node}")
+
+    def _refuse(self, identity: bytes, hello: NodeHello) -> None:
+        if self._head is None:
+            reason = f"this agent does not hold the head; join at {self._request.head}"
+        else:
+            reason = f"a node named {hello.facts.node} holds the head; give this one another name"
+        self._send_to(identity, NodeWelcome(hello.incarnation, False, reason))
+
+    def _peer_is_gone(self, peer: str) -> None:
+        """A link to another node's process is lost: nothing will come from there any more."""
+        if peer.startswith("owner:"):
+            self._feed(self._node, peer, LinkLost())
+        elif self._head is not None:
+            self._feed(self._head, peer, LinkLost())
+
+    def _read_head(self) -> None:
+        assert self._up is not None
+        while not self.leaving:
+            try:
+                message = decode(self._up.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            if isinstance(message, NodeWelcome):
+                self._refusals = 0 if message.accepted else self._refusals + 1
+                if self._refusals >= REFUSALS_MAX:
+                    print(f"distpool: node {self.node_name} leaves: {message.reason}", file=sys.stderr)
+                    self.leaving = True
+            self._feed(self._node, "head", message)
+
+    def _say_up(self, message: Message) -> None:
+        assert self._up is not None
+        try:
+            self._up.send(encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            pass  # it has hung up, which its fate tells
+
+    def _send_to(self, identity: bytes, message: Message) -> bool:
+        """Say something to a peer of the ROUTER; whether it is still there."""
+        try:
+            self._router.send_multipart([identity, encode(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
+    # ---------------------------------------------------------------------------------- nursery
 
     def _replace_nursery(self) -> None:
         self._poller.unregister(self._brood.link)
@@ -233,46 +390,50 @@ class Agent:
                 self._wake_s[core] = at_s
             case "nursery", Fork() | Signal():
                 self._brood.say(message)
+            case "head", _ if self._head is None:
+                self._say_up(message)
             case "head", _:
+                assert self._head is not None
                 self._to_cores.append((self._head, f"agent:{self.node_name}", message))
-            case "agent", _:
+            case "agent", _ if name == self.node_name:
                 self._to_cores.append((self._node, "head", message))
+            case "agent", _:
+                if not self._send_to(self._nodes.get(name, b""), message) and self._head is not None:
+                    self._to_cores.append((self._head, address, LinkLost()))
             case "owner", _:
                 self._tell_owner(name, message)
             case _:
                 raise AssertionError(f"an agent cannot deliver {message} to {address}")
 
     def _tell_owner(self, owner: str, message: Message) -> None:
-        try:
-            self._router.send_multipart([f"o:{owner}".encode(), encode(message)], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
+        if not self._send_to(f"o:{owner}".encode(), message):
             self._to_cores.append((self._node, f"owner:{owner}", LinkLost()))
 
     def _tick(self) -> None:
         now = time.monotonic()
         for core, at_s in list(self._wake_s.items()):
-            if at_s <= now:
+            if core is self._head and self._nodes and at_s + LATE_S <= now:
+                self._wake_s[core] = now + LATE_S / 2
+            elif at_s <= now:
                 del self._wake_s[core]
                 self._feed(core, "timer", Tick())
         if self._keeper is not None and self._keep_s <= now:
             self._keep_s = now + self._keeper.tick()
 
-    def _sleep_ms(self) -> int | None:
+    def _sleep_ms(self) -> int:
         wake_s = [*self._wake_s.values(), *([self._keep_s] if self._keeper is not None else [])]
         if not wake_s:
-            return None
+            return _SLEEP_MS_MAX
         left_s = min(wake_s) - time.monotonic()
         return max(0, min(int(left_s * 1000) + 1, _SLEEP_MS_MAX))
 
 
-def _resources(request: AgentRequest) -> dict[str, float]:
-    if request.resources is not None:
-        return request.resources
+def _resources(request: AgentRequest, node: str) -> dict[str, float]:
+    """What the node has: as the request says, and itself, so that one can ask for this very node."""
     from distpool.cpus import cpu_count
 
-    return {"CPU": float(cpu_count())}
+    own = {"CPU": float(cpu_count())} if request.resources is None else request.resources
+    return {**own, f"node:{node}": 1.0}
 
 
 def main(ask_fd: int, tell_fd: int) -> None:
@@ -286,11 +447,14 @@ def main(ask_fd: int, tell_fd: int) -> None:
         with open(ask_fd, "rb") as ask:
             request = msgspec.json.decode(ask.readline(), type=AgentRequest)
         directory = request.directory
+        belong_to(request.node or current_node())
         for fd in (request.lock_fd, *(request.store.fds if request.store else ())):
             os.set_inheritable(fd, False)
+        if request.head:
+            request = msgspec.structs.replace(request, store=files.create())
         agent = Agent(request, tell_fd)
         with open(tell_fd, "wb") as tell:
-            tell.write(msgspec.json.encode(_ready(agent)) + b"\n")
+            tell.write(msgspec.json.encode(_start(agent)) + b"\n")
         agent.run()
         status = 0
     except BaseException:
@@ -301,7 +465,13 @@ def main(ask_fd: int, tell_fd: int) -> None:
         os._exit(status)
 
 
-def _ready(agent: Agent) -> dict[str, object]:
+def _start(agent: Agent) -> dict[str, object]:
+    """The first word to who has started us."""
+    try:
+        agent.start()
+    except ClusterError as error:
+        agent.leaving = True
+        return {"ready": False, "error": str(error)}
     return {"ready": True, "node": agent.node_name, "agent_pid": os.getpid()}
 
 

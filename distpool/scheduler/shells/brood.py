@@ -24,7 +24,7 @@ from collections.abc import Set
 import msgspec
 
 from distpool.scheduler.limits import Limits
-from distpool.scheduler.messages import Death, Exited, Fork, Forked, Message, Signal, decode, encode
+from distpool.scheduler.messages import Death, Exited, Fork, Forked, Message, Seen, Signal, decode, encode
 from distpool.scheduler.shells import nursery, processes
 from distpool.scheduler.shells.frames import Frames, frame
 from distpool.scheduler.shells.nursery import NurseryStart, death_of
@@ -73,6 +73,12 @@ class Brood:
     def living(self) -> Set[int]:
         """Every worker that was to be forked and has not been reaped."""
         return self._slot_of.keys()
+
+    def look(self, worker: int, lease: str) -> Seen:
+        """What this worker runs."""
+        slot = self._slot_of.get(worker)
+        running, for_s = (0, 0.0) if slot is None else self._slots.look(slot, time.perf_counter())
+        return Seen(lease, running, for_s)
 
     @property
     def unsent(self) -> bool:

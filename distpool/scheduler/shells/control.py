@@ -21,11 +21,13 @@ from distpool.scheduler.messages import (
     Interrupt,
     Recall,
     Recalled,
+    RemarksSeen,
     WorkerHello,
     decode,
     encode,
 )
 from distpool.scheduler.shells.links import dealer, watched_dealer
+from distpool.scheduler.shells.remarks import AFTER_S, BUFFER_BYTES
 
 if TYPE_CHECKING:
     from distpool.scheduler.shells.worker import Worker
@@ -55,7 +57,7 @@ def control_loop(worker: Worker) -> None:
         )
         poller = zmq.Poller()
         fates = (worker.data_fate, control_fate)
-        for source in (control, agent, *fates, *above):
+        for source in (control, agent, *fates, *above, worker.outbox.bell.fd):
             poller.register(source, zmq.POLLIN)
         try:
             control.send(encode(ControlHello(attach.lease)), zmq.NOBLOCK)
@@ -63,9 +65,13 @@ def control_loop(worker: Worker) -> None:
         except zmq.Again:
             pass  # one of them has hung up already: the poll will tell, or its death will end us
         interrupts = Interrupts(worker)
+        remarks = _LateRemarks(worker, control)
         while True:
             again_ms = INTERRUPT_AGAIN_MS if interrupts.press() else None
-            for source, _ in poller.poll(again_ms):
+            for source, _ in poller.poll(remarks.timeout_ms(again_ms)):
+                if source == worker.outbox.bell.fd:
+                    remarks.heard()
+                    continue
                 if isinstance(source, int):
                     _leave(worker, above)
                 if source in fates:
@@ -74,6 +80,7 @@ def control_loop(worker: Worker) -> None:
                     poller.unregister(source)
                     continue
                 _handle(worker, control, decode(source.recv()), interrupts)
+            remarks.send_if_due()
     except zmq.Again:
         _leave(worker, above)  # the owner has hung up
     except zmq.ZMQError as error:
@@ -170,6 +177,44 @@ class Interrupts:
         return False
 
 
+class _LateRemarks:
+    """Sends what tasks remark while they go on. What they remarked before a result, the main thread sends with it."""
+
+    def __init__(self, worker: Worker, control: zmq.Socket[bytes]) -> None:
+        self._worker = worker
+        self._control = control
+        self._due_s = 0.0  # 0: nothing waits
+
+    def heard(self) -> None:
+        """The bell has rung."""
+        self._worker.outbox.bell.clear()
+        self._due_s = time.monotonic() + AFTER_S
+
+    def timeout_ms(self, other_ms: int | None) -> int | None:
+        """How long to poll, if it were ``other_ms`` otherwise."""
+        if not self._due_s:
+            return other_ms
+        due_ms = max(0, int((self._due_s - time.monotonic()) * 1000) + 1)
+        return due_ms if other_ms is None else min(due_ms, other_ms)
+
+    def send_if_due(self) -> None:
+        """By the data link, so that nothing overtakes; by ours if the main thread sleeps in that, and says nothing."""
+        if not self._due_s or time.monotonic() < self._due_s:
+            return
+        worker = self._worker
+        self._due_s = 0.0
+        worker.outbox.rung = False  # before looking: what comes after it rings again
+        if not worker.data_lock.acquire(blocking=False):
+            while (frame := worker.outbox.take()) is not None:
+                self._control.send(frame, zmq.NOBLOCK)
+            return
+        try:
+            while not worker.data.closed and (frame := worker.outbox.take()) is not None:
+                worker.data.send(frame, zmq.NOBLOCK)
+        finally:
+            worker.data_lock.release()
+
+
 def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts: Interrupts) -> None:
     match message:
         case Recall():
@@ -177,11 +222,15 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts
             taken = _take_back(worker, message)
             frame = worker.finished(0.0)
             if frame is not None:
+                while (remarks := worker.outbox.take(BUFFER_BYTES)) is not None:
+                    control.send(remarks, zmq.NOBLOCK)  # what they have logged comes before them
                 control.send(frame, zmq.NOBLOCK)
             control.send(encode(Recalled(taken, worker.running)), zmq.NOBLOCK)
             interrupts.recalled = frozenset(taken)
         case Interrupt():
             interrupts.want(message.attempt)
+        case RemarksSeen():
+            worker.outbox.seen(message.count_bytes)
         case _:
             raise AssertionError(f"an owner does not say {message} on this link")
 

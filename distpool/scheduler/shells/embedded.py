@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-import select
 import subprocess
-import sys
 import time
-from typing import Any
 
 import msgspec
 
 from distpool.errors import ClusterError
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import DRIVER
+from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.shells import processes, session_dir
+from distpool.scheduler.shells.launching import AgentProcess
 from distpool.scheduler.store import files
 from distpool.scheduler.store.store import ObjectStore
 
@@ -31,7 +29,8 @@ class EmbeddedCluster:
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = ""
         self.agent_fd = -1  # readable when the agent is dead
-        self.node = ""
+        self.node = current_node()
+        self._starts = 0
         self._files = files.create()  # they outlive an agent
 
     def address(self, name: str) -> str:
@@ -46,60 +45,27 @@ class EmbeddedCluster:
         """Exec the agent and wait for its first word. Raises ClusterError with what it said, OSError."""
         session_dir.sweep()
         self._directory, lock_fd = session_dir.create()
-        ask_read, ask_write = os.pipe()
-        tell_read, tell_write = os.pipe()
+        self._starts += 1
+        request = {
+            "directory": self._directory,
+            "lock_fd": lock_fd,
+            "driver_pid": os.getpid(),
+            "node": self.node,
+            "incarnation": self._starts,
+            "store": msgspec.to_builtins(self._files),
+        }
+        fds = (lock_fd, *(self._files.fds if self._files else ()))
         try:
-            command = [
-                sys.executable,
-                "-m",
-                "distpool.scheduler.shells.agent",
-                str(ask_read),
-                str(tell_write),
-            ]
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=(ask_read, tell_write, lock_fd, *(self._files.fds if self._files else ())),
-                env=_environment(),
-            )
+            agent = AgentProcess(request, fds, os.environ, self._limits.start_s)
         finally:
-            os.close(ask_read)
-            os.close(tell_write)
             os.close(lock_fd)
+        self._process = agent.process
         try:
-            request = {
-                "directory": self._directory,
-                "lock_fd": lock_fd,
-                "driver_pid": os.getpid(),
-                "store": msgspec.to_builtins(self._files),
-            }
-            os.write(ask_write, json.dumps(request).encode() + b"\n")
-            answer = self._first_word(tell_read)
-        finally:
-            os.close(ask_write)
-            os.close(tell_read)
-        self.node = answer["node"]
+            agent.first_word()
+        except ClusterError:
+            self.reap()
+            raise
         self.agent_fd = os.pidfd_open(self._process.pid)
-
-    def _first_word(self, fd: int) -> dict[str, Any]:
-        deadline = time.monotonic() + self._limits.start_s
-        data = b""
-        poll = select.poll()  # select takes no descriptor above 1023
-        poll.register(fd, select.POLLIN)
-        while not data.endswith(b"\n"):
-            ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-            chunk = os.read(fd, 4096) if ready else b""
-            if not chunk:
-                self.reap()
-                what = (
-                    "ended before it was ready"
-                    if ready
-                    else f"was not ready within {self._limits.start_s:.0f} s"
-                )
-                raise ClusterError(f"the agent process {what}; it may have said why on stderr")
-            data += chunk
-        answer: dict[str, Any] = json.loads(data)
-        return answer
 
     def reap(self) -> None:
         """Collect the dead agent, killing it if it is not quite dead, and see that nothing of its session is left."""
@@ -133,12 +99,3 @@ class EmbeddedCluster:
             except subprocess.TimeoutExpired:
                 pass
             self.reap()
-
-
-def _environment() -> dict[str, str]:
-    """The driver's environment, by which the agent also finds the package when it runs from a checkout."""
-    environment = dict(os.environ)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    path = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = root if not path else f"{root}{os.pathsep}{path}"
-    return environment

@@ -338,6 +338,10 @@ class Leading:
         finally:
             self._parked = self._parked_deep = False
 
+    def is_engine_thread(self) -> bool:
+        """Whether the engine itself asks."""
+        return threading.get_ident() == self._engine_ident
+
     def _release_park(self) -> None:
         with suppress(RuntimeError):  # it has been told already
             self._unpark.release()

@@ -64,6 +64,51 @@ def watched_dealer(
     return socket, fate
 
 
+def close_watched(link: zmq.Socket[bytes], fate: zmq.Socket[bytes], linger_ms: int = 0) -> None:
+    """Close both sockets of ``watched_dealer``, for one who goes on to use the context.
+
+    The monitor is ended first: ZeroMQ's own thread would wait for ever to tell a closed one of the link's end, and with
+    it every other link of the context.
+    """
+    link.disable_monitor()
+    fate.close()
+    link.close(linger=linger_ms)
+
+
+class Peers:
+    """Who is still there on other nodes, whose deaths no pid tells: a link to each, on which nothing is said.
+
+    The links' fates are registered with ``poller``; ``lost`` says whose it was that has become readable.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, identity: bytes) -> None:
+        self._context = context
+        self._poller = poller
+        self._identity = identity
+        self._links: dict[str, tuple[zmq.Socket[bytes], zmq.Socket[bytes]]] = {}
+
+    def watch(self, name: str, address: str) -> None:
+        """Have ``lost`` say ``name`` when what is bound at ``address`` goes, or cannot be reached."""
+        if name not in self._links:
+            self._links[name] = watched_dealer(self._context, address, self._identity)
+            self._poller.register(self._links[name][1], zmq.POLLIN)
+
+    def forget(self, name: str) -> None:
+        """Watch it no more."""
+        if name in self._links:
+            link, fate = self._links.pop(name)
+            self._poller.unregister(fate)
+            close_watched(link, fate)
+
+    def lost(self, source: object) -> str | None:
+        """Whose fate this readable socket is, None if nobody's. It is watched no more."""
+        for name, (_, fate) in self._links.items():
+            if fate is source:
+                self.forget(name)
+                return name
+        return None
+
+
 def _unconnected(context: zmq.Context[zmq.Socket[bytes]], address: str, identity: bytes) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.DEALER)
     _common(socket, address)

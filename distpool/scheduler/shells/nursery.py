@@ -141,6 +141,7 @@ class Nursery:
                     directory=start.directory,
                     worker=fork.worker,
                     slot=self._slots.view(fork.slot),
+                    began=self._slots.began(fork.slot),
                     attach=fork.attach,
                     node=start.node,
                     host=start.host,

@@ -11,6 +11,9 @@
 ``step`` and all that it calls run on one thread at a time, the *leader*; which one that is, ``leading.py`` decides.
 Only ``inbox``, ``sleeping`` and ``waker`` are for everybody. No user code runs in a step: what a promise does with its
 result happens in ``deliver``, outside of it.
+
+There is a DEALER for each node that has been asked for workers. The death of this process's own agent is seen by its
+pid, which whoever made this shell watches; a lost link to another node's agent is the loss of that node.
 """
 
 from __future__ import annotations
@@ -29,14 +32,20 @@ import zmq
 from distpool.engines.protocol import Promise
 from distpool.errors import CannotUnpickle, Failure, StoreError
 from distpool.scheduler.cores.owner import OwnerCore
-from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.cores.tasks import Cancel, Task
 from distpool.scheduler.messages import (
     ControlHello,
     Dial,
     Done,
     Failed,
+    HangUp,
     Local,
+    NodeLost,
+    OwnerBye,
+    Remarks,
+    RemarksSeen,
     Results,
+    Setup,
     Submit,
     Tick,
     WakeAt,
@@ -46,12 +55,18 @@ from distpool.scheduler.messages import (
     encode,
 )
 from distpool.scheduler.serialize import loads_result, stored
-from distpool.scheduler.shells.links import EagerWait, dealer, is_readable
+from distpool.scheduler.shells import abroad, surroundings
+from distpool.scheduler.shells.abroad import node_of
+from distpool.scheduler.shells.accounts import Accounts
+from distpool.scheduler.shells.links import EagerWait, close_watched, dealer, is_readable, watched_dealer
+from distpool.scheduler.shells.reissue import Reissue
 from distpool.scheduler.shells.waker import Waker
 from distpool.scheduler.store.store import Held, ObjectStore
 
 #: Frames of workers that are read before the other sources are looked at again.
 FRAMES_A_TURN = 64
+#: Arguments in the name of a call that has failed are cut to so many characters.
+LABEL_ARGUMENTS_MAX = 80
 _TICK = Tick()
 _NOW, _NOW_MORE = zmq.NOBLOCK, zmq.NOBLOCK | zmq.SNDMORE
 
@@ -80,12 +95,16 @@ class OwnerShell:
         self.deliveries: deque[Any] = deque()
         self.waker = Waker()
         self.sleeping = False  # whether the leader is in a poll that nobody has asked it to leave
+        self.accounts = Accounts()
+        self.reissue = Reissue(self._tell_seen)
         self.woke_waiter = False  # a promise that somebody sleeps for was served since this was last reset
         self._context = context
         self._on_event = on_event
         self._router: zmq.Socket[bytes] | None = None
         self._eager: EagerWait | None = None
         self._agents: dict[str, zmq.Socket[bytes]] = {}  # node -> link
+        self._fates: dict[zmq.Socket[bytes], str] = {}  # what is readable when a link is lost -> other node
+        self._abroad: set[str] = set()  # addresses of workers on other nodes
         self._watched: dict[int, Callable[[], None]] = {}
         self._poller = zmq.Poller()
         self._poller.register(self.waker.fd, zmq.POLLIN)
@@ -102,6 +121,7 @@ class OwnerShell:
             self._poller.unregister(self._router)
             self._router.close()
             self._addresses.clear()
+            self._abroad.clear()
             self._early.clear()
         self._router = router
         self._eager = EagerWait(router, self.core.limits.spin_s)
@@ -110,17 +130,34 @@ class OwnerShell:
     def dial(self, node: str, address: str) -> None:
         """Link up with a node's agent and say hello."""
         self.hang_up(node)
-        link = dealer(self._context, address, f"o:{self.core.owner}".encode())
+        identity = f"o:{self.core.owner}".encode()
+        if node == self.core.node:
+            link = dealer(self._context, address, identity)
+        else:
+            link, fate = watched_dealer(self._context, address, identity)
+            self._fates[fate] = node
+            self._poller.register(fate, zmq.POLLIN)
         self._agents[node] = link
         self._poller.register(link, zmq.POLLIN)
         self.say(node, encode(self.core.hello()))
 
-    def hang_up(self, node: str) -> None:
-        """Drop the link to an agent, if there is one."""
+    def hang_up(self, node: str, farewell_ms: int = 0) -> None:
+        """Drop the link to an agent, if there is one; what was said last gets ``farewell_ms`` to leave."""
         link = self._agents.pop(node, None)
         if link is not None:
             self._poller.unregister(link)
-            link.close()
+            fate = next((fate for fate, other in self._fates.items() if other == node), None)
+            if fate is None:
+                link.close(linger=farewell_ms)
+            else:
+                del self._fates[fate]
+                self._poller.unregister(fate)
+                close_watched(link, fate, farewell_ms)
+
+    @property
+    def nodes(self) -> list[str]:
+        """Whose agents this owner is linked up with, or is about to be."""
+        return list(self._agents)
 
     def say(self, node: str, frame: bytes) -> None:
         """Send an agent one frame. A link that is down loses nothing: levels are said again on the next one."""
@@ -143,9 +180,8 @@ class OwnerShell:
 
     def close(self, farewell_ms: int) -> None:
         """Close every socket; what was said last gets ``farewell_ms`` to leave."""
-        for link in self._agents.values():
-            link.close(linger=farewell_ms)
-        self._agents.clear()
+        for node in self.nodes:
+            self.hang_up(node, farewell_ms)
         if self._router is not None:
             self._router.close()
             self._router = None
@@ -186,6 +222,8 @@ class OwnerShell:
                     self.waker.clear()
                 elif (callback := self._watched.get(source)) is not None:
                     callback()
+            elif source in self._fates:
+                self._lose_node(self._fates[source])
             else:
                 self._drain_agent(source)
         if self._wake_at and time.monotonic() >= self._wake_at:
@@ -239,11 +277,17 @@ class OwnerShell:
         frame = router.recv(_NOW)
         try:
             message = decode(frame)
+            if type(message) is Remarks:
+                self.reissue.put(identity.decode().partition(":")[2], message)
+                return
             address = self._addresses.get(identity) or self._new_address(identity)
         except (msgspec.DecodeError, ValueError):
             while router.getsockopt(zmq.RCVMORE):
                 router.recv(_NOW)
             return  # not one of ours
+        account = self.accounts.of_link[identity]
+        account.bytes_out += len(frame)
+        account.add(message)
         if type(message) is Results and message.stored:
             self._claim(message, address.partition(":")[2])
         self._feed(address, message)
@@ -257,7 +301,10 @@ class OwnerShell:
         if kind not in ("d", "c"):
             raise ValueError("not a worker")
         address = f"worker:{lease}" if kind == "d" else f"control:{lease}"
+        self.accounts.open(identity, lease)
         self._addresses[identity] = address
+        if kind == "d" and node_of(lease) != self.core.node:
+            self._abroad.add(address)
         return address
 
     def _drain_agent(self, link: zmq.Socket[bytes]) -> None:
@@ -272,7 +319,13 @@ class OwnerShell:
                 self._drain_router(sys.maxsize)  # what it had sent before it died comes first
                 for answers in message.answers:
                     self._claim(answers, message.lease)
+                self.accounts.died(message.lease, message.death)
             self._feed(f"agent:{node}", message)
+
+    def _lose_node(self, node: str) -> None:
+        """The link to another node's agent is lost, and with it all that is known of what runs there."""
+        self.hang_up(node)
+        self._feed("links", NodeLost(node, "the link to its agent was lost"))
 
     def _claim(self, results: Results, lease: str) -> None:
         """What a worker has put into the store for us is ours from here on, until the last that refers to it goes."""
@@ -296,7 +349,14 @@ class OwnerShell:
             if type(message) is WorkerGone:
                 self._forget_lease(message.lease)
         elif kind == "worker":
-            self._send_to_worker(b"d:" + name.encode(), encode(message))
+            identity = b"d:" + name.encode()
+            if type(message) is Setup:
+                message = msgspec.structs.replace(message, log_levels=surroundings.log_levels())
+            if address in self._abroad:
+                for frame in abroad.frames(message):
+                    self._send_to_worker(identity, frame)
+            else:
+                self._send_to_worker(identity, encode(message))
         elif kind == "control":
             waiting = self._early.get(address)
             if waiting is None:
@@ -311,6 +371,9 @@ class OwnerShell:
             assert isinstance(message, WakeAt)
             if not self._wake_at or message.at_s < self._wake_at:
                 self._wake_at = message.at_s
+        elif type(message) is HangUp:
+            self.say(message.node, encode(OwnerBye()))
+            self.hang_up(message.node, int(self.core.limits.farewell_s * 1000))
         else:
             assert isinstance(message, Dial)
             self.dial(message.node, message.address)
@@ -319,6 +382,9 @@ class OwnerShell:
         router = self._router
         if router is None:
             return
+        account = self.accounts.of_link.get(identity)
+        if account is not None:
+            account.bytes_in += len(frame)
         try:
             router.send(identity, _NOW_MORE)
             router.send(frame, _NOW)
@@ -329,11 +395,24 @@ class OwnerShell:
 
     def _forget_lease(self, lease: str) -> None:
         worker = lease.rpartition(".")[2]
-        if self.store is not None and lease.startswith(f"{self.core.home}."):
+        if self.store is not None and node_of(lease) == self.core.node:
             self.store.forget_transit(int(worker))
+        self._abroad.discard(f"worker:{lease}")
         self._addresses.pop(b"d:" + lease.encode(), None)
         self._addresses.pop(b"c:" + lease.encode(), None)
+        self.accounts.forget(lease)
+        self.reissue.forget(lease)
         self._early.pop(f"control:{lease}", None)
+
+    def _tell_seen(self, lease: str, count_bytes: int) -> None:
+        """On the thread that handles remarks."""
+
+        def tell() -> None:
+            if b"c:" + lease.encode() in self._addresses:
+                self._send(f"control:{lease}", RemarksSeen(count_bytes))
+
+        self.inbox.append(tell)
+        self.waker.wake()
 
     # --------------------------------------------------------------------------------- delivery
 
@@ -395,7 +474,7 @@ class OwnerShell:
         for pool in core.pools.values():
             tasks += [task for task in pool.queue if task.payload is not None]
         for lease in core.leases.values():
-            tasks += lease.offered.values()
+            tasks += [task for task in lease.offered.values() if task.cancel is not Cancel.OVERDUE]
         for item in list(self.deliveries):
             self.deliver(item)
         for task in tasks:
@@ -421,8 +500,22 @@ def is_for(item: Any, promise: Promise) -> bool:
 
 
 def _failure(item: Failed) -> Failure:
+    if item.overdue:
+        task: Task = item.task
+        assert task.limit is not None
+        return Failure(limit_s=task.limit.limit_s, label=_label(task))
     cancelled = item.error is None and item.death is None and item.reason == "cancelled"
     return Failure(error=item.error, death=item.death, cancelled=cancelled, reason=item.reason)
+
+
+def _label(task: Task) -> str:
+    """What a call was: its function's name, with its arguments where those are at hand and short."""
+    assert task.limit is not None
+    name = task.limit.name
+    if type(task.payload) is not list:
+        return f"{name} (item {task.key})" if task.limit.many else name
+    arguments = ", ".join(map(repr, task.payload))
+    return f"{name}({arguments if len(arguments) <= LABEL_ARGUMENTS_MAX else arguments[:LABEL_ARGUMENTS_MAX] + '...'})"
 
 
 def _report() -> None:

@@ -15,10 +15,14 @@ from typing import Any
 
 import msgspec
 
-from distpool.scheduler.serialize import Exporter, Importer, describe_main
+from distpool.scheduler import node_identity
+from distpool.scheduler.serialize import Exporter, Importer, SerializationError, describe_main, parcels
+from distpool.scheduler.shells import surroundings
 from distpool.scheduler.shells.lending import as_if_spawning
 from distpool.scheduler.shells.worker_start import WorkerStart
-from distpool.worker_hooks import HOOKS
+from distpool.worker_hooks import HOOKS, OWNER_HOOKS
+
+_NODE = node_identity.VARIABLE.encode()
 
 
 class _Setup(msgspec.Struct, array_like=True):
@@ -27,6 +31,7 @@ class _Setup(msgspec.Struct, array_like=True):
     main: bytes
     parent: str
     name: str
+    surroundings: bytes
     hooks: bytes
     initializer: bytes | None
     closures: bool
@@ -47,6 +52,8 @@ def make_setup(
     Raises:
         What pickling the initializer or its arguments raises.
     """
+    for prepare in OWNER_HOOKS:
+        prepare()
     process = multiprocessing.process.current_process()
     keep: list[Any] = []
     start = None if initializer is None else _dump_start(exporter, initializer, initargs, keep)
@@ -57,6 +64,7 @@ def make_setup(
             main=describe_main(),
             parent=process.name,
             name=name,
+            surroundings=surroundings.describe(),
             hooks=exporter.dumps(tuple(HOOKS)),
             initializer=start,
             closures=closures,
@@ -81,6 +89,26 @@ def _dump_start(
         raise
 
 
+def contained_setup(blob: bytes) -> bytes:
+    """The same description, for a worker that does not see this process's store.
+
+    What could not be sent is told by the set-up of the worker.
+    """
+    setup = msgspec.msgpack.decode(blob, type=_Setup)
+    if setup.initializer is not None:
+        setup.initializer = contained(setup.initializer)
+    setup.hooks = contained(setup.hooks)
+    return msgspec.msgpack.encode(setup)
+
+
+def contained(blob: bytes) -> bytes:
+    """See ``parcels.self_contained``; where that fails, a blob that says so to whom it concerns."""
+    try:
+        return parcels.self_contained(blob)
+    except (SerializationError, MemoryError) as error:
+        return parcels.failing(error)
+
+
 def apply_setup(blob: bytes, start: WorkerStart, importer: Importer) -> None:
     """Become a child of the program that made ``blob``, then run its initializer, whose exceptions come out."""
     setup = msgspec.msgpack.decode(blob, type=_Setup)
@@ -88,6 +116,7 @@ def apply_setup(blob: bytes, start: WorkerStart, importer: Importer) -> None:
     os.umask(setup.umask)
     _become_child(setup, start)
     importer.prepare_main(setup.main)
+    surroundings.adopt(setup.surroundings)
     if not setup.closures:
         importer.refuse_closures()
     for hook in importer.loads(setup.hooks):
@@ -98,6 +127,10 @@ def apply_setup(blob: bytes, start: WorkerStart, importer: Importer) -> None:
 
 
 def _apply_environment(environment: dict[bytes, bytes]) -> None:
+    """Have the program's environment, but for the node, which is this process's own."""
+    environment.pop(_NODE, None)
+    if _NODE in os.environb:
+        environment[_NODE] = os.environb[_NODE]
     for key in [key for key in os.environb if key not in environment]:
         del os.environb[key]
     for key, value in environment.items():

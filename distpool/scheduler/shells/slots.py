@@ -2,7 +2,8 @@
 
 - A **slot** is two native uint64 in memory shared by all processes of a node: the attempt last started, the attempt
   last finished. Unequal means that attempt ``started`` was running. A worker writes it around each attempt; whoever
-  sees the death reads it. 64 bytes each, a cache line, so that workers do not slow each other.
+  sees the death reads it. Behind them is a double, written before ``started``: when that was, on the node's monotonic
+  clock. 64 bytes each, a cache line, so that workers do not slow each other.
 - The **mailbox** ``worker-N.answers`` (``mailbox``) holds the answers of attempts that may not be repeated.
 - ``worker-N.fault`` is where faulthandler writes.
 
@@ -35,6 +36,22 @@ class Slots:
         """The slot as two writable integers: [started, finished]."""
         start = slot * SLOT_BYTES
         return memoryview(self._map)[start : start + 16].cast("Q")
+
+    def began(self, slot: int) -> memoryview[float]:
+        """One writable float of the slot: when the attempt that it shows as started was."""
+        start = slot * SLOT_BYTES + 16
+        return memoryview(self._map)[start : start + 8].cast("d")
+
+    def look(self, slot: int, now: float) -> tuple[int, float]:
+        """The attempt that runs, and for how long it has been; (0, 0.0) if none does."""
+        view, began = self.view(slot), self.began(slot)
+        while True:
+            running = self.running(slot)
+            for_s = now - began[0]
+            if view[0] == running:
+                return running, max(0.0, for_s)
+            if not running:
+                return 0, 0.0
 
     def clear(self, slot: int) -> None:
         """For the next worker; to be called before it is forked."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import math
 import os
 import signal
 import sys
@@ -30,6 +31,7 @@ from typing import Any
 
 import zmq
 
+from distpool import worker_hooks
 from distpool.errors import StoreError
 from distpool.scheduler import limits as limits_module
 from distpool.scheduler.messages import (
@@ -40,21 +42,26 @@ from distpool.scheduler.messages import (
     Retire,
     Setup,
     SetupDone,
+    WornOut,
     decode,
     encode,
 )
-from distpool.scheduler.serialize import PLAIN_TYPES, Importer, is_plain, stored
-from distpool.scheduler.shells import worker_start
+from distpool.scheduler.serialize import PLAIN_TYPES, Importer, is_plain, parcels, stored
+from distpool.scheduler.shells import surroundings, worker_start
 from distpool.scheduler.shells.control import control_loop, die, wait_for_the_end
-from distpool.scheduler.shells.links import EagerWait, watched_dealer
+from distpool.scheduler.shells.links import EagerWait, dealer, watched_dealer
 from distpool.scheduler.shells.mailbox import Mailbox
+from distpool.scheduler.shells.own_memory import own_memory_bytes
 from distpool.scheduler.shells.preparation import apply_setup
+from distpool.scheduler.shells.remarks import BUFFER_BYTES, Outbox
 from distpool.scheduler.shells.worker_start import WorkerStart
 from distpool.scheduler.store.store import ObjectStore
 
 _LIMITS = limits_module.DEFAULTS
 #: How long what an idle worker's views have pinned may stay after the last of them is gone.
 LOOK_AGAIN_MS = 500
+#: A worker whose memory is bounded is weighed between tasks, no more often than this.
+WEIGH_S = 0.005
 
 _IMPORTER = Importer()
 
@@ -86,6 +93,7 @@ class Worker:
         self.start = start
         self.attach = attach
         self.slot = start.slot
+        self.began = start.began
         self.store = None if start.store is None else ObjectStore(start.store, start.worker)
         stored.use(self.store)
         self.queue: deque[tuple[int, _Function, Any, bool]] = deque()
@@ -96,7 +104,12 @@ class Worker:
         self.has_stored = False  # some result so far was put into the store
         self.completed = 0  # attempts that have ended (main thread), ...
         self.received = 0  # ... and how many of their answers the owner has (either thread)
+        self._told_items = 0  # how many of ``worker_hooks.more_items`` the owner has been told of
         self.retiring = False
+        self.outbox = Outbox()
+        self.memory_bytes_max = 0
+        self.worn = False  # it has more memory than that, and runs nothing more
+        self._weigh_s = 0.0  # when to look again
         self.interrupting = 0
         self.open = 0  # the attempt that an interrupt may be raised in
         self.mailbox = Mailbox(os.path.join(start.directory, f"worker-{start.worker}.answers"))
@@ -129,10 +142,25 @@ class Worker:
             if message is not None:
                 self.take(message)
             if queue:
-                self._run_queue()
+                if self.worn:
+                    self._give_back()
+                else:
+                    self._run_queue()
         with lock:  # the second thread may be reading it
+            while (frame := self.outbox.take(math.inf)) is not None:
+                self.data.send(frame, zmq.NOBLOCK)
             self.data.close(linger=int(_LIMITS.farewell_s * 1000))
         self.context.term()  # ends the second thread, and returns when the last results have left
+
+    def send_last_remarks(self) -> None:
+        """What exit handlers have logged goes by a link of its own: the others were closed when the work was done."""
+        if self.outbox.waiting:
+            context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+            link = dealer(context, self.attach.address, b"r:" + self.attach.lease.encode())
+            while (frame := self.outbox.take(math.inf)) is not None:
+                link.send(frame, zmq.NOBLOCK)
+            link.close(linger=int(_LIMITS.farewell_s * 1000))
+            context.term()
 
     def _receive(self) -> bytes:
         if not self._eager.look():
@@ -148,11 +176,16 @@ class Worker:
             case Execute():
                 self._queue(message)
             case Setup():
+                self.memory_bytes_max = message.memory_bytes_max
                 error = None
                 try:
+                    if message.log_levels:
+                        surroundings.set_levels(message.log_levels)
+                    self.outbox.open()
                     apply_setup(message.blob, self.start, _IMPORTER)
                 except BaseException as exc:
                     error = _dump(exc)
+                self._send_remarks()
                 self._send(encode(SetupDone(error)))
             case Retire():
                 self.retiring = True
@@ -179,15 +212,16 @@ class Worker:
 
     def _run_queue(self) -> None:
         """Run what has been offered, oldest first, and send the results in batches."""
-        queue, slot, done, attach = self.queue, self.slot, self.done, self.attach
+        queue, slot, began, done, attach = self.queue, self.slot, self.began, self.done, self.attach
         clock, hold_s = time.perf_counter, _LIMITS.hold_results_s
-        sent = clock()
+        sent = now = clock()
         spent: list[Any] = []
         while True:
             try:
                 attempt, function, payload, careful = queue.popleft()
             except IndexError:
                 break
+            began[0] = now
             slot[0] = attempt
             value = error = None
             call: Any = None
@@ -196,7 +230,7 @@ class Worker:
                     self.open = attempt  # from here on an interrupt is raised, ...
                     if self.interrupting == attempt:
                         self._on_sigint(0, None)  # it came a moment too early
-                    call = function.call or function.load()
+                    call = function.call or self._load(function)
                     if type(payload) is list:
                         value = call(*payload)
                     else:
@@ -232,10 +266,38 @@ class Worker:
             if now - sent > hold_s or self.held_bytes > _LIMITS.hold_results_bytes_max:
                 self._flush(now - sent)
                 spent.clear()
-                sent = clock()
+                sent = now = clock()
+                if self.memory_bytes_max and self._weigh(now):
+                    break
         self._flush(clock() - sent)
         spent.clear()
         self.let_go()
+        if self.memory_bytes_max and self._weigh(now):
+            self._give_back()
+
+    def _load(self, function: _Function) -> Callable[..., Any]:
+        """Get a function ready. A module that is imported for it takes none of the task's time, which begins now."""
+        self.began[0] = math.inf
+        call = function.load()
+        self.began[0] = time.perf_counter()
+        return call
+
+    def _weigh(self, now: float) -> bool:
+        """Whether this process has more memory for itself than it may; looked at now and then."""
+        if not self.worn and now >= self._weigh_s:
+            self._weigh_s = now + WEIGH_S
+            self.worn = own_memory_bytes() > self.memory_bytes_max
+        return self.worn
+
+    def _give_back(self) -> None:
+        """Have what lies here run by another worker. The owner will say Retire."""
+        back = []
+        while self.queue:
+            try:
+                back.append(self.queue.popleft()[0])
+            except IndexError:
+                break  # the second thread took the last one back
+        self._send(encode(WornOut(tuple(back))))
 
     def let_go(self) -> None:
         """Tell the store which views are gone."""
@@ -257,15 +319,25 @@ class Worker:
             done = [self.done.popleft() for _ in range(len(self.done))]
             failed = [self.failed.popleft() for _ in range(len(self.failed))]
             self.held_bytes = 0
-        if not done and not failed:
-            return None
+            if not done and not failed:
+                return None
+            more_items = worker_hooks.more_items - self._told_items
+            self._told_items += more_items
         values = [value for _, value in done]
-        return encode(Results([a for a, _ in done], values, failed, busy_s, self.has_stored))
+        return encode(Results([a for a, _ in done], values, failed, busy_s, self.has_stored, more_items))
 
     def _flush(self, busy_s: float) -> None:
         frame = self.finished(busy_s)
         if frame is not None:
+            self._send_remarks()
             self._send(frame)
+
+    def _send_remarks(self) -> None:
+        """What the tasks have printed and logged comes before their results."""
+        _flush_streams()
+        if self.outbox.waiting:
+            while (frame := self.outbox.take(BUFFER_BYTES)) is not None:
+                self._send(frame)
 
     def _send(self, frame: bytes) -> None:
         with self.data_lock:
@@ -303,10 +375,14 @@ def _arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _result(value: Any, owner: int) -> bytes:
     """Pickle a result; what is big in it goes to the store, for the task's owner, whose process number is given.
 
+    An owner on another node (0) does not see this store: all goes with the answer.
+
     An error in that carries the result's repr, for the front door's own exception.
     """
     try:
-        return _IMPORTER.dumps_result(value, keep=[], holder=owner)
+        keep: list[Any] = []
+        blob = _IMPORTER.dumps_result(value, keep=keep, holder=owner)
+        return blob if owner else parcels.self_contained(blob)
     except StoreError:
         raise
     except Exception as error:
@@ -351,8 +427,11 @@ def main(start: WorkerStart) -> int:
         die()  # the session has ended meanwhile, and its directory with it
     faulthandler.enable(fault, all_threads=False)  # the thread that crashed is the one that tells something
     try:
-        Worker(start, start.attach).run()
-        return _say_goodbye()
+        worker = Worker(start, start.attach)
+        worker.run()
+        status = _say_goodbye()
+        worker.send_last_remarks()
+        return status
     finally:
         _flush_streams()
 

@@ -10,7 +10,7 @@ from distpool.scheduler.store.files import StoreFiles
 
 @dataclass(frozen=True)
 class WorkerStart:
-    """``slot`` is two native uint64 of shared memory: attempt started, attempt finished.
+    """``slot`` is two native uint64 of shared memory: attempt started, attempt finished; ``began`` is when, a float.
 
     ``driver_pid`` is the program whose embedded session this is (0 on a node of a standing cluster).
     """
@@ -24,6 +24,7 @@ class WorkerStart:
     driver_pid: int
     agent_pid: int
     nursery_pid: int
+    began: memoryview[float]  # cast to "d", writable
     store: StoreFiles | None = None  # the descriptors are inherited; None: everything travels in messages
 
 

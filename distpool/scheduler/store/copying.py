@@ -59,33 +59,40 @@ def copy(target: memoryview, source: Any) -> None:
         target[:size] = view
         return
     to, start = address_of(target), address_of(view)
-    count = _threads_for(size)
-    if count < 2:
+    if size < THREADED_BYTES_MIN:
         ctypes.memmove(to, start, size)
         return
-    pieces = iter(
-        range(0, size, PIECE_BYTES)
-    )  # whoever is free takes the next: a thread that gets no core costs little
+    pieces = iter(range(0, size, PIECE_BYTES))  # whoever is free takes the next
+    helpers: list[threading.Thread] = []
+    helpers_max = min(THREADS_MAX, _cores()) - 1
 
-    def work() -> None:
+    def work(helped: bool) -> None:
         for offset in pieces:
+            if helped and len(helpers) < helpers_max and _has_free_core():
+                helpers.append(threading.Thread(target=work, args=(False,)))
+                helpers[-1].start()
             ctypes.memmove(to + offset, start + offset, min(PIECE_BYTES, size - offset))
 
-    helpers = [threading.Thread(target=work) for _ in range(count - 1)]
-    for helper in helpers:
-        helper.start()
-    work()
-    for helper in helpers:
-        helper.join()
+    try:
+        work(True)
+    finally:  # whatever was raised here: the others must not go on writing behind the caller's back
+        for helper in helpers:
+            if helper.ident is not None:
+                helper.join()
 
 
-def _threads_for(size: int) -> int:
-    """How many threads may share the work: a second one without a core of its own makes it slower, not faster."""
-    if size < THREADED_BYTES_MIN or not hasattr(os, "sched_getaffinity"):
-        return 1
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _has_free_core() -> bool:
+    """Whether another thread would have a core of its own: without one it makes the copy slower, not faster.
+
+    Asked before each piece: who has just waited for this copy's process is often still running when it begins.
+    """
     try:
         with open("/proc/loadavg") as file:
             running = int(file.read().split()[3].partition("/")[0])  # at this moment, and us among them
     except (OSError, ValueError, IndexError):
-        return 1
-    return max(1, min(THREADS_MAX, len(os.sched_getaffinity(0)) - running + 1))
+        return False
+    return running < _cores()

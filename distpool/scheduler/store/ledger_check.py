@@ -6,7 +6,7 @@ is what must hold besides whenever nobody is in the middle of a change.
 
 from __future__ import annotations
 
-from distpool.scheduler.store import ledger as layout
+from distpool.scheduler.store import ledger_table as layout
 from distpool.scheduler.store.blocks import GIVING, HOLE, LEFT, TAKEN, WARM
 from distpool.scheduler.store.ledger import DISK, MEMORY, Ledger, State
 
@@ -17,13 +17,13 @@ def check_ledger(ledger: Ledger) -> None:
     """Assert every invariant. Nobody is in the middle of a change, or died there since the last ``begin``."""
     words = ledger.words
     entries, holds, extents = check_entries(ledger)
-    assert words[layout._OBJECTS] == len(entries), "objects are miscounted"
+    assert words[layout.OBJECTS] == len(entries), "objects are miscounted"
     for index in entries:
-        at = ledger._entries + index * layout._ENTRY_WORDS
-        is_written = words[at + layout._STATE] & 0xFF == State.WRITING
-        assert words[at + layout._HOLDS] or is_written, f"nobody holds object {words[at + layout._ID]:#x}"
-    _check_map(ledger._entry_map, entries, words[layout._OBJECTS_END], "entry")
-    _check_map(ledger._hold_map, holds, words[layout._HOLDS_END], "hold")
+        at = ledger._entries + index * layout.ENTRY_WORDS
+        is_written = words[at + layout.STATE] & 0xFF == State.WRITING
+        assert words[at + layout.HOLDS] or is_written, f"nobody holds object {words[at + layout.ID]:#x}"
+    _check_map(ledger._entry_map, entries, words[layout.OBJECTS_END], "entry")
+    _check_map(ledger._hold_map, holds, words[layout.HOLDS_END], "hold")
     for tier in (MEMORY, DISK):
         _check_blocks(ledger, tier, extents[tier])
 
@@ -34,10 +34,10 @@ def check_entries(ledger: Ledger) -> tuple[set[int], set[int], tuple[_Extents, _
     entries: set[int] = set()
     holds: set[int] = set()
     extents: tuple[_Extents, _Extents] = ([], [])
-    for index in range(words[layout._OBJECTS_MAX]):
-        at = ledger._entries + index * layout._ENTRY_WORDS
-        if words[at + layout._ID]:
-            assert index < words[layout._OBJECTS_END], f"entry {index} is beyond the end"
+    for index in range(words[layout.OBJECTS_MAX]):
+        at = ledger._entries + index * layout.ENTRY_WORDS
+        if words[at + layout.ID]:
+            assert index < words[layout.OBJECTS_END], f"entry {index} is beyond the end"
             entries.add(index)
             _check_entry(ledger, index, at, extents)
             holds |= _check_chain(ledger, index, at, holds)
@@ -52,37 +52,37 @@ def check_entries(ledger: Ledger) -> tuple[set[int], set[int], tuple[_Extents, _
 
 def _check_entry(ledger: Ledger, index: int, at: int, extents: tuple[_Extents, _Extents]) -> None:
     words = ledger.words
-    number, place, size = words[at + layout._ID], words[at + layout._PLACE], words[at + layout._SIZE]
-    state, actor = words[at + layout._STATE] & 0xFF, words[at + layout._STATE] >> 8
+    number, place, size = words[at + layout.ID], words[at + layout.PLACE], words[at + layout.SIZE]
+    state, actor = words[at + layout.STATE] & 0xFF, words[at + layout.STATE] >> 8
     name = f"object {number:#x}"
-    assert number & layout._INDEX == index, f"{name} is at another's place"
-    assert 0 < number >> layout._INDEX_BITS <= words[layout._SERIAL], f"{name} has a number not yet given"
+    assert number & layout.INDEX == index, f"{name} is at another's place"
+    assert 0 < number >> layout.INDEX_BITS <= words[layout.SERIAL], f"{name} has a number not yet given"
     assert (actor != 0) == (State(state) is not State.SEALED), f"{name}: {State(state)!r} by process {actor}"
-    tier, first = place >> 56, place & layout._INDEX_OF_BLOCK
+    tier, first = place >> 56, place & layout.INDEX_OF_BLOCK
     extents[tier].append((first, first + ledger._block_count(size, tier), name))
     if state == State.SPILLING and tier == MEMORY:  # else its mover died between two words
-        target = words[at + layout._TARGET]
+        target = words[at + layout.TARGET]
         extents[DISK].append((target, target + ledger._block_count(size, DISK), f"the copy of {name}"))
-        whose = [words[hold + layout._COUNTS] & layout._LOW for hold in ledger._chain(at)
-                 if words[hold + layout._WHO] == actor]  # fmt: skip
+        whose = [words[hold + layout.COUNTS] & layout.LOW for hold in ledger._chain(at)
+                 if words[hold + layout.WHO] == actor]  # fmt: skip
         assert whose, f"{name}: process {actor} moves it and does not hold it"
         assert whose[0], f"{name}: process {actor} moves it and has no reference to it"
 
 
 def _check_chain(ledger: Ledger, index: int, at: int, others: set[int]) -> set[int]:
     words = ledger.words
-    name = f"object {words[at + layout._ID]:#x}"
+    name = f"object {words[at + layout.ID]:#x}"
     found: set[int] = set()
     whose: set[int] = set()
     for hold in ledger._chain(at):
-        place = (hold - ledger._holds) // layout._HOLD_WORDS
+        place = (hold - ledger._holds) // layout.HOLD_WORDS
         assert place not in found, f"the chain of {name} goes round"
         assert place not in others, f"{name} shares a hold with another"
-        assert place < words[layout._HOLDS_END], f"hold {place} is beyond the end"
+        assert place < words[layout.HOLDS_END], f"hold {place} is beyond the end"
         found.add(place)
-        who, counts = words[hold + layout._WHO], words[hold + layout._COUNTS]
-        holder, via = who & layout._LOW, who >> 32
-        assert words[hold + layout._OBJECT] == index, f"a hold of {name} names another"
+        who, counts = words[hold + layout.WHO], words[hold + layout.COUNTS]
+        holder, via = who & layout.LOW, who >> 32
+        assert words[hold + layout.OBJECT] == index, f"a hold of {name} names another"
         assert holder, f"a hold of {name} is nobody's"
         assert holder != via, f"{name} is in transit to its own maker"
         assert counts, f"process {holder} holds {name} for nothing"

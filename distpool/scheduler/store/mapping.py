@@ -6,6 +6,7 @@ import ctypes
 import mmap
 import os
 import sys
+from typing import Any
 
 from distpool.scheduler.store.copying import address_of
 
@@ -32,3 +33,12 @@ def map_file(fd: int, size: int, offset: int = 0, *, shared: bool) -> mmap.mmap:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return made
+
+
+def window_on(mapping: mmap.mmap) -> Any:
+    """A buffer over all of a mapping, which it keeps; views of it keep the window, which takes weak references.
+
+    So a mapping may outlive all that was seen of it. (An ``mmap`` itself is unmapped before those who have a weak
+    reference to it hear that it is gone.)
+    """
+    return (ctypes.c_ubyte * len(mapping)).from_buffer(mapping)

@@ -5,8 +5,8 @@ room for them (through a mapping that would be a SIGBUS). What has pages is writ
 mapping, at the speed of memory once this process's page table knows them.
 
 Readers never use that: each gets a private mapping of just one object (``map_private``), so that it may write to what
-it got, and nobody sees it. (A page that a reader has written in a standing mapping would stay its own, and show old
-bytes when the next object comes to lie there.)
+it got, and nobody sees it; ``views.py`` says when one may serve again. (A page that a reader has written in a standing
+mapping would stay its own, and show old bytes when the next object comes to lie there.)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distpool.scheduler.store.copying import copy
-from distpool.scheduler.store.mapping import map_file
+from distpool.scheduler.store.mapping import map_file, window_on
 
 _WRITE_BYTES_MAX = 64 << 20
 #: From here on, telling the kernel to fill in the page table is cheaper than a fault for each page.
@@ -68,7 +68,7 @@ class Tier:
         if offset < end:
             self.reserve(offset, end - offset)
 
-    def window(self, offset: int, size: int) -> memoryview:
+    def writable(self, offset: int, size: int) -> memoryview:
         """A part of the standing mapping, for its one writer (memory only)."""
         self._get_to_know(offset, size)
         return memoryview(self._mapping())[offset : offset + size]
@@ -80,6 +80,10 @@ class Tier:
     def map_private(self, offset: int, size: int) -> mmap.mmap:
         """A new mapping of just this extent: writable, and its owner's alone."""
         return map_file(self.fd, size, offset, shared=False)
+
+    def window(self, mapping: mmap.mmap) -> Any:
+        """What views of such a mapping are made of: it dies with the last of them."""
+        return window_on(mapping)
 
     def give_back(self, offset: int, size: int) -> None:
         """Remove the pages behind a part that nobody uses."""

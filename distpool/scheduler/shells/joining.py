@@ -1,0 +1,93 @@
+"""A further node for a running session: an agent process that joins the session's head.
+
+::
+
+    JoiningAgent ── exec ──► agent ── DEALER n:NODE ── NodeHello ──► agent that holds the head
+                              │  ▲                     NodeWelcome ◄──┘
+                              ▼  └── its end, when the head's end is seen, the head will not have it, or on stop()
+                            nursery ──► workers, a store and a session directory of its own
+
+The node outlives who started it, and ends with the session. So far both are reached by unix sockets. Not here: what the
+agent does (``agent``), and who places work there (``cores``).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from distpool.scheduler.limits import DEFAULTS, Limits
+from distpool.scheduler.node_identity import refuse_bad_name
+from distpool.scheduler.shells import processes, session_dir
+from distpool.scheduler.shells.launching import AgentProcess
+
+
+class JoiningAgent:
+    """Start a node named ``node`` and have it join the session whose head's agent is at ``head``.
+
+    ``resources``: what it has ({"CPU": 4.0}); None: the CPUs that there are. "node:NAME" comes by itself.
+
+    Raises:
+        ValueError: that is no name for a node.
+        ClusterError: it could not join, and why: nobody answers there, a node of that name is there already, ...
+        OSError: no process, or no directory, can be made.
+    """
+
+    def __init__(
+        self,
+        head: str,
+        node: str,
+        resources: Mapping[str, float] | None = None,
+        limits: Limits = DEFAULTS,
+    ) -> None:
+        refuse_bad_name(node)
+        self.node = node
+        session_dir.sweep()
+        self.directory, lock_fd = session_dir.create()
+        request = {
+            "directory": self.directory,
+            "lock_fd": lock_fd,
+            "driver_pid": 0,
+            "node": node,
+            "incarnation": time.time_ns(),
+            "head": head,
+            "resources": None if resources is None else dict(resources),
+            "limits": msgspec.to_builtins(limits),
+        }
+        try:
+            agent = AgentProcess(request, (lock_fd,), os.environ, limits.start_s)
+        finally:
+            os.close(lock_fd)
+        self._process = agent.process
+        self.pid = agent.process.pid
+        try:
+            agent.first_word()
+        except BaseException:
+            self.stop(0.0)
+            raise
+
+    @property
+    def address(self) -> str:
+        """Where its agent can be dialled."""
+        return f"ipc://{self.directory}/agent"
+
+    def stop(self, within_s: float = 5.0) -> None:
+        """End the node and its workers, and reap its agent: asked to (SIGTERM), and after ``within_s`` killed."""
+        if within_s > 0.0:
+            self._process.terminate()
+        if not self.wait_gone(within_s):
+            processes.kill(self.pid)
+            self._process.wait()
+            processes.end_session(self.directory, self.pid)
+
+    def wait_gone(self, within_s: float) -> bool:
+        """Wait for its agent's end, and reap it; False if it is still there after ``within_s``."""
+        try:
+            self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True

@@ -1,0 +1,201 @@
+"""What workers remark, in the program as if its own code had: log records go to its handlers, warnings to stderr.
+
+::
+
+    OwnerShell ── Remarks ──► put ──► deque ──► a thread, while there are any ──► logging.getLogger(name).handle
+     (leader)                          ▲                      │                   warnings.showwarning
+     who waits for a result ── wait_handled ──────────────────┤
+     worker ◄── RemarksSeen ◄── on_seen, every SEEN_BYTES ────┘
+
+Handlers are the program's code and may take long: so they have a thread of their own, and neither the engine nor a task
+waits for it. What it has not handled is bounded by what each worker may have under way (``remarks.WINDOW_BYTES``).
+Whoever waits for a result gets it when the remarks that came before it have been handled, unless a handler is stuck.
+
+Of warnings, the program's own filters have been applied in the worker; what is left to do here is that many workers
+say it no more often than one process would.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+import threading
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from distpool.scheduler.messages import Remarks
+from distpool.scheduler.shells.remarks import handle_rest
+
+__all__ = ["Reissue"]
+
+#: A worker is told that so much of its remarks has been handled.
+SEEN_BYTES = 128 << 10
+#: Whoever waits for a result waits for the remarks before it no longer than this, if none is handled meanwhile.
+STUCK_S = 1.0
+#: The thread goes when there was nothing for this long.
+IDLE_S = 0.5
+#: So many warnings are remembered as shown.
+SHOWN_MAX = 10_000
+
+_logger = logging.getLogger("distpool")
+
+
+class Reissue:
+    """The remarks of one owner's workers. ``on_seen(lease, bytes)`` is called on its thread."""
+
+    def __init__(self, on_seen: Callable[[str, int], None]) -> None:
+        self.pending = 0  # messages that have not been handled
+        self._on_seen = on_seen
+        self._inbox: deque[tuple[str, Remarks | None]] = deque()  # None: the worker is gone
+        self._unseen: dict[str, int] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._handled = 0
+        self._stuck_at = -1  # ``_handled`` when somebody waited in vain
+        self._shown: set[Any] = set()
+
+    def put(self, lease: str, remarks: Remarks) -> None:
+        """A worker's message has come; on the leading thread."""
+        with self._changed:
+            self._inbox.append((lease, remarks))
+            self.pending += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="distpool-remarks", daemon=True)
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the interpreter ends: ``drain`` will do it
+                    self._thread = None
+            self._changed.notify_all()
+
+    def wait_handled(self) -> None:
+        """Wait until what has come is handled; not for a handler that is stuck."""
+        if threading.current_thread() is self._thread:
+            return  # a handler waits for a result
+        with self._changed:
+            target = self._handled + self.pending
+            while self._handled < target and self._thread is not None and self._stuck_at != self._handled:
+                before = self._handled
+                if not self._changed.wait(STUCK_S) and self._handled == before:
+                    self._stuck_at = before
+
+    def drain(self) -> None:
+        """The session ends: handle what is left."""
+        self.wait_handled()
+        with self._changed:
+            idle = self._thread is None
+        while idle and self._inbox:
+            self._handle(*self._inbox.popleft())
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                until_s = time.monotonic() + IDLE_S
+                while not self._inbox:
+                    left_s = until_s - time.monotonic()
+                    if left_s <= 0:
+                        self._thread = None
+                        return
+                    self._changed.wait(left_s)
+                lease, remarks = self._inbox.popleft()
+            self._handle(lease, remarks)
+
+    def _handle(self, lease: str, remarks: Remarks | None) -> None:
+        if remarks is None:
+            self._unseen.pop(lease, None)
+            return
+        for frame in remarks.frames:
+            try:
+                self._reissue(frame)
+            except (
+                BaseException
+            ):  # a handler's own: shown as that of a thread, and the next record is handled
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+        if remarks.dropped:
+            _logger.warning(
+                "%d log records of worker %s were dropped: it makes them faster than this program's handlers take them",
+                remarks.dropped,
+                lease,
+            )
+        with self._changed:
+            self.pending -= 1
+            self._handled += 1
+            seen = self._unseen.pop(lease, 0) + sum(map(len, remarks.frames))
+            if seen < SEEN_BYTES:
+                self._unseen[lease] = seen
+            self._changed.notify_all()
+        if seen >= SEEN_BYTES:
+            self._on_seen(lease, seen)
+
+    def forget(self, lease: str) -> None:
+        """The worker is gone; what has come of it is handled first."""
+        with self._changed:
+            if self.pending:
+                self._inbox.append((lease, None))
+            else:
+                self._unseen.pop(lease, None)
+
+    def _reissue(self, frame: bytes) -> None:
+        kind, *rest = pickle.loads(frame)
+        if kind == "record":
+            _handle_record(*rest)
+        elif kind == "configure":
+            logging.basicConfig()
+        else:
+            self._show_warning(*rest)
+
+    def _show_warning(
+        self,
+        text: str,
+        name: str,
+        message: bytes | str,
+        category: bytes | str,
+        filename: str,
+        lineno: int,
+        line: str | None,
+        action: str,
+    ) -> None:
+        key = {
+            "default": (text, name, filename, lineno),
+            "module": (text, name, filename),
+            "once": (text, name),
+        }.get(action)
+        if key is not None:
+            if key in self._shown:
+                return
+            if len(self._shown) < SHOWN_MAX:
+                self._shown.add(key)
+        kind = _loaded(category)
+        if not (isinstance(kind, type) and issubclass(kind, Warning)):
+            kind = type(name, (Warning,), {})
+        warning = _loaded(message)
+        if not isinstance(warning, Warning):
+            warning = kind(text)
+        shown = warnings.WarningMessage(warning, kind, filename, lineno, line=line)
+        warnings._showwarnmsg(shown)  # type: ignore[attr-defined]
+
+
+def _handle_record(attributes: dict[str, Any], odd: dict[str, bytes | str], handled: list[str]) -> None:
+    for name, value in odd.items():
+        attributes[name] = _loaded(value)
+    record = logging.makeLogRecord(attributes)
+    logger = logging.getLogger(record.name)
+    if not logger.isEnabledFor(record.levelno):
+        return
+    if not handled:
+        logger.handle(record)
+    elif not logger.disabled and (passed := logger.filter(record)):
+        handle_rest(logger, passed if isinstance(passed, logging.LogRecord) else record, handled)
+
+
+def _loaded(value: bytes | str) -> Any:
+    """What ``remarks._odd`` made; if it cannot be made again, a text that says so."""
+    if isinstance(value, str):
+        return value
+    try:
+        return pickle.loads(value)
+    except Exception as error:
+        return f"<could not be unpickled: {type(error).__name__}: {error}>"

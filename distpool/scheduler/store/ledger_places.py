@@ -1,0 +1,190 @@
+"""Places: where objects come to lie, are sealed or given up, and how they move from memory to the disk."""
+
+from __future__ import annotations
+
+from distpool.scheduler.store.ledger_holds import Holds
+from distpool.scheduler.store.ledger_table import (
+    COUNTS,
+    CURSOR,
+    DISK,
+    ENTRY_WORDS,
+    HOLDS,
+    ID,
+    INDEX,
+    INDEX_BITS,
+    INDEX_OF_BLOCK,
+    LABEL,
+    LABEL_BYTES_MAX,
+    MEMORY,
+    OBJECTS,
+    OBJECTS_END,
+    PLACE,
+    PUT_BYTES,
+    PUTS,
+    SERIAL,
+    SIZE,
+    SPILLS,
+    STATE,
+    TARGET,
+    USED,
+    WHO,
+    Allocated,
+    Extent,
+    LedgerFull,
+    State,
+)
+
+#: So many objects are compared when one has to go to the disk.
+COLDEST_OF = 1024
+
+
+class Places(Holds):
+    """Makes objects, and moves them."""
+
+    def allocate(
+        self, process: int, size: int, tier: int, *, holder: int = 0, label: bytes = b""
+    ) -> Allocated | None:
+        """Make an object that ``process`` is going to write, and a hold on it.
+
+        Args:
+            process: who writes it.
+            size: in bytes.
+            tier: MEMORY or DISK.
+            holder: whose hold it is, if not the writer's own: then it is in transit via the writer.
+            label: who made it, for people.
+
+        Returns:
+            None if the tier has not so many blocks in a row.
+
+        Raises:
+            LedgerFull: too many objects or holds.
+        """
+        words = self.words
+        index = self._free_place(self._entry_map, OBJECTS_END)
+        taken = self.blocks[tier].take(self._block_count(size, tier))
+        if taken is None:
+            self._entry_map[index] = 0
+            return None
+        first, has_holes = taken
+        at = self._entries + index * ENTRY_WORDS
+        words[SERIAL] += 1
+        number = words[SERIAL] << INDEX_BITS | index
+        words[at + STATE] = State.WRITING | process << 8
+        words[at + SIZE] = size
+        words[at + PLACE] = tier << 56 | first
+        words[at + HOLDS] = 0
+        words[at + USED] = self._tick()
+        start = (at + LABEL) * 8
+        self._bytes[start : start + LABEL_BYTES_MAX] = label[:LABEL_BYTES_MAX].ljust(LABEL_BYTES_MAX, b"\0")
+        try:
+            if holder and holder != process:
+                self._add_hold(at, index, holder, process, 1)
+            else:
+                self._add_hold(at, index, process, 0, 1)
+        except LedgerFull:
+            self._entry_map[index] = 0
+            self.blocks[tier].leave(first, self._block_count(size, tier))
+            raise
+        words[at + ID] = number  # from here on it exists
+        words[OBJECTS] += 1
+        words[PUTS] += 1
+        words[PUT_BYTES] += size
+        return Allocated(number, Extent(tier, first * self.block_bytes[tier], size), has_holes)
+
+    def seal(self, number: int) -> None:
+        """Its content is complete. If the hold is its writer's own this is one write, and needs no lock."""
+        at = self._find(number)
+        self.words[at + STATE] = State.SEALED
+        self._remove_if_free(at)  # the one it was for is dead by now
+
+    def discard(self, number: int) -> None:
+        """Its writer gives up, and nobody else knows of it yet: it goes with all holds.
+
+        If somebody is moving it at this moment, it stays for as long as that takes.
+        """
+        at = self._find(number)
+        words = self.words
+        if words[at + STATE] & 0xFF != State.SPILLING:
+            self._remove(at)
+            return
+        for hold in self._chain(at):
+            if words[hold + WHO] == words[at + STATE] >> 8:
+                words[hold + COUNTS] = 1  # the mover's, which ends with the move
+            else:
+                self._unlink(at, hold)
+
+    # -------------------------------------------------------------------------------------- spilling
+
+    def coldest(self) -> int:
+        """The object in memory that was not used for longest and that nobody has mapped; 0 if none.
+
+        Of many objects only the next ``COLDEST_OF`` are compared, and those after them the next time.
+        """
+        words = self.words
+        end = words[OBJECTS_END]
+        best, best_used, seen = 0, 0, 0
+        start = words[CURSOR]
+        for step in range(end):
+            index = (start + step) % end
+            at = self._entries + index * ENTRY_WORDS
+            if not words[at + ID] or words[at + STATE] != State.SEALED or words[at + PLACE] >> 56 != MEMORY:
+                continue
+            if self._pins(at):
+                continue
+            if not best or words[at + USED] < best_used:
+                best, best_used = words[at + ID], words[at + USED]
+            seen += 1
+            if seen == COLDEST_OF:
+                words[CURSOR] = index + 1
+                break
+        return best
+
+    def start_spilling(self, number: int, process: int) -> Allocated | None:
+        """Take room for it on the disk; ``process`` copies it there, and holds it so long. None: that tier is full.
+
+        Raises LedgerFull, and ObjectGone.
+        """
+        at = self._find(number)
+        size = self.words[at + SIZE]
+        blocks = self._block_count(size, DISK)
+        taken = self.blocks[DISK].take(blocks)
+        if taken is None:
+            return None
+        try:
+            self._count(at, number & INDEX, process, 1)
+        except LedgerFull:
+            self.blocks[DISK].leave(taken[0], blocks)
+            raise
+        self.words[at + TARGET] = taken[0]
+        self.words[at + STATE] = State.SPILLING | process << 8
+        return Allocated(number, Extent(DISK, taken[0] * self.block_bytes[DISK], size), taken[1])
+
+    def finish_spilling(self, number: int, process: int) -> bool:
+        """The copy is complete. It counts unless somebody has mapped the object meanwhile."""
+        at = self._find(number)
+        words = self.words
+        moved = words[at + STATE] == State.SPILLING | process << 8 and not self._pins(at)
+        if moved:
+            first = words[at + PLACE] & INDEX_OF_BLOCK
+            words[at + PLACE] = DISK << 56 | words[at + TARGET]  # from here on it lies there
+            words[at + STATE] = State.SEALED
+            words[SPILLS] += 1
+            self.blocks[MEMORY].free(first, self._block_count(words[at + SIZE], MEMORY))
+        else:
+            self._end_spilling(at, is_reserved=True)
+        self._count(at, number & INDEX, process, -1)
+        return moved
+
+    def abandon_spilling(self, number: int, process: int) -> None:
+        """The copy could not be made."""
+        at = self._find(number)
+        self._end_spilling(at, is_reserved=False)
+        self._count(at, number & INDEX, process, -1)
+
+    def _end_spilling(self, at: int, *, is_reserved: bool) -> None:
+        words = self.words
+        if words[at + STATE] & 0xFF == State.SPILLING:
+            words[at + STATE] = State.SEALED
+            blocks = self.blocks[DISK]
+            let_go = blocks.free if is_reserved else blocks.leave
+            let_go(words[at + TARGET], self._block_count(words[at + SIZE], DISK))

@@ -1,0 +1,207 @@
+"""How a process puts objects into its node's store, and makes room for them.
+
+::
+
+    put ──► allocate ──► copy ──► seal ──► Held
+                │ no room                └ it fails: discard
+                └──► spill the coldest, or go to the disk
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from distpool.errors import DiskFull, StoreError, StoreFull
+from distpool.scheduler.store.access import Access, Held, not_held
+from distpool.scheduler.store.files import show_size
+from distpool.scheduler.store.ledger import DISK, MEMORY, Allocated, Extent, Ledger, LedgerFull
+from distpool.scheduler.store.slabs import SLAB_BYTES, Slab
+
+#: How often room is made for one object by spilling before it goes to the disk itself.
+SPILLS_FOR_ONE_MAX = 10_000
+
+
+class Putting:
+    """The writing side of one process."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def put(self, objects: Sequence[Sequence[Any]], holder: int, label: str) -> Held:
+        """See ``ObjectStore.put``."""
+        access = self._access
+        made: list[int] = []
+        tag = (label or _site()).encode()
+        try:
+            with access.undisturbed:
+                for parts in objects:
+                    self._put(parts, holder, tag, made)
+                held = Held(tuple(made), None if holder else access.let_go)
+                made = made if holder else []
+        except BaseException as error:
+            access.discard(made)
+            if isinstance(error, StoreError) or getattr(error, "errno", 0) not in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+            ):
+                raise
+            raise self._disk_full(error.errno) from error  # type: ignore[attr-defined]
+        return held
+
+    def _put(self, parts: Sequence[Any], holder: int, label: bytes, made: list[int]) -> None:
+        access = self._access
+        size = sum([memoryview(part).nbytes for part in parts])
+        new = self._allocate(size, holder, label)
+        made.append(new.id)
+        try:
+            room = _whole_blocks(new.extent, access.ledger) if new.has_holes else 0
+            access.tiers[new.extent.tier].write(new.extent.offset, parts, room=room)
+        except OSError as error:
+            if new.extent.tier == DISK or error.errno not in (errno.ENOSPC, errno.ENOMEM):
+                raise
+            # The memory's file has no room though the ledger has: one with a name, in a small /dev/shm.
+            access.discard([made.pop()])
+            new = self._allocate_on_disk(size, holder, label)
+            made.append(new.id)
+            access.tiers[DISK].write(new.extent.offset, parts)
+        if holder:
+            with access.lock:
+                access.ledger.seal(new.id)
+        else:
+            access.ledger.seal(new.id)
+
+    def make_slab(self) -> Slab | None:
+        """A new slab to be filled; None if there is no room in memory."""
+        access = self._access
+        access.refuse_if_closed()
+        tier = access.tiers[MEMORY]
+        with access.undisturbed:
+            with access.lock:
+                access.drain_locked()
+                try:
+                    new = access.ledger.allocate(access.process, SLAB_BYTES, MEMORY, label=b"small arguments")
+                    if new is None:
+                        return None
+                    access.ledger.pin(new.id, access.process)  # it stays where it is
+                except LedgerFull:
+                    return None
+            try:
+                if new.has_holes:
+                    tier.reserve(new.extent.offset, SLAB_BYTES)
+                access.ledger.seal(new.id)
+                view = tier.writable(new.extent.offset, SLAB_BYTES)
+            except OSError:
+                access.discard([new.id])
+                return None
+            return Slab(new.id, new.extent.offset, view, Held((new.id,), access.let_go, pinned=True))
+
+    # ------------------------------------------------------------------------------ making room
+
+    def _allocate(self, size: int, holder: int, label: bytes) -> Allocated:
+        """Room for an object, reserved; makes it by spilling if it must."""
+        access = self._access
+        for _ in range(SPILLS_FOR_ONE_MAX):
+            with access.lock:
+                access.drain_locked()
+                try:
+                    new = access.ledger.allocate(access.process, size, MEMORY, holder=holder, label=label)
+                    victim = None if new is not None else self._next_victim(size)
+                except LedgerFull as error:
+                    raise not_held(error) from None
+            if new is not None:
+                return new
+            if victim is None:
+                break
+            self._spill(victim)
+        return self._allocate_on_disk(size, holder, label)
+
+    def _allocate_on_disk(self, size: int, holder: int, label: bytes) -> Allocated:
+        access = self._access
+        with access.lock:
+            try:
+                new = access.ledger.allocate(access.process, size, DISK, holder=holder, label=label)
+            except LedgerFull as error:
+                raise not_held(error) from None
+        if new is None:
+            raise self._store_full(size)
+        try:
+            access.tiers[DISK].reserve(new.extent.offset, _whole_blocks(new.extent, access.ledger))
+        except BaseException:
+            access.discard([new.id])
+            raise
+        return new
+
+    def _next_victim(self, size: int) -> Allocated | None:
+        """What to move to the disk so that there is room; None if that does not help."""
+        access = self._access
+        if size > access.tiers[MEMORY].size:
+            return None
+        victim = access.ledger.coldest()
+        return access.ledger.start_spilling(victim, access.process) if victim else None
+
+    def _spill(self, victim: Allocated) -> None:
+        """Copy one object to the disk, without the lock, and let the ledger point there."""
+        access = self._access
+        try:
+            with access.lock:
+                source = access.ledger.locate(victim.id)
+            access.tiers[DISK].reserve(victim.extent.offset, _whole_blocks(victim.extent, access.ledger))
+            data = access.tiers[MEMORY].read(source.offset, source.bytes)
+            try:
+                access.tiers[DISK].write(victim.extent.offset, [data])
+            finally:
+                data.release()
+        except BaseException:
+            with access.lock:
+                access.ledger.abandon_spilling(victim.id, access.process)
+            raise
+        with access.lock:
+            access.ledger.finish_spilling(victim.id, access.process)
+
+    # ----------------------------------------------------------------------------------- errors
+
+    def _store_full(self, size: int) -> StoreFull:
+        access = self._access
+        sizes = [show_size(tier.size) for tier in access.tiers]
+        return StoreFull(
+            f"no room for an object of {show_size(size)}: the object store has {sizes[MEMORY]} of memory and "
+            f"{sizes[DISK]} in {access.files.spill_directory}, and what lies there is in use. "
+            "Drop what is not needed (`distpool memory` shows who holds what), or raise DISTPOOL_STORE_MEMORY or "
+            "DISTPOOL_SPILL_LIMIT"
+        )
+
+    def _disk_full(self, code: int) -> DiskFull:
+        return DiskFull(
+            code,
+            f"the disk under {self._access.files.spill_directory} has no room for objects that do not fit into the "
+            "store's memory: make room there, set DISTPOOL_SPILL_DIR to another disk, or raise DISTPOOL_STORE_MEMORY",
+        )
+
+
+def _whole_blocks(extent: Extent, ledger: Ledger) -> int:
+    block = ledger.block_bytes[extent.tier]
+    return -(-extent.bytes // block) * block
+
+
+#: Files of this package and of the standard library are not what a person looks for.
+_NOT_THEIRS = (
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+    os.path.dirname(os.__file__),
+    "<frozen ",
+)
+
+
+def _site() -> str:
+    """The line of the program that is running: the innermost frame outside of this package."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_NOT_THEIRS) or "site-packages" in name:
+            return f"{os.path.basename(name)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "a task's result"

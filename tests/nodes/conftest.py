@@ -1,0 +1,76 @@
+"""A second node for a test, by name ``b``; it is gone afterwards, with every process and file of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from distpool.pool import Pool
+from distpool.scheduler import client
+from distpool.scheduler.shells import processes
+from distpool.scheduler.shells.joining import JoiningAgent
+from tests.processes.conftest import engine as engine
+from tests.processes.conftest import leaks as leaks
+from tests.processes.conftest import own_tmpdir as own_tmpdir
+from tests.processes.harness import BOUND_S, survivors
+
+#: What a pool asks for to have its workers on that node: any number of them fits.
+ON_B = {"node:b": 0.001}
+
+
+def everything(agent: JoiningAgent) -> list[int]:
+    """The pids of a node: its agent, its nursery, its workers and what they have started."""
+    return [agent.pid, *processes.descendants(agent.pid)]
+
+
+def expect_gone(agent: JoiningAgent, pids: list[int]) -> None:
+    """Nothing of a node outlives its end: none of these processes, and not its directory."""
+    assert agent.wait_gone(BOUND_S), "the agent is still there"
+    assert survivors(pids, within_s=BOUND_S) == []
+    assert not os.path.exists(agent.directory)
+
+
+@pytest.fixture
+def join(engine: client.Session, leaks: None) -> Iterator[Callable[..., JoiningAgent]]:
+    """Has a node join this process's session."""
+    made: list[JoiningAgent] = []
+
+    def join(node: str = "b", **options: Any) -> JoiningAgent:
+        made.append(JoiningAgent(engine.cluster.address("agent"), node, **options))
+        return made[-1]
+
+    yield join
+    for agent in made:
+        pids = everything(agent)
+        agent.stop()
+        expect_gone(agent, pids)
+
+
+@pytest.fixture
+def second_agent(join: Callable[..., JoiningAgent]) -> JoiningAgent:
+    """A node ``b`` with two CPUs."""
+    return join(resources={"CPU": 2.0})
+
+
+@pytest.fixture
+def make_pool(engine: client.Session) -> Iterator[Callable[..., Any]]:
+    """Opens pools that are ended with the test."""
+    with ExitStack() as stack:
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = Pool(*args, **kwargs)
+            stack.callback(made.join)
+            stack.callback(made.terminate)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def pool_on_b(second_agent: JoiningAgent, make_pool: Callable[..., Any]) -> Any:
+    """A pool of two workers on node ``b``."""
+    return make_pool(2, resources=ON_B)

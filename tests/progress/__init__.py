@@ -1,0 +1,1 @@
+"""``progress=`` and ``insight()``: counted exactly, shown well, and never in the way of the work."""
