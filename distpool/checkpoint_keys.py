@@ -37,6 +37,9 @@ _PLAIN = frozenset((int, float, str, bytes, bool, type(None)))
 _UNREAD = frozenset(("__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__firstlineno__"))
 
 
+_CALL = "__call__"  # as a class has it, which may be inherited
+
+
 class Digester:
     """One for each map; not thread-safe. ``bytes_max`` of a digest is 16."""
 
@@ -56,7 +59,7 @@ class Digester:
         parts = [self.value(function)]
         if isinstance(function, FunctionType):
             parts.append(self._function(function))
-        elif isinstance(call := vars(type(function)).get("__call__"), FunctionType):
+        elif isinstance(call := getattr(type(function), _CALL, None), FunctionType):
             parts.append(self._function(call))
         inner = getattr(function, "__wrapped__", None) or getattr(function, "__func__", None)
         if isinstance(function, functools.partial):
@@ -99,6 +102,8 @@ class Digester:
 
     def reduce(self, obj: Any) -> Any:
         """What stands for an object in a pickle that is only made to be digested."""
+        if isinstance(obj, functools._lru_cache_wrapper) and not is_by_reference(obj):
+            return bytes, (self.value((obj.__wrapped__, obj.cache_parameters()["typed"])),)
         if isinstance(obj, FunctionType):
             return None if is_by_reference(obj) else (bytes, (self._once(obj, self._function),))
         if isinstance(obj, type):
@@ -151,6 +156,8 @@ class Digester:
     def _member(self, member: Any) -> bytes:
         if isinstance(member, property):
             return self.value((member.fget, member.fset, member.fdel))
+        if isinstance(member, functools.cached_property):
+            return self.value((member.func, member.attrname))
         try:
             return self.value(getattr(member, "__func__", member))
         except TypeError:  # a slot, a lock: classes have such things, and they are made anew
@@ -223,7 +230,12 @@ class _InOrder(_SlowPickler):  # type: ignore[misc]
 
 def _code(code: CodeType) -> bytes:
     """Code without where it stands."""
-    parts = [code.co_name.encode(), code.co_code, repr((code.co_flags, code.co_argcount)).encode()]
+    parts = [
+        code.co_name.encode(),
+        code.co_code,
+        code.co_exceptiontable,
+        repr((code.co_flags, code.co_argcount)).encode(),
+    ]
     names = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, code.co_kwonlyargcount)
     parts.append(repr(names).encode())
     for const in code.co_consts:

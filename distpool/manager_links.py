@@ -144,8 +144,11 @@ class Link(Alternating):
     """A connection whose breaking is a ManagerDied if that is what has happened."""
 
     server_address: Any
+    #: Something was asked, and the answer is not there yet. An interrupt leaves it so.
+    is_waiting = False
 
     def _send(self, buf: bytes) -> None:
+        self.is_waiting = True
         try:
             super()._send(buf)
         except OSError as error:
@@ -153,7 +156,9 @@ class Link(Alternating):
 
     def _take(self) -> memoryview:
         try:
-            return super()._take()
+            message = super()._take()
+            self.is_waiting = False
+            return message
         except (EOFError, OSError) as error:
             raise explained(self.server_address, error) from error
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from multiprocessing import AuthenticationError, managers, util
 from typing import Any
 
@@ -152,6 +153,17 @@ class BaseProxy(_Connects, standard.BaseProxy):  # type: ignore[misc]
         if authkey is None and manager is None:  # it came by a manager's connection, within a container
             authkey = known_key(token.address)
         super().__init__(token, serializer, manager, authkey, exposed, incref, manager_owned)
+
+    def _callmethod(self, methodname: str, args: Any = (), kwds: Mapping[str, Any] = {}) -> Any:
+        try:
+            return super()._callmethod(methodname, args, kwds)
+        except BaseException:
+            link = getattr(self._tls, "connection", None)
+            if link is not None and getattr(link, "is_waiting", False):
+                # Interrupted: what is still to come answers this call, and must not answer the next.
+                del self._tls.connection
+                link.close()
+            raise
 
     def __reduce__(self) -> Any:
         rebuild, (make, *rest) = super().__reduce__()

@@ -104,7 +104,8 @@ class _MutexLock(mutex.Mutex, SemLock):
             raise
 
     def _client_gone(self, held: int, died: int) -> None:
-        if held and self._is_mine() and self.semaphore._is_zero():
+        # It may have been released by somebody else since, and taken by a third.
+        if held and self._is_mine() and self._words[self._follow().slot] == identity.me:
             self.abandon(died)
 
     def _owner(self) -> tuple[str, Any]:

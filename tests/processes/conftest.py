@@ -44,6 +44,7 @@ def own_tmpdir() -> Iterator[str]:
     before = os.environ.get("TMPDIR")
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as folder:
         os.environ["TMPDIR"] = folder
+        client.shutdown()  # the session of other tests lies elsewhere; the one that a test has replaced would lie here
         yield folder
         client.shutdown()
         if before is None:

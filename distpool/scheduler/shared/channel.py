@@ -145,7 +145,12 @@ class Channel(SharedThing):
             if not (self._ring.write(item) if type(item) is bytes else self._write(item)):
                 return False
         finally:
-            writers.release()
+            try:
+                writers.release()
+            except BaseException:  # an interrupt at its threshold: nothing was released yet
+                if writers.semaphore._is_mine():
+                    writers.release()
+                raise
         self._items.open()
         return True
 
@@ -271,7 +276,12 @@ class Channel(SharedThing):
             data = self._ring.read() if _KEEPS_ORDER else None
             received = self._receive_slowly(until_s) if data is None else data
         finally:
-            line.release()
+            try:
+                line.release()
+            except BaseException:  # an interrupt at its threshold: nothing was released yet
+                if line.semaphore._is_mine():
+                    line.release()
+                raise
         if self.items_max:
             self._units.open()
         self._room.open()

@@ -117,7 +117,7 @@ class Mutex:
 
     def acquire(self, block: bool = True, timeout: float | None = None) -> bool:
         """Take it; False if that was not possible at once (``block=False``) or within ``timeout`` seconds."""
-        take, holder, expected, words = self._fast
+        take, holder, expected, words, bound = self._fast
         try:
             taken = take(False)
             if taken:
@@ -127,10 +127,10 @@ class Mutex:
         except BaseException:  # an interrupt between having taken it and saying so
             _give_back(take.__self__)
             raise
-        return self._acquire_slowly(taken, block, timeout)
+        return self._acquire_slowly(taken, bound, block, timeout)
 
     def __enter__(self) -> bool:
-        take, holder, expected, words = self._fast  # as above, for the cost of a call
+        take, holder, expected, words, bound = self._fast  # as above, for the cost of a call
         try:
             taken = take(False)
             if taken:
@@ -140,7 +140,7 @@ class Mutex:
         except BaseException:
             _give_back(take.__self__)
             raise
-        return self._acquire_slowly(taken, True, None)
+        return self._acquire_slowly(taken, bound, True, None)
 
     def release(self) -> None:
         """Give it up.
@@ -150,7 +150,14 @@ class Mutex:
             AssertionError: this thread does not hold it (kind RECURSIVE).
         """
         post, holder, count, recursive = self._give
-        if count() != 1:
+        try:
+            once = count() == 1
+        except BaseException:  # an interrupt on the way back: nothing was released yet
+            if not recursive:
+                holder.value = identity.NOBODY
+            post()
+            raise
+        if not once:
             if recursive:
                 post()  # held by this thread more than once, or by none
             else:
@@ -167,7 +174,14 @@ class Mutex:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         post, holder, count, recursive = self._give
-        if count() != 1:
+        try:
+            once = count() == 1
+        except BaseException:  # an interrupt on the way back: nothing was released yet
+            if not recursive:
+                holder.value = identity.NOBODY
+            post()
+            raise
+        if not once:
             if recursive:
                 post()  # held by this thread more than once, or by none
             else:
@@ -180,9 +194,8 @@ class Mutex:
             holder.value = identity.me  # another thread holds it
             raise
 
-    def _acquire_slowly(self, taken: bool, block: bool, timeout: float | None) -> bool:
+    def _acquire_slowly(self, taken: bool, bound: _Bound, block: bool, timeout: float | None) -> bool:
         until_s = None if timeout is None else time.monotonic() + max(0.0, timeout)
-        bound = self._bound
         try:
             while not (taken and self._counts(bound)):
                 taken = False
@@ -244,10 +257,11 @@ class Mutex:
         holder = ctypes.c_uint64.from_address(
             self.place.address + index * 8
         )  # written faster than words[index]
-        self._fast = (semaphore.acquire, holder, expected, self._words)
+        bound = _Bound(generation, index, semaphore)
+        self._fast = (semaphore.acquire, holder, expected, self._words, bound)
         self._give = (semaphore.release, holder, semaphore._count, self.kind == semaphores.RECURSIVE)
-        self._bound = _Bound(generation, index, semaphore)
-        return self._bound
+        self._bound = bound
+        return bound
 
     def _counts(self, bound: _Bound) -> bool:
         """Whether the semaphore that we took is the one that counts. If not, it is given up."""

@@ -80,18 +80,25 @@ class Pollers:
     def _pipes(self) -> list[tuple[int, int]]:
         words = self._words
         found = []
+        used = set()
         for at in range(2, 2 + 3 * words[0], 3):
             if words[at] == identity.NOBODY:
                 continue
             entry = (words[at], words[at + 1], words[at + 2])
             fd = self._opened.get(entry)
             if fd is None:
-                fd = _open(*entry)
+                try:
+                    fd = _open(*entry)
+                except OSError:
+                    continue  # no descriptor is left; that one may well be there
                 if fd is None:
                     words[at] = identity.NOBODY
                     continue
                 self._opened[entry] = fd
             found.append((at, fd))
+            used.add(entry)
+        for gone in self._opened.keys() - used:
+            os.close(self._opened.pop(gone))
         return found
 
     def _unused(self) -> int:
@@ -108,7 +115,7 @@ def _open(process: int, descriptor: int, inode: int) -> int | None:
         fd = os.open(
             f"/proc/{identity.pid_of(process)}/fd/{descriptor}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC
         )
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     if os.fstat(fd).st_ino == inode:
         return fd

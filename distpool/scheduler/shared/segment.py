@@ -47,16 +47,21 @@ class Segment:
         self.fd = fd
         self.key = key
         self.size = size
+        # Not at exit: feeders, and children that have yet to attach, need it to the very end.
+        weakref.finalize(self, os.close, fd).atexit = False
         self._map = mmap.mmap(fd, size)
         self.view = memoryview(self._map)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        weakref.finalize(self, os.close, fd)
 
     @classmethod
     def create(cls, size: int) -> Segment:
         """A new one, of zeros."""
         fd = os.memfd_create("distpool-shared")
-        os.ftruncate(fd, size)
+        try:
+            os.ftruncate(fd, size)
+        except OSError:
+            os.close(fd)
+            raise
         key = os.urandom(_KEY_BYTES)
         segment = cls(fd, size, key)
         segment.view[:_KEY_BYTES] = key

@@ -121,9 +121,13 @@ class Server:
                 continue
             connection: Connection[bytes, bytes] = Connection(accepted.detach())
             self._connections.add(connection)
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._serve, args=(connection,), name="distpool-shared-client", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # there can be no more threads: the end of its connection tells the client
+                connection.close()
 
     def _serve(self, connection: Connection[bytes, bytes]) -> None:
         try:
