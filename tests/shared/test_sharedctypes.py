@@ -83,9 +83,9 @@ def test_locks(types: Any) -> None:
 
 
 def _double(array: Any, value: Any) -> int:
-    for index in range(len(array)):
-        array[index] *= 2
-    with value.get_lock():
+    with value.get_lock():  # two workers may do this at once
+        for index in range(len(array)):
+            array[index] *= 2
         value.value += 1
     return os.getpid()
 
