@@ -249,7 +249,16 @@ class SynchronizedBase:
 class Synchronized(SynchronizedBase):
     """A number or character."""
 
-    value = _under_the_lock("value")
+    @property
+    def value(self) -> Any:
+        """What it is; each access is under the lock, two of them are not one."""
+        with self._lock:
+            return self._obj.value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        with self._lock:
+            self._obj.value = value
 
 
 class SynchronizedArray(SynchronizedBase):
