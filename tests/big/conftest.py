@@ -20,6 +20,7 @@ from tests.big import bodies, storage
 from tests.processes.bodies import meet
 from tests.processes.conftest import engine as engine
 from tests.processes.conftest import leaks as leaks
+from tests.processes.conftest import pools_that_end
 
 STORE_MEMORY = "1GB"
 
@@ -68,14 +69,7 @@ def session(engine: client.Session, _warm: None) -> Iterator[client.Session]:
 @pytest.fixture
 def make_pool(session: client.Session) -> Iterator[Callable[..., Any]]:
     """Opens pools that are ended with the test."""
-    with ExitStack() as stack:
-
-        def make(*args: Any, **kwargs: Any) -> Any:
-            made = Pool(*args, **kwargs)
-            stack.callback(made.join)
-            stack.callback(made.terminate)
-            return made
-
+    with pools_that_end() as make:
         yield make
 
 

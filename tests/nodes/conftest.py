@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
-from distpool.pool import Pool
 from distpool.scheduler import client
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.joining import JoiningAgent
 from tests.processes.conftest import engine as engine
 from tests.processes.conftest import leaks as leaks
 from tests.processes.conftest import own_tmpdir as own_tmpdir
+from tests.processes.conftest import pools_that_end
 from tests.processes.harness import BOUND_S, survivors
 
 #: What a pool asks for to have its workers on that node: any number of them fits.
@@ -59,14 +58,7 @@ def second_agent(join: Callable[..., JoiningAgent]) -> JoiningAgent:
 @pytest.fixture
 def make_pool(engine: client.Session) -> Iterator[Callable[..., Any]]:
     """Opens pools that are ended with the test."""
-    with ExitStack() as stack:
-
-        def make(*args: Any, **kwargs: Any) -> Any:
-            made = Pool(*args, **kwargs)
-            stack.callback(made.join)
-            stack.callback(made.terminate)
-            return made
-
+    with pools_that_end() as make:
         yield make
 
 

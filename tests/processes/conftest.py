@@ -13,7 +13,9 @@ import re
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 
@@ -62,6 +64,20 @@ def engine(own_tmpdir: str) -> client.Session:
     with ProcessPoolExecutor(1) as executor:
         assert executor.submit(abs, -1).result() == 1
     return client.session()
+
+
+@contextmanager
+def pools_that_end() -> Iterator[Callable[..., Any]]:
+    """What opens pools, for a fixture of other packages; they are ended behind it."""
+    with ExitStack() as stack:
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            made = Pool(*args, **kwargs)
+            stack.callback(made.join)
+            stack.callback(made.terminate)
+            return made
+
+        yield make
 
 
 @pytest.fixture(autouse=True)

@@ -173,7 +173,7 @@ class Mutex:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        post, holder, count, recursive = self._give
+        post, holder, count, recursive = self._give  # as release, for the cost of a call
         try:
             once = count() == 1
         except BaseException:  # an interrupt on the way back: nothing was released yet
