@@ -1,0 +1,61 @@
+"""Every message of the engine, and the one place that says how they travel.
+
+A message is a frozen struct. Cores take them in and give them out by value; the shells encode those that
+leave the process (``encode``/``decode``: msgpack, a tagged array). Nothing here is unpickled: payloads are
+opaque bytes that only the process which asked for them, or the worker that runs them, ever loads.
+
+    base        what a message is; a core and its own shell
+    leasing     owner and agent, agent and worker: who gets which workers, and how those begin and end
+    running     owner and worker: a task's way there and back
+    cluster     agents, their head, and whoever asks them something
+    local       a program and the owner core in its process; never encoded
+
+Addresses are plain strings, and every effect is a message to one of them::
+
+    "links"             the shell's sockets: Dial, HangUp
+    "app"               the program in an owner's process: finished tasks, pools that came up or broke
+    "timer"             the loop's clock: WakeAt in, Tick out
+    "agent:NODE"        a node's agent
+    "worker:LEASE"      the data link of a leased worker
+    "control:LEASE"     its control link, served by a second thread while a task runs
+    "owner:OWNER"       a driver, or a worker that submits tasks itself
+    "process:WORKER"    an agent's link to one of its own workers, leased or not
+    "nursery"           the forking parent: Fork and Signal in; Forked and Exited out
+    "head"              the cluster's head
+
+Who says what to whom::
+
+    app     -> owner    OpenPool Submit CancelTasks ClosePool TerminatePool ResizePool
+    owner   -> app      Done Failed PoolReady PoolBroken PoolGone WorkerUp WorkerGone
+    owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker LookAt DropPool Blocked OwnerBye
+    agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped NodeLost
+    worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled WornOut Remarks
+    owner   -> worker   Setup Execute Retire   (data)      Recall Interrupt RemarksSeen   (control)
+    worker  -> agent    WorkerHello
+    agent  <-> nursery  Fork (with its Attach) Signal / Forked Exited
+    agent  <-> head     NodeHello NodeReport NodeBye / NodeWelcome View
+    client  -> head     KeyPut KeyGet KeyDelete / KeyAnswer
+    anybody -> agent    StoreQuery / StoreReport
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+import msgspec
+
+from distpool.scheduler.messages.base import *  # noqa: F403
+from distpool.scheduler.messages.base import Message
+from distpool.scheduler.messages.cluster import *  # noqa: F403
+from distpool.scheduler.messages.leasing import *  # noqa: F403
+from distpool.scheduler.messages.local import *  # noqa: F403
+from distpool.scheduler.messages.running import *  # noqa: F403
+
+#: All that may come over a link. (A struct is only here if its module is imported above.)
+WIRE = tuple(Message.__subclasses__())
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Union[WIRE])  # noqa: UP007
+
+encode = _encoder.encode
+decode = _decoder.decode

@@ -1,0 +1,193 @@
+"""Owner and agent: who gets which workers, and how those end. Agent, worker and nursery: how they begin."""
+
+from __future__ import annotations
+
+from distpool.scheduler.messages.base import Message
+from distpool.scheduler.messages.running import Results
+
+PROTOCOL_VERSION = 1
+
+#: The process number of a driver in its node's store. Workers have their own: 1, 2, ...
+DRIVER = 1 << 31
+
+
+class OwnerHello(Message, frozen=True):
+    """First word on a new link. ``held`` are the leases that the owner still counts on (after a reconnect)."""
+
+    owner: str
+    pid: int
+    incarnation: int
+    address: str  # where workers dial this owner
+    held: tuple[str, ...] = ()
+    node: str = ""  # where the owner is; "": where the agent is
+    worker: int = 0  # the worker of that node that it is, so that what it owns goes when that one does
+
+
+class AgentWelcome(Message, frozen=True):
+    """The answer to OwnerHello: who the agent is, and what its node has."""
+
+    node: str
+    pid: int
+    host: str
+    cpus: float
+    resources: dict[str, float]
+
+
+class WantLeases(Message, frozen=True):
+    """Level, not edge: the owner wants ``count`` leases for this pool *in all*, and goes on wanting them.
+
+    A worker that dies or is returned is therefore replaced without another word. Every lease takes a fresh worker
+    and ends with it. Dedicated ones are kept until the pool ends, shared ones for as long as they have work.
+    """
+
+    pool: int
+    count: int
+    dedicated: bool
+    resources: dict[str, float]
+    spilled: bool = False  # already sent on by another agent: grant or queue, do not bounce
+
+
+class LeaseElsewhere(Message, frozen=True):
+    """``count`` of the wanted leases are better asked of another node's agent."""
+
+    pool: int
+    count: int
+    node: str
+    address: str
+
+
+class LeaseRefused(Message, frozen=True):
+    """No node can ever satisfy this request; ``reason`` names what was asked and what the nodes have."""
+
+    pool: int
+    reason: str
+
+
+class ReturnLease(Message, frozen=True):
+    """The owner is done with this worker and has told it Retire: it must exit within the grace."""
+
+    lease: str
+
+
+class KillWorker(Message, frozen=True):
+    """SIGKILL the worker of this lease; its death is reported as ``reason``.
+
+    With ``only`` it is spared unless its slot shows that this very attempt runs: what has ended by itself costs nobody.
+    """
+
+    lease: str
+    reason: str
+    only: int = 0
+
+
+class LookAt(Message, frozen=True):
+    """What does the worker of this lease run, and since when? The agent's shell reads it off the slot: Seen."""
+
+    lease: str
+
+
+class Seen(Message, frozen=True):
+    """``running`` is the attempt under way, 0 if none, and ``for_s`` how long it has been so, on the node's clock."""
+
+    lease: str
+    running: int
+    for_s: float
+
+
+class DropPool(Message, frozen=True):
+    """Want no more leases for the pool; with ``kill`` end its workers now, otherwise as they are returned."""
+
+    pool: int
+    kill: bool
+
+
+class PoolDropped(Message, frozen=True):
+    """Every worker of the dropped pool on this node is gone and reaped."""
+
+    pool: int
+
+
+class Blocked(Message, frozen=True):
+    """The task on this lease waits for its own children (or does so no more): its CPU is free meanwhile."""
+
+    lease: str
+    blocked: bool
+
+
+class Death(Message, frozen=True):
+    """How a worker ended. ``signal`` is 0 for an exit; ``exit_code`` as multiprocessing counts (-9 for SIGKILL)."""
+
+    pid: int
+    host: str
+    signal: int
+    exit_code: int
+    peak_rss_bytes: int = 0
+    last_words: str = ""  # the tail of what faulthandler wrote
+    reason: str = ""  # set when the engine itself killed it
+
+
+class WorkerDied(Message, frozen=True):
+    """``running`` is the attempt that the shared slot shows started and not finished, 0 if none.
+
+    ``answers`` are those left in the worker's mailbox by attempts that must not be repeated.
+    """
+
+    lease: str
+    pool: int
+    death: Death
+    running: int
+    answers: tuple[Results, ...] = ()
+    certain: bool = True  # False: nobody saw it die, so any attempt offered to it may have been running
+
+
+class OwnerBye(Message, frozen=True):
+    """A clean farewell: everything held for this owner goes."""
+
+
+class Attach(Message, frozen=True):
+    """Serve this lease: dial the owner and say LeaseHello and ControlHello."""
+
+    lease: str
+    pool: int
+    owner: str
+    address: str
+    dedicated: bool
+    process: int = 0  # the owner's number in this node's store: a worker's, or DRIVER; 0: it has none
+
+
+class WorkerHello(Message, frozen=True):
+    """A worker's second thread is up, on its link to the agent."""
+
+    worker: int
+    pid: int
+
+
+class Fork(Message, frozen=True):
+    """Fork a worker; it serves ``attach`` at once, without another round trip."""
+
+    worker: int
+    slot: int  # which shared-memory slot it writes (attempt started, attempt finished) to
+    attach: Attach | None
+
+
+class Signal(Message, frozen=True):
+    """Send a signal to a worker, if it has not been reaped: no pid is ever reused under us."""
+
+    worker: int
+    signal: int
+
+
+class Forked(Message, frozen=True):
+    """The worker is a process now."""
+
+    worker: int
+    pid: int
+
+
+class Exited(Message, frozen=True):
+    """A worker was reaped. The agent's shell adds what the worker's slot and mailbox show."""
+
+    worker: int
+    death: Death
+    running: int = 0
+    answers: tuple[Results, ...] = ()
