@@ -11,7 +11,7 @@ What it is not: a place for code. A name that distpool takes over moves from `_S
 module that serves it is written beside this file. No module of distpool bears the name of a public function
 or class, because importing the module would put it in that name's place.
 
-Stands in for `multiprocessing`; `distpool.futures` stands in for `concurrent.futures`.
+Stands in for `multiprocessing` and for `ray`; `distpool.futures` stands in for `concurrent.futures`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from distpool.actors import get_actor as get_actor
+    from distpool.actors import kill as kill
+    from distpool.actors import method as method
+    from distpool.cluster import available_resources as available_resources
+    from distpool.cluster import cluster_resources as cluster_resources
+    from distpool.cluster import nodes as nodes
     from distpool.context import Array as Array
     from distpool.context import Barrier as Barrier
     from distpool.context import BoundedSemaphore as BoundedSemaphore
@@ -46,9 +52,15 @@ if TYPE_CHECKING:
     from distpool.context import get_context as get_context
     from distpool.errors import TimeoutError as TimeoutError
     from distpool.objects import ObjectRef as ObjectRef
+    from distpool.objects import cancel as cancel
     from distpool.objects import get as get
     from distpool.objects import put as put
+    from distpool.objects import wait as wait
     from distpool.pool import Pool as Pool
+    from distpool.runtime import init as init
+    from distpool.runtime import is_initialized as is_initialized
+    from distpool.runtime import shutdown as shutdown
+    from distpool.tasks import remote as remote
     from distpool.worker_states import worker_state as worker_state
 
     # The star comes last and brings the rest: a name that is there already keeps its type.
@@ -76,10 +88,22 @@ _OURS = {
     "SimpleQueue": "distpool.context",
     "TimeoutError": "distpool.errors",
     "Value": "distpool.context",
+    "available_resources": "distpool.cluster",
+    "cancel": "distpool.objects",
+    "cluster_resources": "distpool.cluster",
     "cpu_count": "distpool.context",
     "get": "distpool.objects",
+    "get_actor": "distpool.actors",
     "get_context": "distpool.context",
+    "init": "distpool.runtime",
+    "is_initialized": "distpool.runtime",
+    "kill": "distpool.actors",
+    "method": "distpool.actors",
+    "nodes": "distpool.cluster",
     "put": "distpool.objects",
+    "remote": "distpool.tasks",
+    "shutdown": "distpool.runtime",
+    "wait": "distpool.objects",
     "worker_state": "distpool.worker_states",
 }
 
@@ -122,6 +146,7 @@ _STANDARD_MODULES = (
 _MODULES = (
     "context",
     "errors",
+    "exceptions",
     "futures",
     "managers",
     "objects",
@@ -129,6 +154,7 @@ _MODULES = (
     "queues",
     "sharedctypes",
     "synchronize",
+    "util",
 )
 
 __all__ = [*_OURS, *_STANDARD]

@@ -22,7 +22,7 @@ from hashlib import blake2b
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, ClassVar
 
-from distpool.scheduler.serialize import Reference
+from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.serialize.codes import used_names
 from distpool.scheduler.serialize.importable import is_by_reference
 
@@ -113,7 +113,9 @@ class Digester:
             return str, (obj.__name__,)
         if isinstance(obj, CodeType):
             return bytes, (_code(obj),)
-        if isinstance(obj, Reference):  # its name is another in each run
+        if (
+            isinstance(obj, ObjectRef) and obj.ready and obj.failure is None
+        ):  # its name is another in each run
             return bytes, (self.value(obj.load()),)
         return None
 

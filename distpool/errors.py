@@ -139,6 +139,8 @@ class Failure:
     limit_s: float = 0.0
     reason: str = ""
     label: str = ""  # what the call was, for the text: function name and short arguments
+    call: str = ""  # of an argument that has failed: what had made it
+    kind: str = ""  # of what has a ``reason`` alone: "lost" (an object), "owner died", ...
 
     def to_exception(self, traceback_type: type[Exception]) -> BaseException:
         """The exception to raise; ``traceback_type(text)`` becomes the cause of a remote one."""

@@ -1,4 +1,4 @@
-"""Values that are moved once and used by many tasks: ``put``, ``get``, ``ObjectRef``.
+"""Values that are moved once and used by many calls: ``put``, ``get``, ``wait``, ``cancel``, ``ObjectRef``.
 
 ::
 
@@ -6,73 +6,172 @@
     pool.map(work, [(ref, i) for i in range(1000)])    a reference travels, not the array
         def work(item): array = distpool.get(item[0])  a view of the stored copy: private, writable
 
+    ref = square.remote(3)                             a value that will be there
+    ready, rest = distpool.wait(refs, num_returns=2)
+
 A value lives until the last reference to it is gone, in whatever process, and the last view of its arrays.
-Stands in for ``ray.put`` and ``ray.get``.
+Stands in for ``ray.put``, ``ray.get``, ``ray.wait`` and ``ray.cancel``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
-from distpool import engines
+from distpool import remote_failures
+from distpool.exceptions import GetTimeoutError
+from distpool.scheduler.remote import submitting, waiting
+from distpool.scheduler.remote.generators import ObjectRefGenerator
+from distpool.scheduler.remote.refs import ObjectRef
 
-if TYPE_CHECKING:
-    from distpool.engines.protocol import Reference
-
-__all__ = ["ObjectRef", "get", "put"]
-
-
-class ObjectRef:
-    """A reference to a value that was ``put``. It may be passed to any task, inside of anything, and stays a reference.
-
-    Made by ``put`` only. Equal references lead to the same value.
-    """
-
-    __slots__ = ("__weakref__", "_reference")
-
-    def __init__(self, reference: Reference) -> None:
-        self._reference = reference
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._reference,)
-
-    def __repr__(self) -> str:
-        return f"<distpool.ObjectRef {id(self._reference):#x}>"
+__all__ = ["ObjectRef", "ObjectRefGenerator", "cancel", "get", "put", "wait"]
 
 
 def put(value: Any) -> ObjectRef:
     """Copy a value into this machine's object store, once; the copy is complete when this returns.
 
     Args:
-        value: anything that can be pickled. Buffers in it (numpy, pandas, Arrow) of at least 64 KiB are shared with
-            every process that gets it, instead of copied again.
+        value: anything that can be pickled, but no reference. Buffers in it (numpy, pandas, Arrow) of at least
+            256 KiB are shared with every process that gets it, instead of copied again.
 
     Raises:
+        TypeError: the value is a reference already.
         StoreFull, DiskFull: there is no room for it.
         Exception: what pickling it raises, with a note that names the path to the culprit.
     """
-    return ObjectRef(engines.put(value))
+    if isinstance(value, ObjectRef):
+        raise TypeError(
+            "put takes a value, and this is a reference to one: pass it on as it is, or get it first"
+        )
+    return submitting.put(value)
 
 
 @overload
-def get(refs: ObjectRef) -> Any: ...
+def get(refs: ObjectRef, *, timeout: float | None = None) -> Any: ...
 @overload
-def get(refs: Sequence[ObjectRef]) -> list[Any]: ...
-def get(refs: ObjectRef | Sequence[ObjectRef]) -> Any:
-    """The value of a reference, or a list of the values of several.
+def get(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> list[Any]: ...
+def get(refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None) -> Any:
+    """The value of a reference, or a list of the values of several, when they are there.
 
     Each call gives a copy of the caller's own, which costs little: its big arrays are private views of the stored
     ones. Writing to them changes nothing for anybody else.
 
+    Args:
+        refs: an ObjectRef, or a list or tuple of them.
+        timeout: how long to wait at most, in seconds; None: for as long as it takes.
+
     Raises:
-        TypeError: not a reference, nor a list or tuple of references.
-        SerializationError: the value is gone, because the session that it was put in has ended.
+        GetTimeoutError: not all are there in time.
+        TypeError, ValueError: not references.
+        Exception: what the call raised that makes one of them, as an instance of its own type.
     """
     if isinstance(refs, ObjectRef):
-        return refs._reference.load()
-    if isinstance(refs, (list, tuple)) and all(isinstance(ref, ObjectRef) for ref in refs):
-        return [ref._reference.load() for ref in refs]
-    raise TypeError(
-        f"get takes an ObjectRef, as put returns it, or a list of them, not {type(refs).__name__}"
+        if not refs.ready and not waiting.wait_for(refs, timeout):
+            raise _late(timeout, [refs])
+        return value_of(refs)
+    if not isinstance(refs, (list, tuple)):
+        raise ValueError(
+            f"get takes an ObjectRef, as put and remote calls return it, or a list of them, not a {type(refs).__name__}"
+        )
+    for ref in refs:
+        if not isinstance(ref, ObjectRef):
+            raise ValueError(f"get takes a list of ObjectRefs, and in this one is a {type(ref).__name__}")
+    if not waiting.wait_for_all(refs, timeout):
+        raise _late(timeout, refs)
+    if not all(ref.ready for ref in refs):
+        refs = [ref for ref in refs if ref.ready and ref.failure is not None][
+            :1
+        ]  # why it did not wait for more
+    return [value_of(ref) for ref in refs]
+
+
+def value_of(ref: ObjectRef) -> Any:
+    """The value of a reference that is ready; raises why it has none."""
+    failure = ref.failure
+    if failure is not None:
+        maker = ref.maker
+        name, actor = ("", None) if maker is None else (maker.name, getattr(maker, "actor_id", None))
+        raise remote_failures.to_error(failure, name, actor_id=actor, ref=ref.hex())
+    return ref.load()
+
+
+def _late(timeout: float | None, refs: Sequence[ObjectRef]) -> GetTimeoutError:
+    missing = [ref for ref in refs if not ref.ready]
+    first = missing[0] if missing else refs[0]
+    made_by = f", made by {first.maker.name}" if first.maker is not None and first.maker.name else ""
+    return GetTimeoutError(
+        f"{len(missing)} of {len(refs)} values were not there within {timeout:g} s; the first of them is {first}{made_by}"
     )
+
+
+def wait(
+    refs: Sequence[ObjectRef],
+    *,
+    num_returns: int = 1,
+    timeout: float | None = None,
+    fetch_local: bool = True,
+) -> tuple[list[ObjectRef], list[ObjectRef]]:
+    """Wait until ``num_returns`` of the references are ready: have a value, or have failed.
+
+    Args:
+        refs: a list of different references.
+        num_returns: how many to wait for, at least 1.
+        timeout: how long to wait at most, in seconds; 0 only looks; None: for as long as it takes.
+        fetch_local: whether their data should be on this node as well; it is, as a value travels with its reference.
+
+    Returns:
+        ``num_returns`` of those that are ready, fewer if time was up first, and all others, both in the given order.
+
+    Raises:
+        TypeError, ValueError: not a list of different references; a ``num_returns`` that cannot be.
+    """
+    if not isinstance(refs, list):
+        if isinstance(refs, ObjectRef):
+            raise TypeError("wait takes a list of ObjectRefs, not a single one")
+        raise TypeError(f"wait takes a list of ObjectRefs, not a {type(refs).__name__}")
+    kinds = set(map(type, refs))
+    if kinds and kinds != _REFS and not all(issubclass(kind, ObjectRef) for kind in kinds):
+        raise TypeError(
+            f"wait takes a list of ObjectRefs, and in this one is a {next(k for k in kinds if k is not ObjectRef).__name__}"
+        )
+    if timeout is not None and timeout < 0:
+        raise ValueError(f"wait's timeout is a number of seconds, zero or more, not {timeout}")
+    if not refs:
+        return [], []
+    if len(set(refs)) != len(refs):
+        raise ValueError("wait takes different references, and one of these is there twice")
+    if num_returns <= 0:
+        raise ValueError(
+            f"wait's num_returns is the number of references to wait for, at least 1, not {num_returns}"
+        )
+    if num_returns > len(refs):
+        raise ValueError(f"wait cannot wait for {num_returns} of {len(refs)} references")
+    if num_returns == 1:
+        for place, ref in enumerate(refs):
+            if ref.ready:  # most often the first ones: no need to look at all of them
+                return [ref], refs[:place] + refs[place + 1 :]
+    if timeout != 0:
+        waiting.wait_for_some(refs, num_returns, timeout)
+    ready: list[ObjectRef] = []
+    rest: list[ObjectRef] = []
+    for ref in refs:
+        (ready if ref.ready and len(ready) < num_returns else rest).append(ref)
+    return ready, rest
+
+
+_REFS = {ObjectRef}
+
+
+def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursive: bool = True) -> None:
+    """Cancel the call that makes a value, wherever it is; getting the value then raises TaskCancelledError.
+
+    A call that has not started never will. One that runs gets a KeyboardInterrupt, and its worker is killed if it
+    goes on for a second, or at once with ``force``. The calls that it has made are cancelled too, with ``recursive``.
+    Where the call is over already, nothing happens.
+
+    Raises:
+        TypeError: not a reference.
+    """
+    if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
+        raise TypeError(f"cancel takes an ObjectRef, not a {type(ref).__name__}")
+    submitting.cancel(ref, force=force)

@@ -8,6 +8,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # a program under ``distpool run`` that makes no pool must not pay for this import
     from collections.abc import Callable
+    from typing import Any
 
 #: Importable functions without arguments; what is here when a pool is opened runs in each of its workers.
 HOOKS: list[Callable[[], None]] = []
@@ -17,3 +18,10 @@ OWNER_HOOKS: list[Callable[[], None]] = []
 
 #: In a worker: how many more items than calls it has worked off since it began; chunks of a map add to it.
 more_items = 0
+
+#: Whether this process has got references that their owner may not know it to have; see ``remote.following``.
+unsafe = False
+#: In a worker that has such references: called before a task is answered, whatever it may have kept of them.
+make_safe: Callable[[], None] | None = None
+#: Called with what an answer holds, before it goes to this owner: (name, address, node, process number).
+hand_over: Callable[[list[Any], tuple[str, str, str, int]], None] | None = None

@@ -16,11 +16,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Any
+    from distpool.engines.protocol import Engine
 
-    from distpool.engines.protocol import Engine, Reference
-
-__all__ = ["current", "put", "use"]
+__all__ = ["current", "use"]
 
 _chosen: list[Engine] = []
 
@@ -32,15 +30,6 @@ def current() -> Engine:
     from distpool.scheduler.client import session
 
     return session()
-
-
-def put(value: Any) -> Reference:
-    """``current().put(value)``; but a worker, which has a store already, starts no session for this."""
-    if _chosen:
-        return _chosen[-1].put(value)
-    from distpool.scheduler import client
-
-    return client.put(value)
 
 
 @contextmanager

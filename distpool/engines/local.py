@@ -90,17 +90,6 @@ class _Worker:
     current: LocalCall | None = field(default=None)
 
 
-@dataclass(frozen=True)
-class LocalReference:
-    """A value that was put."""
-
-    data: bytes
-
-    def load(self) -> Any:
-        """A copy of it."""
-        return pickle.loads(self.data)
-
-
 class LocalEngine:
     """Opens pools of threads. ``wait`` sleeps; the worker threads deliver."""
 
@@ -116,10 +105,6 @@ class LocalEngine:
 
     def wake(self) -> None:
         """Nobody drives this engine."""
-
-    def put(self, value: Any) -> LocalReference:
-        """Keep a pickled copy."""
-        return LocalReference(cloudpickle.dumps(value))
 
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
         """Sleep until ``promise.ready``; False on time-out."""

@@ -54,6 +54,8 @@ class Promise:
     wakeups: list[Any] | None = None
     #: Whether fulfil and reject run no user code but unpickling: then the waiting thread itself may call them.
     quick: bool = True
+    #: Whether fulfil is to get values undecoded, as they came: a blob, or ``serialize.Kept``.
+    raw: bool = False
 
     def fulfil(self, key: int, value: Any) -> None:
         """The call with this key returned ``value``."""
@@ -141,6 +143,8 @@ class PoolSpec:
     on_broken: Callable[[Failure], None] | None = None
     memory_bytes_max: int | None = None
     on_workers: Callable[[], None] | None = None  # a worker came or went; called like fulfil
+    dedicated: bool = True  # False: workers as there is work for them, given back when idle; ``size`` at most
+    self_contained: bool = False  # whether results can be passed on undecoded to any process
 
 
 class EnginePool(Protocol):
@@ -211,21 +215,11 @@ class EnginePool(Protocol):
         """What the pool's workers have done, oldest first, also when it is closed; nothing if that is not counted."""
 
 
-class Reference(Protocol):
-    """A value that was put into an engine, and may be passed to its calls, inside of anything, at no cost."""
-
-    def load(self) -> Any:
-        """A copy of the value, for the caller alone. Raises what unpickling raises, StoreError if it is gone."""
-
-
 class Engine(Protocol):
     """A place where pools can be opened."""
 
     def open_pool(self, spec: PoolSpec) -> EnginePool:
         """Returns at once; workers start in the background."""
-
-    def put(self, value: Any) -> Reference:
-        """Copy a value, once, for any number of calls. Raises what pickling it raises, StoreFull, DiskFull."""
 
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
         """Wait until ``promise.ready``; False on time-out. May drive the engine on the calling thread."""

@@ -22,10 +22,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import zmq
 
+from distpool import errors
 from distpool.engines.protocol import Call, PoolSpec, Promise, Terms, WorkerAccount, WorkerInfo
 from distpool.errors import ClusterError, Failure
 from distpool.scheduler.cores.owner import OwnerCore
@@ -36,12 +37,14 @@ from distpool.scheduler.messages import (
     CancelTasks,
     ClosePool,
     ClusterLost,
+    Contact,
     Local,
     NodeLost,
     OpenPool,
     OwnerBye,
     PoolBroken,
     PoolGone,
+    Question,
     ResizePool,
     TerminatePool,
     WorkerGone,
@@ -49,8 +52,8 @@ from distpool.scheduler.messages import (
     encode,
 )
 from distpool.scheduler.node_identity import current_node
-from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, Reference, is_plain, references, stored
-from distpool.scheduler.shells import worker_start
+from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain, stored
+from distpool.scheduler.shells import questions, worker_start
 from distpool.scheduler.shells.accounts import PoolAccounts
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joined import JoinedCluster
@@ -59,6 +62,10 @@ from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.owner import OwnerShell
 from distpool.scheduler.shells.preparation import make_setup
 
+#: An agent answers at once, and so does a head; one that does not is stopped, or out of reach.
+ASK_S = 30.0
+AnswerKind = TypeVar("AnswerKind")
+PoolKind = TypeVar("PoolKind", bound="NativePool")
 #: Ended workers whose exit codes a pool remembers.
 GONE_KEPT = 256
 
@@ -75,11 +82,11 @@ class NativePool:
         self.gone = threading.Event()
         self.failure: Failure | None = None
         self._session = session
-        self._leading = session.leading
+        self.leading = session.leading
         self._workers: dict[str, WorkerInfo] = {}
         self._accounts = PoolAccounts()
         self._retries = spec.retries
-        self._closed = False
+        self.closed = False
 
     # -------------------------------------------------------------------------------- submitting
 
@@ -93,7 +100,7 @@ class NativePool:
         terms: Terms | None = None,
     ) -> Task:
         """See ``EnginePool.submit``."""
-        if self._closed:
+        if self.closed:
             raise self._closed_error()
         retries, limit = (self._retries, None) if terms is None else self._apply(terms, function, many=False)
         keep: Any
@@ -104,14 +111,14 @@ class NativePool:
                     break
             else:
                 task = Task(self.number, promise, key, number, blob, list(args), 64, retries, keep, limit)
-                self._leading.submit(task)
+                self.leading.submit(task)
                 return task
         kept: list[Any] = []
         payload = self.exporter.dumps((tuple(args), dict(kwargs)), keep=kept, brief=True)
         if kept:
             keep = (keep, kept)
         task = Task(self.number, promise, key, number, blob, payload, len(payload), retries, keep, limit)
-        self._leading.submit(task)
+        self.leading.submit(task)
         return task
 
     def submit_many(
@@ -124,7 +131,7 @@ class NativePool:
         terms: Terms | None = None,
     ) -> list[Call]:
         """See ``EnginePool.submit_many``."""
-        if self._closed:
+        if self.closed:
             raise self._closed_error()
         retries, limit = (self._retries, None) if terms is None else self._apply(terms, function, many=True)
         number, blob, keep = self.exporter.function(function, shared)
@@ -149,7 +156,7 @@ class NativePool:
             if payload is not None:
                 size = len(payload) if type(payload) is bytes else 64
                 tasks.append(Task(pool, promise, key, number, blob, payload, size, retries, held, limit))
-        self._leading.submit_all(tasks)
+        self.leading.submit_all(tasks)
         return list[Call](tasks)
 
     def _apply(
@@ -171,11 +178,11 @@ class NativePool:
 
     def cancel(self, calls: Sequence[Call], *, running: bool) -> None:
         """See ``EnginePool.cancel``."""
-        self._leading.tell(CancelTasks(list(calls), running))
+        self.leading.tell(CancelTasks(list(calls), running))
 
     def give_up(self, promise: Promise, *, running: bool = True) -> None:
         """See ``EnginePool.give_up``."""
-        self._leading.tell(lambda: self._cancel_all_of(promise, running))
+        self.leading.tell(lambda: self._cancel_all_of(promise, running))
 
     def _cancel_all_of(self, promise: Promise, running: bool) -> None:
         """In a step: only the core knows which calls there are; promises do not keep theirs."""
@@ -185,20 +192,38 @@ class NativePool:
                 *pool.queue,
                 *(task for lease in pool.leases.values() for task in lease.offered.values()),
             ]
-            self._leading.tell(CancelTasks([task for task in tasks if task.token is promise], running))
+            self.leading.tell(CancelTasks([task for task in tasks if task.token is promise], running))
 
     # ----------------------------------------------------------------------------------- its life
 
+    def opening(self) -> OpenPool:
+        """What the core is told of it. Raises what pickling the initializer raises."""
+        spec = self.spec
+        setup, self.setup_keep = make_setup(
+            self.exporter, spec.name, spec.initializer, spec.initargs, spec.closures
+        )
+        return OpenPool(
+            self.number,
+            self.size,
+            setup,
+            max_tasks=spec.max_tasks or 0,
+            setup_attempts=spec.setup_attempts,
+            memory_bytes_max=spec.memory_bytes_max or 0,
+            resources=dict(spec.resources),
+            dedicated=spec.dedicated,
+            self_contained=spec.self_contained,
+        )
+
     def close(self) -> None:
         """See ``EnginePool.close``. Safe in ``__del__``: it only appends to a deque."""
-        if not self._closed:
-            self._closed = True
-            self._leading.tell(ClosePool(self.number))
+        if not self.closed:
+            self.closed = True
+            self.leading.tell(ClosePool(self.number))
 
     def terminate(self) -> None:
         """See ``EnginePool.terminate``."""
-        self._closed = True
-        self._leading.tell(TerminatePool(self.number))
+        self.closed = True
+        self.leading.tell(TerminatePool(self.number))
 
     def wait_gone(self, timeout_s: float | None = None) -> bool:
         """See ``EnginePool.wait_gone``."""
@@ -214,7 +239,7 @@ class NativePool:
             raise ValueError("a pool needs at least one worker")
         self.size = size
         self._accounts.asked()
-        self._leading.tell(ResizePool(self.number, size))
+        self.leading.tell(ResizePool(self.number, size))
 
     def workers(self) -> list[WorkerInfo]:
         """See ``EnginePool.workers``."""
@@ -226,7 +251,7 @@ class NativePool:
 
     def abandon(self) -> None:
         """In a forked child: the workers are the parent's, and so is whoever waits for them."""
-        self._closed = True
+        self.closed = True
         self.gone = threading.Event()  # a thread that is not here may hold the old one's lock
         self.gone.set()
 
@@ -243,7 +268,9 @@ class NativePool:
                 self._leave(event)
                 self._tell_workers()
             case PoolBroken():
-                self.failure = Failure(error=event.error, death=event.death, reason=event.reason)
+                self.failure = Failure(
+                    error=event.error, death=event.death, reason=event.reason, kind=event.kind
+                )
                 if self.spec.on_broken is not None:
                     self.spec.on_broken(self.failure)
             case PoolGone():
@@ -296,8 +323,17 @@ class Session:
         self._lock = threading.RLock()  # an allocation under it may run a __del__ that comes here too
         self._starts: deque[float] = deque(maxlen=limits.agent_restarts_max + 1)
         self._closed = False
+        self._bound = threading.Event()  # its socket is there, or never will be
+        self.remote: Any = None  # see ``scheduler.remote``: what it has of this session
         self._thread = threading.Thread(target=self._run, name="distpool-engine", daemon=True)
         self._thread.start()
+
+    @property
+    def contact(self) -> Contact:
+        """Where other owners find this one. Waits until its socket is bound."""
+        self._bound.wait()
+        self._refuse_if_closed()
+        return self.shell.contact()
 
     # ------------------------------------------------------------------------------------- Engine
 
@@ -306,31 +342,23 @@ class Session:
         from distpool.cpus import cpu_count
 
         size = spec.size or cpu_count()
+        return self.open(lambda number: NativePool(self, number, spec, size))
+
+    def open(self, make: Callable[[int], PoolKind]) -> PoolKind:
+        """Open what is a pool to the core, and has the number that ``make`` is given."""
         with self._lock:
             self._refuse_if_closed()
             number = self._next_pool
             self._next_pool += 1
-            pool = self._pools[number] = NativePool(self, number, spec, size)
+            pool = self._pools[number] = make(number)
         try:
-            setup, pool.setup_keep = make_setup(
-                pool.exporter, spec.name, spec.initializer, spec.initargs, spec.closures
-            )
+            message = pool.opening()
             self._refuse_if_closed()  # it may have been shut down meanwhile
         except BaseException:
             self._pools.pop(number, None)
             pool.gone.set()
             raise
-        self.leading.tell(
-            OpenPool(
-                number,
-                size,
-                setup,
-                max_tasks=spec.max_tasks or 0,
-                setup_attempts=spec.setup_attempts,
-                memory_bytes_max=spec.memory_bytes_max or 0,
-                resources=dict(spec.resources),
-            )
-        )
+        self.leading.tell(message)
         return pool
 
     def _refuse_if_closed(self) -> None:
@@ -341,10 +369,6 @@ class Session:
         """See ``Engine.wake``."""
         self.leading.wake()
 
-    def put(self, value: Any) -> Reference:
-        """See ``Engine.put``."""
-        return put(value)
-
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
         """See ``Engine.wait``."""
         if promise.ready:
@@ -353,6 +377,30 @@ class Session:
         if ready and self.shell.reissue.pending and not self.leading.is_engine_thread():
             self.shell.reissue.wait_handled()
         return ready
+
+    def ask(self, question: Question, kind: type[AnswerKind], timeout_s: float | None = ASK_S) -> AnswerKind:
+        """Ask this node's agent, and through it the head, and wait for the answer, of the type ``kind``. Any thread.
+
+        Raises:
+            ClusterError: there will be no answer: the agent died, or the session has ended.
+            TimeoutError: there was none within ``timeout_s`` seconds (None: wait for as long as it takes).
+        """
+        asked = self.begin_ask(question)
+        if not self.leading.wait(asked, timeout_s):
+            self.shell.questions.forget(asked)
+            raise errors.TimeoutError(
+                f"the cluster has not answered within {timeout_s:g} s: its agent or its head is stopped, or too busy"
+            )
+        answer = asked.value()
+        assert isinstance(answer, kind), f"{question} was answered by {answer}"
+        return answer
+
+    def begin_ask(self, question: Question) -> questions.Question:
+        """Ask, without waiting: the promise's ``value`` is the answer when it is ready."""
+        self._refuse_if_closed()
+        asked = self.shell.questions.put(question)
+        self.leading.tell(lambda: self.shell.questions.say(asked))
+        return asked
 
     def shutdown(self) -> None:
         """End every pool, then the cluster. Idempotent; bounded by ``Limits.farewell_s`` for each of the two."""
@@ -366,6 +414,7 @@ class Session:
         until = time.monotonic() + self.limits.farewell_s
         for pool in pools:
             pool.wait_gone(max(0.0, until - time.monotonic()))
+        self.shell.questions.lose("the session has ended")
         self.leading.tell(self._say_bye)
         self.leading.stop()
         self._thread.join(self.limits.farewell_s + self.limits.start_s)
@@ -417,6 +466,7 @@ class Session:
     def _fail(self, reason: str) -> None:
         """Nothing of this session can be trusted any more: tell everybody who waits. The next pool gets a new one."""
         self._closed = True
+        self.shell.questions.lose(reason)
         for pool in list(self._pools.values()):
             pool.on_event(PoolBroken(pool.number, None, None, reason))
             pool.on_event(PoolGone(pool.number))
@@ -430,18 +480,25 @@ class Session:
             self.leading.exclusively(self._link_up)
         except Exception as error:  # whatever it is: without a cluster nothing may wait
             self.cluster.reap()
-            self.leading.tell(ClusterLost(f"the embedded cluster did not start: {error}"))
+            self._lose_cluster(f"the embedded cluster did not start: {error}")
+
+    def _lose_cluster(self, reason: str) -> None:
+        self._bound.set()
+        self.shell.questions.lose(reason)
+        self.leading.tell(ClusterLost(reason))
 
     def _link_up(self) -> None:
         address = self.cluster.address(f"owner-{self.core.owner}")
         self.shell.use_router(router(self._context, address))
         self.core.address = address
+        self._bound.set()
         self.shell.watch(self.cluster.agent_fd, self._on_agent_death)
         self.shell.dial(self.cluster.node, self.cluster.address("agent"))
 
     def _on_agent_death(self) -> None:
         """In a step: the agent died, and all its workers with it. Mending that takes long."""
         self.shell.unwatch(self.cluster.agent_fd)
+        self.shell.questions.fail("the agent that was asked has died; ask again")
         self.leading.add_chore(self._replace_cluster)
 
     def _replace_cluster(self) -> None:
@@ -462,7 +519,7 @@ class Session:
         window_s = self.limits.agent_restarts_window_s
         recent = [start for start in self._starts if start > time.monotonic() - window_s]
         if len(recent) > self.limits.agent_restarts_max:
-            self.leading.tell(ClusterLost(f"its agent died {len(recent)} times within {window_s:.0f} s"))
+            self._lose_cluster(f"its agent died {len(recent)} times within {window_s:.0f} s")
         else:
             self._start_cluster()
 
@@ -492,17 +549,21 @@ def session() -> Session:
         return _session
 
 
-_exporter: Exporter | None = None
+def current() -> Session | None:
+    """This process's session, if it has one."""
+    return _session if _session is not None and not _session._closed else None
 
 
-def put(value: Any) -> Reference:
-    """Put a value into this node's store. A worker has it already; in a driver the first call starts the session."""
-    global _exporter
-    if stored.current() is None:
-        session()
-    if _exporter is None:
-        _exporter = Exporter(snapshot=False, stores_units=False)
-    return references.put(_exporter, value)
+def start(cluster: EmbeddedCluster) -> Session:
+    """Start this process's session on a cluster with settings of its own. Raises RuntimeError if there is one already."""
+    global _session
+    with _session_lock:
+        if current() is not None:
+            raise RuntimeError(
+                "this process has a session already: end it first, or leave the settings as they are"
+            )
+        _session = Session(cluster)
+        return _session
 
 
 def shutdown() -> None:
@@ -514,8 +575,7 @@ def shutdown() -> None:
 
 def _after_fork_in_child() -> None:
     """A forked child starts afresh: the parent's sockets and cluster are not its own."""
-    global _session, _session_lock, _exporter
-    _exporter = None
+    global _session, _session_lock
     if _session is not None:
         _abandoned.append(_session)
         _session.abandon()

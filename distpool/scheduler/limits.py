@@ -44,6 +44,10 @@ class Limits(msgspec.Struct, frozen=True):
     agent_restarts_max: int = 3  # embedded agents that may die within
     agent_restarts_window_s: float = 60.0  # this window, until pools are declared broken.
 
+    # Shared workers.
+    linger_s: float = 1.0  # one without work is kept for this long, ...
+    linger_pressed_s: float = 0.005  # ... and for this long where others wait for what it holds.
+
     # Watching.
     heartbeat_s: float = 2.0
     node_silent_s: float = 10.0  # a node silent for this long is dead.

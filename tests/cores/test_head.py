@@ -7,10 +7,17 @@ import msgspec
 from distpool.scheduler.cores.head import HeadCore
 from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.messages import (
+    Answered,
+    Asked,
+    FactsQuery,
+    FactsReport,
+    HeadQuestion,
     KeyAnswer,
     KeyDelete,
     KeyGet,
+    KeyList,
     KeyPut,
+    KeysReport,
     LinkLost,
     Message,
     NodeBye,
@@ -18,6 +25,7 @@ from distpool.scheduler.messages import (
     NodeHello,
     NodeReport,
     NodeWelcome,
+    OwnerGone,
     Tick,
     View,
     WakeAt,
@@ -123,13 +131,91 @@ def test_a_node_that_says_goodbye_or_loses_its_link_is_gone() -> None:
     assert not head.core.deadlines.at_s
 
 
+def ask(head: Head, node: str, owner: str, question: HeadQuestion) -> Message:
+    """What an owner on this node is answered."""
+    ((to, message),) = head.tell(f"agent:{node}", Asked(owner, question))
+    assert to == f"agent:{node}"
+    assert isinstance(message, Answered)
+    assert message.owner == owner
+    return message.answer
+
+
 def test_keys_are_put_kept_and_deleted() -> None:
     head = Head()
-    assert head.tell("owner:o", KeyGet(1, "k")) == [("owner:o", KeyAnswer(1, None))]
-    assert head.tell("owner:o", KeyPut(2, "k", b"1")) == [("owner:o", KeyAnswer(2, b"1", True))]
-    assert head.tell("owner:p", KeyPut(3, "k", b"2", overwrite=False)) == [
-        ("owner:p", KeyAnswer(3, b"1", False))
-    ]
-    assert head.tell("owner:p", KeyGet(4, "k")) == [("owner:p", KeyAnswer(4, b"1"))]
-    assert head.tell("owner:p", KeyDelete(5, "k")) == [("owner:p", KeyAnswer(5, b"1", True))]
-    assert head.tell("owner:p", KeyDelete(6, "k")) == [("owner:p", KeyAnswer(6, None, False))]
+    head.join(A)
+    assert ask(head, "a", "o", KeyGet(1, "k")) == KeyAnswer(1, None)
+    assert ask(head, "a", "o", KeyPut(2, "k", b"1")) == KeyAnswer(2, b"1", True)
+    assert ask(head, "a", "p", KeyPut(3, "k", b"2", overwrite=False)) == KeyAnswer(3, b"1", False)
+    assert ask(head, "a", "p", KeyGet(4, "k")) == KeyAnswer(4, b"1")
+    assert ask(head, "a", "p", KeyDelete(5, "k")) == KeyAnswer(5, b"1", True)
+    assert ask(head, "a", "p", KeyDelete(6, "k")) == KeyAnswer(6, None, False)
+
+
+def test_keys_are_listed_by_their_beginning() -> None:
+    head = Head()
+    head.join(A)
+    for key in ("b/2", "a/1", "b/1"):
+        ask(head, "a", "o", KeyPut(1, key, b""))
+    assert ask(head, "a", "o", KeyList(2, "b/")) == KeysReport(2, ("b/1", "b/2"))
+    assert ask(head, "a", "o", KeyList(3, "")) == KeysReport(3, ("a/1", "b/1", "b/2"))
+    assert ask(head, "a", "o", KeyList(4, "c")) == KeysReport(4, ())
+
+
+def test_a_key_goes_with_its_owner_and_no_other() -> None:
+    head = Head()
+    head.join(A, B)
+    ask(head, "a", "o", KeyPut(1, "mine", b"", owner="o"))
+    ask(head, "a", "o", KeyPut(1, "for ever", b""))
+    ask(head, "b", "o", KeyPut(1, "of another node's", b"", owner="o"))
+    assert head.tell("agent:a", OwnerGone("p")) == []
+    assert head.tell("agent:a", OwnerGone("o")) == []
+    assert set(head.core.keys.values) == {"for ever", "of another node's"}
+    head.tell("agent:b", LinkLost())
+    assert set(head.core.keys.values) == {"for ever"}
+
+
+def test_who_overwrites_or_deletes_a_key_ends_its_owner_s_claim() -> None:
+    head = Head()
+    head.join(A)
+    for key in ("kept", "handed on", "deleted"):
+        ask(head, "a", "o", KeyPut(1, key, b"o", owner="o"))
+    ask(head, "a", "p", KeyPut(1, "kept", b"p"))
+    ask(head, "a", "p", KeyPut(1, "handed on", b"p", owner="p"))
+    ask(head, "a", "p", KeyDelete(1, "deleted"))
+    assert ask(head, "a", "p", KeyPut(1, "deleted", b"p", overwrite=False)) == KeyAnswer(1, b"p", True)
+    head.tell("agent:a", OwnerGone("o"))
+    assert head.core.keys.values == {"kept": b"p", "handed on": b"p", "deleted": b"p"}
+    head.tell("agent:a", OwnerGone("p"))
+    assert set(head.core.keys.values) == {"kept", "deleted"}
+
+
+def test_a_refused_put_claims_nothing() -> None:
+    head = Head()
+    head.join(A)
+    ask(head, "a", "o", KeyPut(1, "k", b"o", owner="o"))
+    assert ask(head, "a", "p", KeyPut(2, "k", b"p", False, "p")) == KeyAnswer(2, b"o", False)
+    head.tell("agent:a", OwnerGone("p"))
+    assert ask(head, "a", "p", KeyGet(3, "k")) == KeyAnswer(3, b"o")
+
+
+def test_the_keys_of_a_node_s_earlier_life_are_gone() -> None:
+    head = Head()
+    head.join(A)
+    ask(head, "a", "o", KeyPut(1, "k", b"", owner="o"))
+    head.tell("agent:a", NodeHello(1, A))
+    assert ask(head, "a", "o", KeyGet(2, "k")) == KeyAnswer(2, b"")
+    head.tell("agent:a", NodeHello(2, A))
+    assert ask(head, "a", "o", KeyGet(3, "k")) == KeyAnswer(3, None)
+
+
+def test_facts_tell_what_is_free_now_and_who_has_left() -> None:
+    head = Head()
+    head.join(A, B)
+    head.tell("agent:a", NodeReport(1, {"CPU": 3.9}))
+    head.tell("agent:b", NodeBye(1))
+    facts = free(A, 3.9)
+    assert ask(head, "a", "o", FactsQuery(7)) == FactsReport(7, "", (facts,), (B,))
+
+
+def test_a_node_that_is_taken_for_dead_is_not_answered() -> None:
+    assert Head().tell("agent:a", Asked("o", KeyPut(1, "k", b"", owner="o"))) == []

@@ -8,10 +8,17 @@ import pytest
 from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.messages import (
+    Answered,
+    Asked,
     Blocked,
     Death,
     Exited,
+    FactsQuery,
+    FactsReport,
     Fork,
+    KeyAnswer,
+    KeyGet,
+    KeyPut,
     LeaseElsewhere,
     LeaseRefused,
     LinkLost,
@@ -20,6 +27,8 @@ from distpool.scheduler.messages import (
     NodeHello,
     NodeReport,
     NodeWelcome,
+    OwnerBye,
+    OwnerGone,
     OwnerHello,
     Tick,
     View,
@@ -263,7 +272,7 @@ def test_the_death_of_a_waiting_worker_gives_back_nothing_twice() -> None:
 
 def test_the_first_tick_introduces_the_node() -> None:
     core = NodeCore("n", "host", 1, "ipc://n", {"CPU": 2}, DEFAULTS, {"zone": "a"}, incarnation=4)
-    mine = NodeFacts("n", "ipc://n", {"CPU": 2.0}, {"CPU": 2.0}, {"zone": "a"})
+    mine = NodeFacts("n", "ipc://n", {"CPU": 2.0}, {"CPU": 2.0}, {"zone": "a"}, "host")
     assert core.receive("timer", Tick(), 0.0) == [("head", NodeHello(4, mine)), ("timer", WakeAt(2.0))]
 
 
@@ -282,7 +291,7 @@ def test_changed_resources_are_reported_soon_but_many_changes_once() -> None:
 def test_a_node_that_the_head_lost_introduces_itself_again() -> None:
     node = Node({"CPU": 4})
     node.tell("head", NodeWelcome(1, True))
-    mine = NodeFacts("n", "ipc://n", {"CPU": 4.0}, {"CPU": 4.0})
+    mine = NodeFacts("n", "ipc://n", {"CPU": 4.0}, {"CPU": 4.0}, host="host")
     assert node.tell("head", NodeWelcome(1, False, "not known")) == [("head", NodeHello(1, mine))]
     assert node.tell("head", NodeWelcome(1, False, "name taken")) == []
     assert node.core.head.refusal == "name taken"
@@ -294,3 +303,57 @@ def test_an_old_view_is_ignored() -> None:
     node.view(facts("a", 1), version=5)
     node.view(version=4)
     assert set(node.core.head.others) == {"a"}
+
+
+# ----------------------------------------------------------------------- what owners ask the head
+
+
+def test_what_an_owner_asks_the_head_goes_there_and_the_answer_comes_back() -> None:
+    node = Node({"CPU": 1})
+    node.hello("o")
+    node.tell("head", NodeWelcome(1, True))
+    assert node.tell("owner:o", KeyGet(7, "k")) == [("head", Asked("o", KeyGet(7, "k")))]
+    assert node.tell("head", Answered("o", KeyAnswer(7, b"1"))) == [("owner:o", KeyAnswer(7, b"1"))]
+    assert node.tell("head", Answered("o", KeyAnswer(7, b"1"))) == [], "it has its answer"
+
+
+def test_what_the_head_has_not_answered_is_asked_again_when_it_is_back() -> None:
+    node = Node({"CPU": 1})
+    node.hello("o", "p")
+    assert node.tell("owner:o", FactsQuery(1)) == [], "the head has not taken us in yet"
+    asked = ("head", Asked("o", FactsQuery(1)))
+    assert node.tell("head", NodeWelcome(1, True)) == [asked]
+    node.tell("owner:p", FactsQuery(1))
+    node.tell("owner:p", OwnerBye())
+    node.tell("head", LinkLost())
+    assert node.tell("head", NodeWelcome(1, True)) == [asked]
+    assert node.tell("head", NodeWelcome(1, True)) == []
+    node.tell("owner:o", LinkLost())
+    assert node.tell("head", Answered("o", FactsReport(1, "", (), ()))) == []
+    assert not node.core.head.asked
+
+
+def test_the_head_is_told_of_the_end_of_an_owner_in_whose_name_it_keeps_something() -> None:
+    node = Node({"CPU": 1})
+    node.hello("o", "p", "q")
+    node.tell("head", NodeWelcome(1, True))
+    node.tell("owner:o", KeyPut(1, "k", b"", owner="o"))
+    node.tell("owner:p", KeyPut(1, "l", b"", owner="q"))
+    assert node.tell("owner:p", OwnerBye()) == []
+    gone = [("head", OwnerGone("o"))]
+    assert node.tell("owner:o", LinkLost()) == gone
+    assert node.tell("owner:q", OwnerBye()) == [("head", OwnerGone("q"))]
+    node.hello("r")
+    put = KeyPut(1, "m", b"", owner="o")
+    assert node.tell("owner:r", put) == [("head", Asked("r", put)), *gone], "it has ended before"
+
+
+def test_a_worker_s_keys_go_with_the_worker() -> None:
+    node = Node({"CPU": 1})
+    node.hello("o")
+    node.tell("head", NodeWelcome(1, True))
+    node.want("o", 1, CPU)
+    node.starts(1)
+    name = nest(node, 1)
+    node.tell(f"owner:{name}", KeyPut(1, "k", b"", owner=name))
+    assert ("head", OwnerGone(name)) in node.leaves(1)

@@ -2,41 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from distpool.scheduler.cores import resources
 from distpool.scheduler.cores.deadlines import Deadlines
-from distpool.scheduler.cores.place import place, place_later
-from distpool.scheduler.messages import NodeFacts
+from distpool.scheduler.cores.place import home_is_best, place
+from distpool.scheduler.messages import LabelTerm, NodeFacts, Strategy
+
+CASES = (Path(__file__).parent / "placements.txt").read_text().splitlines()
 
 
-def node(name: str, total: float, free: float, **more: float) -> NodeFacts:
-    return NodeFacts(name, f"tcp://{name}", {"CPU": total, **more}, {"CPU": free, **more})
+def node_of(text: str) -> NodeFacts:
+    name, *words = text.split()
+    total: dict[str, float] = {}
+    free: dict[str, float] = {}
+    labels: dict[str, str] = {}
+    for word in words:
+        label, is_label, value = word.partition(":")
+        if is_label:
+            labels[label] = value
+            continue
+        resource, _, amounts = word.rpartition("=")
+        total[resource or "CPU"], free[resource or "CPU"] = map(float, amounts.split("/"))
+    return NodeFacts(name, f"tcp://{name}", total, free, labels)
 
 
-def test_the_node_with_the_most_free_cpu_is_taken() -> None:
-    nodes = [node("a", 8, 1), node("b", 4, 3), node("c", 4, 2)]
-    assert place({"CPU": 1}, nodes) is nodes[1]
+def strategy_of(text: str) -> tuple[Strategy, str]:
+    """The strategy, and who had the last turn."""
+    strategy, last = Strategy(), ""
+    terms: dict[str, list[LabelTerm]] = {"labels": [], "wishes": []}
+    kind = ""
+    for part in text.split(" & "):
+        words = part.split()
+        if words[0] == "spread":
+            strategy = msgspec.structs.replace(strategy, kind="spread")
+            last = words[-1] if len(words) > 1 else ""
+        elif words[0] == "node":
+            strategy = msgspec.structs.replace(strategy, kind="node", node=words[1], soft=len(words) > 2)
+        elif words[0] != "default":
+            kind = words.pop(0) if words[0] in terms else kind
+            values = tuple(words[2].split(",")) if len(words) > 2 else ()
+            terms[kind].append(LabelTerm(words[0], words[1], values))
+    return msgspec.structs.replace(
+        strategy, labels=tuple(terms["labels"]), wishes=tuple(terms["wishes"])
+    ), last
 
 
-def test_ties_are_broken_by_name() -> None:
-    nodes = [node("b", 4, 2), node("a", 4, 2)]
-    assert place({"CPU": 1}, nodes) is nodes[1]
+def cases() -> Iterator[tuple[str, str]]:
+    """(nodes, case)"""
+    nodes = ""
+    for line in CASES:
+        if line.startswith("nodes:"):
+            nodes = line.removeprefix("nodes:")
+        elif line and not line.startswith("#"):
+            yield nodes, line
 
 
-def test_a_node_without_the_resource_is_no_candidate() -> None:
-    nodes = [node("a", 8, 8), node("g", 4, 1, GPU=1)]
-    assert place({"GPU": 1}, nodes) is nodes[1]
-    assert place({"GPU": 2}, nodes) is None
+@pytest.mark.parametrize(("nodes", "case"), list(cases()))
+def test_placement(nodes: str, case: str) -> None:
+    asked, how, expected = (part.strip() for part in case.split(";"))
+    facts = [node_of(text) for text in nodes.split("|")]
+    amounts = [] if asked == "nothing" else [word.split("=") for word in asked.split()]
+    need = resources.to_units({name: float(amount) for name, amount in amounts})
+    strategy, last = strategy_of(how)
+    placed = place(need, strategy, facts, facts[0].node, last)
+    said = "never" if placed is None else f"{placed.node.node} {'now' if placed.now else 'later'}"
+    assert said == expected
+    if home_is_best(strategy, facts[0]) and resources.fits(need, resources.to_units(facts[0].available)):
+        assert expected == f"{facts[0].node} now", "the short way must lead to the same place"
 
 
-def test_later_counts_what_a_node_has_not_what_is_free() -> None:
-    nodes = [node("a", 8, 0), node("b", 2, 2)]
-    assert place({"CPU": 4}, nodes) is None
-    assert place_later({"CPU": 4}, nodes) is nodes[0]
-    assert place_later({"CPU": 9}, nodes) is None
+def test_there_is_a_case_for_each_outcome() -> None:
+    outcomes = {case.rpartition(";")[2].split()[-1] for _, case in cases()}
+    assert outcomes == {"now", "later", "never"}
+    assert len(list(cases())) > 50
 
 
 def test_ten_tenths_are_one() -> None:

@@ -131,3 +131,21 @@ class FailsToCome:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return int, ("no number",)
+
+
+def put_key(key: str, value: bytes, mine: bool) -> bool:
+    from distpool.scheduler.remote import cluster_facts
+
+    return cluster_facts.key_put(key, value, overwrite=False, mine=mine)
+
+
+def known_nodes() -> list[str]:
+    from distpool import cluster
+
+    return [facts["NodeID"] for facts in cluster.nodes() if facts["Alive"]]
+
+
+def get_key(key: str) -> bytes | None:
+    from distpool.scheduler.remote import cluster_facts
+
+    return cluster_facts.key_get(key)

@@ -83,7 +83,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def test_an_interrupt_that_comes_when_the_call_is_over_does_not_end_the_worker(scene: Scene) -> None:
     worker = scene.worker
-    signal.signal(signal.SIGINT, worker._on_sigint)
+    signal.signal(signal.SIGINT, worker.on_sigint)
     leave = worker.mailbox.leave
 
     def interrupted(frame: bytes) -> None:
@@ -99,7 +99,7 @@ def test_an_interrupt_that_comes_when_the_call_is_over_does_not_end_the_worker(s
 
 def test_an_interrupt_that_comes_before_the_call_began_is_not_lost(scene: Scene) -> None:
     worker = scene.worker
-    signal.signal(signal.SIGINT, worker._on_sigint)
+    signal.signal(signal.SIGINT, worker.on_sigint)
     scene.offer(1, -5)
     worker.interrupting = 1
     scene.run()

@@ -10,6 +10,7 @@
     owner.py      an owner's shell around OwnerCore
     program.py    the user's program: opens, submits, cancels, resizes, closes, terminates
     ledger.py     what happened to each task, and the oracles that judge it
+    groups.py     placement groups, and whether head, agents and workers agree about them
     faults.py     the safety phase: kills, crashes, cuts, jumps
     world.py      one run: safety phase, liveness phase, final account
     mutations.py  planted bugs, each of which an oracle must catch

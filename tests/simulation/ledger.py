@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from distpool.scheduler.messages import Death, Failed
+from distpool.scheduler.messages import Death, Failed, Strategy
 
 from .loop import Loop, Violation
 
@@ -72,6 +72,7 @@ class PoolBook:
     setup_fails: float  # the share of workers whose initializer raises, or dies
     max_tasks: int = 0
     wears: float = 0.0  # the share of tasks that leave their worker too big
+    strategy: Strategy = field(default_factory=Strategy)
     state: str = "open"  # open, broken, closed, terminated, gone
     broke: bool = False
     sized_s: float = 0.0  # when it was last resized

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from distpool.scheduler.cores.owner import OwnerCore
 from distpool.scheduler.messages import (
+    Answer,
     Blocked,
     ControlHello,
     Dial,
@@ -48,6 +51,9 @@ class OwnerShell(Shell):
         self.lost_since: dict[str, float] = {}  # node -> when its link was lost
         self.leaving = False
         self.gone_nodes: set[str] = set()
+        self.home = ""
+        self.asked: dict[int, Any] = {}  # questions without an answer
+        self.questions = 0
 
     def dial(self, node: str) -> None:
         """Connect to a node's agent and say hello; try again if it cannot be reached."""
@@ -78,6 +84,16 @@ class OwnerShell(Shell):
             )
         self.world.network.connect(self, f"agent:{node}", agent, f"owner:{self.owner}")
         self.world.network.send(self, f"agent:{node}", hello)
+        self.home = self.home or node
+        if node == self.home:
+            for question in self.asked.values():
+                self.world.network.send(self, f"agent:{node}", question)
+
+    def ask(self, question: Any) -> None:
+        """Ask the head something, by way of the first agent; said again when that is reached again."""
+        self.questions += 1
+        question = self.asked[self.questions] = msgspec.structs.replace(question, request=self.questions)
+        self.world.network.send(self, f"agent:{self.home}", question)
 
     def hang_up(self, node: str) -> None:
         """Say goodbye to an agent, if it hears it, and drop the link."""
@@ -91,6 +107,11 @@ class OwnerShell(Shell):
         if not self.alive:
             return
         kind = sender.partition(":")[0]
+        if isinstance(message, Answer):
+            question = self.asked.pop(message.request, None)
+            if question is not None:
+                self.world.groups.answered(self, question, message)
+            return
         if isinstance(message, LinkLost):
             if kind == "agent":
                 node = sender.partition(":")[2]

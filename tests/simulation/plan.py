@@ -35,6 +35,7 @@ class Plan:
     strike: float  # chance of a SIGKILL at each step of a worker's main thread
     limits: bool = False  # some tasks may only run for so long, ...
     wears: float = 0.0  # ... and some leave their worker too big
+    groups: bool = False  # some run in placement groups
 
 
 def draw(rng: random.Random) -> Plan:
@@ -67,6 +68,8 @@ def write_program(world: World, program: Program) -> None:
     rng = world.loop.rng
     for _ in range(rng.choice((1, 1, 2, 3))):
         world.loop.after(rng.uniform(0.0, 2.0), _open, world, program)
+    if world.plan.groups:
+        world.groups.write(program)
 
 
 def _open(world: World, program: Program) -> None:

@@ -17,6 +17,7 @@ from distpool.scheduler.messages import (
     PoolBroken,
     PoolGone,
     ResizePool,
+    Strategy,
     Submit,
     TerminatePool,
 )
@@ -40,7 +41,7 @@ class Program:
 
     def open_pool(
         self, size: int, *, dedicated: bool = True, resources: dict[str, float] | None = None, setup_fails: float = 0.0,
-        max_tasks: int = 0, wears: float = 0.0,
+        max_tasks: int = 0, wears: float = 0.0, strategy: Strategy = Strategy(),  # noqa: B008
     ) -> PoolBook:  # fmt: skip
         book = PoolBook(
             self.shell.owner,
@@ -51,12 +52,21 @@ class Program:
             setup_fails,
             max_tasks,
             wears,
+            strategy,
         )
         self.pools[book.number] = book
         self.world.books[book.owner, book.number] = book
         setup = b"setup %f" % setup_fails
         self.shell.tell(
-            OpenPool(book.number, size, setup, max_tasks, dedicated=dedicated, resources=book.resources)
+            OpenPool(
+                book.number,
+                size,
+                setup,
+                max_tasks,
+                dedicated=dedicated,
+                resources=book.resources,
+                strategy=strategy,
+            )
         )
         return book
 

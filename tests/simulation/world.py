@@ -17,7 +17,7 @@ from typing import Any
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import PoolBroken
 
-from . import faults
+from . import faults, groups
 from .ledger import Job, Ledger, PoolBook
 from .loop import Loop, Violation
 from .machine import HeadShell, Machine
@@ -49,8 +49,10 @@ class World:
         self.loop = Loop(seed)
         self.more_chance = random.Random(f"more {seed}")
         self.plan = plan or draw(self.loop.rng)
+        self.group_chance = random.Random(f"groups {seed}")
         if plan is None:
             add_limits(self.plan, self.more_chance)
+            groups.add(self.plan, self.group_chance)
         self.trace = trace
         self.limits = limits or Limits()
         self.network = Network(self.loop, self.plan.latency_s, trace)
@@ -65,6 +67,7 @@ class World:
         self.drivers: list[OwnerShell] = []
         self.machines: dict[str, Machine] = {}
         self.head: HeadShell | None = None
+        self.groups = groups.Groups(self)
         self.idle_since: dict[Worker, float] = {}
         self.understaffed: dict[tuple[str, int], float] = {}
         self.attaches = 0
@@ -173,9 +176,13 @@ class World:
         used: dict[str, float] = {}
         for other in worker.host.workers.values():
             if other.alive and other.lease is not None and not other.ever_blocked and not other.retiring:
+                if self.groups.in_bundle(other):
+                    continue
                 book = self.books.get((other.lease.owner, other.lease.pool))
                 for name, amount in (book.resources if book else {}).items():
                     used[name] = used.get(name, 0.0) + amount
+        used["CPU"] = used.get("CPU", 0.0) + self.groups.reserved(worker.machine)
+        self.groups.attached(worker)
         for name, amount in used.items():
             if amount > worker.host.total.get(name, 0.0) + 1e-6:
                 raise Violation(
@@ -189,6 +196,8 @@ class World:
             or "tasks wait for tasks" in message.reason
             or self.ledger.lossy
         ):
+            return
+        if book.strategy.group and "was removed" in message.reason:
             return
         if "no node has" in message.reason and not self._feasible(book):
             return
@@ -253,6 +262,7 @@ class World:
         self.loop.run_until(SAFETY_S)
         faults.quiet(self)
         self.loop.run_until(self.loop.now + 5.0)
+        self.groups.over()
         for shell in self._living_drivers():
             assert shell.program is not None
             for book in shell.program.pools.values():
@@ -323,6 +333,7 @@ class World:
             if other:
                 raise Violation("nothing_left", f"{machine.name}: deadlines {other}")
         self._account_head()
+        self.groups.account()
 
     def _account_head(self) -> None:
         said = sum(count for (to, _), count in self.network.counts.items() if to == "head")
@@ -345,7 +356,9 @@ class World:
         ):
             self.last_fault_s = self.loop.now  # it still lasts
         self._sample_idle()
-        if self.loop.now > self.last_fault_s + PATIENCE_S:
+        calm = self.loop.now > self.last_fault_s + PATIENCE_S
+        self.groups.sample(calm=calm)
+        if calm:
             self._sample_sizes()
             self._sample_staff()
             self._sample_cancels()
@@ -409,6 +422,8 @@ class World:
                 short = counts.get((book.owner, number), 0) < book.size
                 if not short or not book.dedicated or book.state != "open" or book.setup_fails:
                     continue
+                if book.strategy.group:
+                    continue  # it may have more workers than fit into its bundles
                 since = understaffed[book.owner, number] = self.understaffed.get((book.owner, number), now)
                 if now - max(since, book.sized_s, self.last_fault_s) > PATIENCE_S:
                     raise Violation(

@@ -20,6 +20,14 @@ def tasks_ahead(mean_s: float, limits: Limits) -> int:
     return min(1 + int(limits.ahead_s / mean_s), limits.ahead_tasks_max)
 
 
+def calls_ahead(concurrency: int, limits: Limits) -> int:
+    """How many calls may lie with an actor. Nobody else can take them, so their length does not matter.
+
+    Half of them are done before more is sent, and that half must keep it busy.
+    """
+    return max(2 * concurrency, limits.ahead_tasks_max)
+
+
 def updated_mean_s(mean_s: float, busy_s: float, count: int) -> float:
     """Fold ``count`` tasks that took ``busy_s`` in all into the running mean; about the last 16 tasks count."""
     batch_mean_s = busy_s / count

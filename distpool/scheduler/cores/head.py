@@ -5,39 +5,54 @@ second at most when its free resources changed. It grants nothing; agents decide
 
     NodeHello ──► nodes ──► View ──► every agent
     NodeReport ─► nodes ──► View, if it would change a decision, and not more often than every ``view_s``
+                    └─────► groups (``head_groups``) ──► Reserve, Release
 
 A node that is silent for ``node_silent_s`` is dead to it. The node ``home`` shares the head's process: it has nothing
 to prove by heartbeats, and is never silent alone.
 
-Keys are for what must exist once in the cluster (names, rendezvous): put-if-absent, get, delete.
+Owners ask through their agents (``Asked``, ``Answered``): which nodes there are, for keys (``head_keys``), for
+placement groups. What the head keeps in an owner's name goes when the owner's agent says that it has ended
+(``OwnerGone``), or with its node.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from distpool.scheduler.cores.deadlines import Deadlines
+from distpool.scheduler.cores.head_groups import Groups
+from distpool.scheduler.cores.head_keys import Keys
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
-    KeyAnswer,
-    KeyDelete,
-    KeyGet,
-    KeyPut,
+    Answered,
+    Asked,
+    FactsQuery,
+    FactsReport,
+    GroupQuery,
     LinkLost,
+    MakeGroup,
     Message,
     NodeBye,
     NodeFacts,
     NodeHello,
     NodeReport,
     NodeWelcome,
+    OwnerGone,
+    RemoveGroup,
+    Reserved,
     Tick,
     View,
     WakeAt,
+    WatchGroup,
 )
+
+#: Nodes that are gone and still told of.
+GONE_MAX = 100
 
 Output = list[tuple[str, Message]]
 
@@ -57,17 +72,21 @@ class HeadCore:
         self.limits = limits
         self.home = home
         self.nodes: dict[str, _Node] = {}
-        self.keys: dict[str, bytes] = {}
+        self.gone: deque[NodeFacts] = deque(maxlen=GONE_MAX)  # left or lost, the latest last
+        self.keys = Keys()
         self.version = 0
         self.viewed_s = float("-inf")  # when the last View was spread
         self.deadlines: Deadlines[tuple[str, str]] = Deadlines()
         self._out: Output = []
+        self.groups = Groups(lambda: (node.facts for node in self.nodes.values()), self._free_now, self._send)
+        self._now = 0.0
 
     def receive(self, sender: str, message: Message, now: float) -> Output:
         """Take in one message and return the messages that it causes, in the order in which they must be sent."""
+        self._now = now
         match message:
-            case NodeHello(incarnation=incarnation, facts=facts):
-                self._hello(sender, incarnation, facts, now)
+            case NodeHello(incarnation=incarnation, facts=facts, bundles=bundles):
+                self._hello(sender, incarnation, facts, bundles, now)
             case NodeReport(incarnation=incarnation, available=available):
                 self._report(sender, incarnation, available, now)
             case NodeBye(incarnation=incarnation):
@@ -76,8 +95,16 @@ class HeadCore:
             case LinkLost():
                 for node in [node for node in self.nodes.values() if node.sender == sender]:
                     self._remove(node, now)
-            case KeyPut() | KeyGet() | KeyDelete():
-                self._out.append((sender, self._key(message)))
+            case Asked(owner=owner):
+                self._asked(sender, owner, message)
+            case OwnerGone(owner=owner):
+                self.keys.owner_gone((_name(sender), owner))
+                self.groups.owner_gone(_name(sender), owner)
+            case Reserved():
+                self.groups.reserved(_name(sender), message)
+            case WatchGroup(group=group):
+                if _name(sender) in self.nodes:
+                    self.groups.watch(_name(sender), group)
             case Tick():
                 self._tick(now)
             case _:
@@ -87,9 +114,19 @@ class HeadCore:
         out, self._out = self._out, []
         return out
 
+    def _send(self, address: str, message: Message) -> None:
+        self._out.append((address, message))
+
     # ---------------------------------------------------------------------------------- nodes
 
-    def _hello(self, sender: str, incarnation: int, facts: NodeFacts, now: float) -> None:
+    def _hello(
+        self,
+        sender: str,
+        incarnation: int,
+        facts: NodeFacts,
+        bundles: Mapping[str, tuple[int, ...]],
+        now: float,
+    ) -> None:
         """A rejoin replaces; a second living node of the same name, or a late word of an earlier life, is refused."""
         known = self.nodes.get(facts.node)
         if known is not None and known.facts.address != facts.address:
@@ -102,13 +139,17 @@ class HeadCore:
             reason = f"a later start of node {facts.node} has joined already"
             self._out.append((sender, NodeWelcome(incarnation, False, reason)))
             return
+        if known is not None and incarnation > known.incarnation:
+            self.keys.node_gone(facts.node)  # its owners are not those of its earlier life
+            self.groups.owners_gone(facts.node)
         self.nodes[facts.node] = _Node(sender, incarnation, facts, {})
         self._heard(facts.node, now)
         self._out.append((sender, NodeWelcome(incarnation, True)))
         self._spread(now)
+        self.groups.node_says(facts.node, bundles)
 
     def _known(self, sender: str, incarnation: int) -> _Node | None:
-        node = self.nodes.get(sender.partition(":")[2])
+        node = self.nodes.get(_name(sender))
         return node if node is not None and node.incarnation == incarnation else None
 
     def _report(self, sender: str, incarnation: int, available: dict[str, float], now: float) -> None:
@@ -118,9 +159,16 @@ class HeadCore:
             self._out.append((sender, NodeWelcome(incarnation, False, "not known here; say hello again")))
             return
         self._heard(node.facts.node, now)
-        node.facts = msgspec.structs.replace(node.facts, available=available)
-        if _coarse(node.facts) != node.told:
-            self._spread_soon(now)
+        self._free_now(node.facts.node, available)
+        self.groups.place_all()
+
+    def _free_now(self, name: str, available: Mapping[str, float]) -> None:
+        """A node, if it is still one, has said what is free there."""
+        node = self.nodes.get(name)
+        if node is not None:
+            node.facts = msgspec.structs.replace(node.facts, available=dict(available))
+            if _coarse(node.facts) != node.told:
+                self._spread_soon(self._now)
 
     def _heard(self, name: str, now: float) -> None:
         if name != self.home:
@@ -129,7 +177,10 @@ class HeadCore:
     def _remove(self, node: _Node, now: float) -> None:
         del self.nodes[node.facts.node]
         self.deadlines.clear(("silent", node.facts.node))
+        self.gone.append(node.facts)
+        self.keys.node_gone(node.facts.node)
         self._spread(now)
+        self.groups.node_gone(node.facts.node)
 
     def _tick(self, now: float) -> None:
         for kind, name in self.deadlines.due(now):
@@ -155,21 +206,21 @@ class HeadCore:
             node.told = _coarse(node.facts)
             self._out.append((node.sender, view))
 
-    # ----------------------------------------------------------------------------------- keys
+    # ------------------------------------------------------------------------------ questions
 
-    def _key(self, message: KeyPut | KeyGet | KeyDelete) -> KeyAnswer:
-        held = self.keys.get(message.key)
-        match message:
-            case KeyGet(request=request):
-                return KeyAnswer(request, held)
-            case KeyDelete(request=request, key=key):
-                self.keys.pop(key, None)
-                return KeyAnswer(request, held, held is not None)
-            case KeyPut(request=request, key=key, value=value, overwrite=overwrite):
-                if held is not None and not overwrite:
-                    return KeyAnswer(request, held, False)
-                self.keys[key] = value
-                return KeyAnswer(request, value, True)
+    def _asked(self, sender: str, owner: str, asked: Asked) -> None:
+        node = _name(sender)
+        if node not in self.nodes:
+            return  # it was taken for dead, and says hello and asks again
+        match asked.question:
+            case FactsQuery(request=request):
+                nodes = tuple(known.facts for known in self.nodes.values())
+                answer = FactsReport(request, self.home, nodes, tuple(self.gone))
+                self._out.append((sender, Answered(owner, answer)))
+            case MakeGroup() | RemoveGroup() | GroupQuery() as question:
+                self.groups.answer(node, owner, question)
+            case question:
+                self._out.append((sender, Answered(owner, self.keys.answer(node, question))))
 
     # --------------------------------------------------------------------------------- oracle
 
@@ -184,6 +235,14 @@ class HeadCore:
                 )
         for kind, name in self.deadlines.at_s:
             assert kind == "view" or name in self.nodes
+        self.keys.check()
+        self.groups.check(self.nodes)
+        assert {node for node, _ in self.keys.claims} <= set(self.nodes), "a key outlived its owner's node"
+
+
+def _name(sender: str) -> str:
+    """The node that an agent's address names."""
+    return sender.partition(":")[2]
 
 
 def _coarse(facts: NodeFacts) -> dict[str, int]:

@@ -14,7 +14,8 @@ A level is compared with the leases that count, after every message; whatever is
 resources are free: local first, then where ``place`` points, else it waits in turn. Turns go round the owners, first
 in first out within each; what an earlier one waits for is reserved, so that nobody starves. A worker serves one lease
 and exits: no state leaks from one job to another. The records are in ``node_records``, amounts in ``resources``, what
-is said to the head in ``node_head``, the invariants in ``node_check``.
+is said to the head in ``node_head``, what is set aside for placement groups in ``node_groups``, the invariants in
+``node_check``.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from collections.abc import Mapping
 import msgspec
 
 from distpool.scheduler.cores.deadlines import Deadlines
+from distpool.scheduler.cores.node_groups import NodeGroups
 from distpool.scheduler.cores.node_head import HeadLink, Key
 from distpool.scheduler.cores.node_records import Lease, Owner, WantedPool, Worker
-from distpool.scheduler.cores.place import place, place_later
+from distpool.scheduler.cores.place import Placed, home_is_best, may_be, place, refusal
 from distpool.scheduler.cores.resources import (
     Amounts,
     add,
     fits,
     how_often,
-    show,
     subtract,
     to_floats,
     to_units,
@@ -43,23 +44,36 @@ from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     DRIVER,
     AgentWelcome,
+    Answered,
     Attach,
     Blocked,
     Death,
     DropPool,
     Exited,
+    FactsQuery,
     Fork,
     Forked,
+    GroupNews,
+    GroupQuery,
+    HeadQuestion,
+    KeyDelete,
+    KeyGet,
+    KeyList,
+    KeyPut,
     KillWorker,
     LeaseElsewhere,
     LeaseRefused,
     LinkLost,
+    MakeGroup,
     Message,
     NodeFacts,
     NodeLost,
     OwnerBye,
     OwnerHello,
     PoolDropped,
+    Release,
+    RemoveGroup,
+    Reserve,
     ReturnLease,
     Signal,
     WakeAt,
@@ -107,8 +121,19 @@ class NodeCore:
         self.deadlines: Deadlines[Key] = Deadlines()
         self.workers_made = 0
         self._out: Output = []
+        self.me = NodeFacts(
+            node, address, to_floats(self.total), {}, self.labels, host
+        )  # but for what is free
+        self.groups = NodeGroups(self)
         self.head = HeadLink(
-            self._facts, self._queued, self.free, incarnation, limits, self.deadlines, self._send
+            self._facts,
+            self.groups.bundles,
+            self._queued,
+            self.free,
+            incarnation,
+            limits,
+            self.deadlines,
+            self.send,
         )
 
     def receive(self, sender: str, message: Message, now: float) -> Output:
@@ -122,8 +147,7 @@ class NodeCore:
             case "nursery":
                 self._from_nursery(message, now)
             case "head":
-                for lost in self.head.hear(message, now):
-                    self._tell_lost(lost)
+                self._from_head(message, now)
             case "timer":
                 self._tick(now)
             case _:
@@ -131,11 +155,12 @@ class NodeCore:
         self._grant(now)
         self.head.tell_changes(now)
         if (at_s := self.deadlines.wake()) is not None:
-            self._send("timer", WakeAt(at_s))
+            self.send("timer", WakeAt(at_s))
         out, self._out = self._out, []
         return out
 
-    def _send(self, address: str, message: Message) -> None:
+    def send(self, address: str, message: Message) -> None:
+        """To be said when this step is done."""
         self._out.append((address, message))
 
     # ------------------------------------------------------------------------- what owners say
@@ -155,12 +180,17 @@ class NodeCore:
                     self._give_back(mine, now)
             case KillWorker(lease=lease, reason=reason):
                 if (mine := self._lease_of(owner, lease)) is not None:
-                    self._kill(mine.worker, reason)
+                    self.kill(mine.worker, reason)
             case DropPool(pool=number, kill=kill):
                 self._drop(owner, number, kill, now)
             case Blocked(lease=lease, blocked=blocked):
                 if lease in self.leases:  # said by the task's own owner, or by the worker that runs it
                     self._block(self.leases[lease], blocked)
+            case (
+                FactsQuery() | KeyPut() | KeyGet() | KeyDelete() | KeyList()
+                | MakeGroup() | RemoveGroup() | GroupQuery()
+            ):  # fmt: skip
+                self._ask_head(owner, message)
             case OwnerBye():
                 self._end_owner(owner, final=True)
             case LinkLost():
@@ -168,6 +198,20 @@ class NodeCore:
                 self.deadlines.set(("owner", name), now + self.limits.lost_owner_s)
             case _:
                 raise AssertionError(f"an owner does not say {message}")
+
+    def _ask_head(self, owner: Owner, question: HeadQuestion) -> None:
+        """Pass a question on. What the head keeps in somebody's name goes with that owner: see ``_end_owner``."""
+        self.head.ask(owner.name, question)
+        claimant = ""
+        if isinstance(question, KeyPut):
+            claimant = question.owner
+        elif isinstance(question, MakeGroup | GroupQuery):
+            claimant = owner.name
+        if claimant:
+            self.head.claimants.add(claimant)
+            known = self.owners.get(claimant)
+            if known is None or known.lost:
+                self.head.owner_gone(claimant)  # it has ended before this was said
 
     def _lease_of(self, owner: Owner, name: str) -> Lease | None:
         lease = self.leases.get(name)
@@ -186,7 +230,7 @@ class NodeCore:
         worker = hello.worker if hello.node == self.node else 0
         if worker and worker not in self.workers:
             return  # the last word of a worker that is dead already
-        self._send(f"owner:{name}", self._welcome())
+        self.send(f"owner:{name}", self._welcome())
         if owner is None:
             foreign = hello.node not in ("", self.node)
             owner = Owner(name, hello.incarnation, hello.pid, hello.address, worker, foreign)
@@ -206,7 +250,7 @@ class NodeCore:
         told = set()
         for died in owner.untold:
             if died.lease in held:
-                self._send(f"owner:{owner.name}", died)
+                self.send(f"owner:{owner.name}", died)
                 told.add(died.lease)
         owner.untold = []
         for pool in list(owner.pools.values()):
@@ -214,12 +258,12 @@ class NodeCore:
             for lease in pool.leases.values():
                 if lease.name not in held or lease.worker.doomed:
                     lease.returned = True
-                    self._kill(lease.worker, "its owner does not count on it any more")
+                    self.kill(lease.worker, "its owner does not count on it any more")
             self._look(pool)
         for name in sorted(held - told - self.leases.keys()):
             if name.rpartition(".")[0].rpartition(".")[0] == self.node:
                 death = Death(0, self.host, 0, 0, reason="its node does not know it any more")
-                self._send(f"owner:{owner.name}", WorkerDied(name, 0, death, 0, certain=False))
+                self.send(f"owner:{owner.name}", WorkerDied(name, 0, death, 0, certain=False))
 
     def _want(self, owner: Owner, want: WantLeases, now: float) -> None:
         pool = owner.pools.get(want.pool)
@@ -228,13 +272,17 @@ class NodeCore:
         try:
             pool.need = to_units(want.resources)
         except ValueError as error:
-            self._refuse(pool, str(error))
+            self.refuse(pool, str(error))
             return
+        more = want.count > pool.count
         pool.count, pool.dedicated, pool.resources = want.count, want.dedicated, want.resources
         pool.spilled, pool.elsewhere, pool.dropping, pool.asked_s = want.spilled, 0, False, now
+        pool.strategy = want.strategy
+        if more and pool.strategy.kind == "group":
+            self.groups.wants_more(pool, now)
         if want.count > self.limits.workers_max:
             most = self.limits.workers_max
-            self._refuse(
+            self.refuse(
                 pool, f"{want.count} workers were asked for, and a node runs at most {most}; ask for fewer"
             )
             return
@@ -243,17 +291,17 @@ class NodeCore:
     def _drop(self, owner: Owner, number: int, kill: bool, now: float) -> None:
         pool = owner.pools.get(number)
         if pool is None:
-            self._send(f"owner:{owner.name}", PoolDropped(number))
+            self.send(f"owner:{owner.name}", PoolDropped(number))
             return
         pool.dropping, pool.count = True, 0
         self._look(pool)
         for lease in list(pool.leases.values()):
             if kill:
-                self._kill(lease.worker, "its pool was terminated")
+                self.kill(lease.worker, "its pool was terminated")
             elif lease.worker.greeted:
                 self._give_back(lease, now)
             else:
-                self._kill(lease.worker, "its pool was closed before it had started")
+                self.kill(lease.worker, "its pool was closed before it had started")
         self._settle(pool)
 
     def _settle(self, pool: WantedPool) -> None:
@@ -262,13 +310,15 @@ class NodeCore:
         if pool.leases or pool.count or not (pool.dropping or owner.lost):
             return
         if owner.pools.pop(pool.number, None) is not None and pool.dropping and not owner.lost:
-            self._send(f"owner:{owner.name}", PoolDropped(pool.number))
+            self.send(f"owner:{owner.name}", PoolDropped(pool.number))
         self._look(pool)
         self.deadlines.clear(("pool", pool.key))
+        self.deadlines.clear(("group", pool.key))
 
     def _end_owner(self, owner: Owner, *, final: bool) -> None:
         """Kill all that an owner has. One whose link was lost may come back and ask what became of its leases."""
         owner.lost, owner.final = True, final
+        self.head.owner_gone(owner.name)
         if final:
             owner.untold = []
             self.deadlines.clear(("owner", owner.name))
@@ -276,7 +326,7 @@ class NodeCore:
             pool.count = 0
             self._look(pool)
             for lease in pool.leases.values():
-                self._kill(lease.worker, "its owner is gone")
+                self.kill(lease.worker, "its owner is gone")
             self._settle(pool)
         self._forget_if_over(owner)
 
@@ -321,31 +371,54 @@ class NodeCore:
         """Tasks that wait no more take their resources again, before anybody else. Returns what they still wait for."""
         reserved: Amounts = {}
         for lease in list(self.owed.values()):
-            if fits(lease.need, without(self.free, reserved)):
-                subtract(self.free, lease.need)
+            in_group = lease.purse is not self.free
+            if fits(lease.need, lease.purse if in_group else without(self.free, reserved)):
+                subtract(lease.purse, lease.need)
                 lease.charged = True
                 del self.owed[lease.name]
-            else:
+            elif not in_group:
                 add(reserved, lease.need)
         return reserved
 
     def _grant_one(self, pool: WantedPool, reserved: Amounts, now: float) -> bool:
-        if not fits(pool.need, self.total):
-            self._send_away(pool, now)
+        if pool.strategy.kind == "group":
+            return self.groups.grant(pool, now)
+        if pool.strategy.kind == "spread" and pool.elsewhere:
+            return False  # one turn after the other: the owner moves that one first
+        placed = self._place(pool, reserved)
+        if placed is None:
+            self._refuse_in_time(pool, now)
             return False
-        if fits(pool.need, without(self.free, reserved)) and self._start_lease(pool, now):
+        if placed.node.node != self.node:
+            room = how_often(pool.need, to_units(placed.node.available)) if placed.now else None
+            count = self.point_to(pool, placed.node, 1 if pool.strategy.kind == "spread" else room)
+            self.head.reckon(placed.node, {name: units * count for name, units in pool.need.items()})
+            return placed.now
+        if fits(pool.need, without(self.free, reserved)) and self.start_lease(pool, self.free, now):
             return True
-        if not pool.spilled and (node := place(pool.resources, self.head.others.values())) is not None:
-            self._point_to(pool, node, how_often(pool.need, to_units(node.available)))
-            return True
-        elif (chain := self._exhausted_chain(pool.owner)) is not None:
-            self._refuse(pool, chain)
+        if (chain := self._exhausted_chain(pool.owner)) is not None:
+            self.refuse(pool, chain)
         else:
             add(reserved, pool.need)
         return False
 
-    def _start_lease(self, pool: WantedPool, now: float) -> bool:
-        """Fork a worker for the pool; False if the node has no room for another."""
+    def _place(self, pool: WantedPool, reserved: Amounts) -> Placed | None:
+        """Where the pool's next lease should be: here if that is as good as anywhere, or where it is better to wait."""
+        able = fits(pool.need, self.total) and may_be(pool.strategy, self.me)
+        if pool.spilled:
+            return Placed(self.me, True) if able else None
+        free = without(self.free, reserved)
+        has_slot = bool(self.free_slots) or self.slots_used < self.limits.workers_max
+        if able and has_slot and fits(pool.need, free) and home_is_best(pool.strategy, self.me):
+            return Placed(self.me, True)
+        here = [msgspec.structs.replace(self.me, available=to_floats(free))] if has_slot else []
+        placed = place(pool.need, pool.strategy, [*here, *self.head.others.values()], self.node, pool.last)
+        if able and not has_slot and (placed is None or not placed.now):
+            return Placed(self.me, False)
+        return placed
+
+    def start_lease(self, pool: WantedPool, purse: Amounts, now: float) -> bool:
+        """Fork a worker for the pool at the cost of ``purse``; False if the node has no slot for another."""
         if self.free_slots:
             slot = heapq.heappop(self.free_slots)
         elif self.slots_used < self.limits.workers_max:
@@ -355,47 +428,37 @@ class NodeCore:
             return False
         self.workers_made = number = self.workers_made + 1
         worker = Worker(number, slot)
-        lease = Lease(f"{self.node}.{self.incarnation}.{number}", pool, worker, pool.need)
+        lease = Lease(f"{self.node}.{self.incarnation}.{number}", pool, worker, pool.need, purse)
         self.workers[number], worker.lease = worker, lease
         self.leases[lease.name] = pool.leases[lease.name] = lease
-        subtract(self.free, lease.need)
+        subtract(purse, lease.need)
+        pool.last = self.node
         self.deadlines.set(("worker", number), now + self.limits.worker_start_s)
         owner = pool.owner
         process = 0 if owner.foreign else owner.worker or DRIVER
         attach = Attach(lease.name, pool.number, owner.name, owner.address, pool.dedicated, process)
-        self._send("nursery", Fork(number, slot, attach))
+        self.send("nursery", Fork(number, slot, attach))
         self._look(pool)
         return True
 
-    def _send_away(self, pool: WantedPool, now: float) -> None:
-        """What this node can never have is another's, or nobody's."""
-        if not pool.spilled:
-            nodes = self.head.others.values()
-            node = place(pool.resources, nodes) or place_later(pool.resources, nodes)
-            if node is not None:
-                self._point_to(pool, node, None)
-                return
-            patience_s = pool.asked_s + self.limits.node_silent_s
-            if not self.head.version and now < patience_s:
-                self.deadlines.set(
-                    ("pool", pool.key), patience_s
-                )  # the head has not told us yet who there is
-                return
-        mine = NodeFacts(self.node, self.address, to_floats(self.total), {})
-        have = "; ".join(f"{node.node} has {show(node.total)}" for node in [mine, *self.head.others.values()])
-        asked = show(pool.resources)
-        self._refuse(
-            pool, f"each worker asks for {asked}, and no node has that: {have}; ask for less, or add a node"
-        )
+    def _refuse_in_time(self, pool: WantedPool, now: float) -> None:
+        """What no node can ever have is refused, but not before the head has told us who there is."""
+        patience_s = pool.asked_s + self.limits.node_silent_s
+        if not pool.spilled and not self.head.version and now < patience_s:
+            self.deadlines.set(("pool", pool.key), patience_s)
+            return
+        nodes = [self.me, *self.head.others.values()]
+        self.refuse(pool, refusal(pool.resources, pool.strategy, nodes))
 
-    def _point_to(self, pool: WantedPool, node: NodeFacts, room: int | None) -> None:
-        """Ask the owner to want up to ``room`` (None: all) of the missing leases of another node."""
+    def point_to(self, pool: WantedPool, node: NodeFacts, room: int | None) -> int:
+        """Ask the owner to want up to ``room`` (None: all) of the missing leases of another node. Returns how many."""
         count = pool.missing if room is None else min(pool.missing, room)
         pool.elsewhere += count
+        pool.last = node.node
         pool.owner.pointed.add(node.node)
         self._look(pool)
-        self._send(f"owner:{pool.owner.name}", LeaseElsewhere(pool.number, count, node.node, node.address))
-        self.head.reckon(node, {name: units * count for name, units in pool.need.items()})
+        self.send(f"owner:{pool.owner.name}", LeaseElsewhere(pool.number, count, node.node, node.address))
+        return count
 
     def _tell_lost(self, node: str) -> None:
         """The head has lost another node: whoever was sent there must not wait for what runs there."""
@@ -403,12 +466,28 @@ class NodeCore:
             if node in owner.pointed:
                 owner.pointed.discard(node)
                 if not owner.lost:
-                    self._send(f"owner:{owner.name}", NodeLost(node, "it left, or was silent for too long"))
+                    self.send(f"owner:{owner.name}", NodeLost(node, "it left, or was silent for too long"))
 
-    def _refuse(self, pool: WantedPool, reason: str) -> None:
+    def refuse(self, pool: WantedPool, reason: str) -> None:
+        """The pool's owner will never get leases here, nor by way of here."""
         pool.count = 0
         self._look(pool)
-        self._send(f"owner:{pool.owner.name}", LeaseRefused(pool.number, reason))
+        self.send(f"owner:{pool.owner.name}", LeaseRefused(pool.number, reason))
+
+    # ------------------------------------------------------------------------ what the head says
+
+    def _from_head(self, message: Message, now: float) -> None:
+        if isinstance(message, Answered):
+            self.head.answered(message)
+            return
+        if isinstance(message, Reserve | Release | GroupNews):
+            self.groups.hear(message)
+            return
+        known = self.head.registered
+        for lost in self.head.hear(message, now):
+            self._tell_lost(lost)
+        if self.head.registered and not known:
+            self.groups.watch_again()
 
     # --------------------------------------------------------------------- leases end or pause
 
@@ -426,7 +505,7 @@ class NodeCore:
         del self.leases[lease.name], pool.leases[lease.name]
         self.owed.pop(lease.name, None)
         if lease.charged:
-            add(self.free, lease.need)
+            add(lease.purse, lease.need)
         self._look(pool)
         self._settle(pool)
         self._forget_if_over(pool.owner)
@@ -438,7 +517,7 @@ class NodeCore:
         lease.blocked = blocked
         if blocked and lease.charged and lease.need and self.lending() < self.lending_max():
             lease.charged = False
-            add(self.free, lease.need)
+            add(lease.purse, lease.need)
         elif blocked:
             self.owed.pop(lease.name, None)
         elif not lease.charged:
@@ -477,12 +556,13 @@ class NodeCore:
 
     # ------------------------------------------------------------------------- processes' lives
 
-    def _kill(self, worker: Worker, reason: str) -> None:
+    def kill(self, worker: Worker, reason: str) -> None:
+        """SIGKILL, once; its death will be told as ``reason``."""
         if worker.doomed:
             return
         worker.doomed, worker.reason = True, reason
         self.deadlines.clear(("worker", worker.number))
-        self._send("nursery", Signal(worker.number, SIGKILL))
+        self.send("nursery", Signal(worker.number, SIGKILL))
 
     def _from_process(self, number: int, message: Message) -> None:
         worker = self.workers.get(number)
@@ -528,9 +608,11 @@ class NodeCore:
     def _tell_death(self, lease: Lease, death: Death, exited: Exited) -> None:
         """Clean exits too: the owner tells its user, and counts."""
         owner = lease.pool.owner
-        died = WorkerDied(lease.name, lease.pool.number, death, exited.running, exited.answers)
+        died = WorkerDied(
+            lease.name, lease.pool.number, death, exited.running, exited.answers, True, exited.begun
+        )
         if not owner.lost:
-            self._send(f"owner:{owner.name}", died)
+            self.send(f"owner:{owner.name}", died)
         elif not owner.final:
             owner.untold.append(died)
 
@@ -567,12 +649,12 @@ class NodeCore:
 
     def _late(self, worker: Worker) -> None:
         if worker.lease.returned:
-            self._kill(worker, f"it did not exit within {self.limits.retire_grace_s:g} s of being retired")
+            self.kill(worker, f"it did not exit within {self.limits.retire_grace_s:g} s of being retired")
         else:
-            self._kill(worker, f"it did not start within {self.limits.worker_start_s:g} s")
+            self.kill(worker, f"it did not start within {self.limits.worker_start_s:g} s")
 
     def _facts(self) -> NodeFacts:
-        return NodeFacts(self.node, self.address, to_floats(self.total), to_floats(self.free), self.labels)
+        return msgspec.structs.replace(self.me, available=to_floats(self.free))
 
     def check(self) -> None:
         """Assert every invariant; for tests and the simulator."""

@@ -19,7 +19,12 @@ def check_node(node: NodeCore) -> None:
         assert lease.worker.lease is lease
         assert node.workers[lease.worker.number] is lease.worker, "a lease on a dead worker"
         assert (name in node.owed) == (not lease.charged and not lease.blocked)
-        add(charged, lease.need if lease.charged else {})
+        if lease.purse is node.free:
+            add(charged, lease.need if lease.charged else {})
+    for pots in node.groups.pots.values():
+        for pot in pots.values():
+            add(charged, pot.total)
+    node.groups.check()
     for name, units in node.total.items():
         assert 0 <= node.free[name] == units - charged.get(name, 0), f"{name} miscounted"
     assert node.lending() <= node.lending_max()
@@ -67,7 +72,7 @@ def _check_deadlines(node: NodeCore) -> None:
             case "owner", str(name):
                 assert node.owners[name].lost
                 assert not node.owners[name].final
-            case "pool", (str(name), int(pool)):
+            case "pool" | "group", (str(name), int(pool)):
                 assert pool in node.owners[name].pools
             case _:
                 assert kind in ("heartbeat", "report")

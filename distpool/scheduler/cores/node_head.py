@@ -4,9 +4,11 @@
 
     introduce ──► NodeHello ──► head ──► NodeWelcome, View ──► others
     beat, tell_changes ──► NodeReport
+    ask ──► Asked ──► head ──► Answered ──► the owner that asked
 
 ``others`` is the head's last View, corrected by what we have sent there ourselves since. A node that the head has
-lost, or has never got to know, introduces itself again with each heartbeat.
+lost, or has never got to know, introduces itself again with each heartbeat. What the head has not answered by then is
+asked again.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ from distpool.scheduler.cores.deadlines import Deadlines
 from distpool.scheduler.cores.resources import Amounts, to_floats, to_units, without
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
+    Answered,
+    Asked,
+    HeadQuestion,
     LinkLost,
     Message,
     NodeFacts,
     NodeHello,
     NodeReport,
     NodeWelcome,
+    OwnerGone,
     View,
 )
 
@@ -37,12 +43,14 @@ _REPORT: Key = ("report", 0)
 class HeadLink:
     """A part of ``NodeCore``: it shares the core's deadlines, its ``free`` resources and its way to send.
 
-    ``facts`` and ``queued`` tell what the node is, and how many leases it owes.
+    ``facts``, ``bundles`` and ``queued`` tell what the node is, what it holds of placement groups, and how many leases
+    it owes.
     """
 
     def __init__(
         self,
         facts: Callable[[], NodeFacts],
+        bundles: Callable[[], dict[str, tuple[int, ...]]],
         queued: Callable[[], int],
         free: Amounts,
         incarnation: int,
@@ -52,12 +60,15 @@ class HeadLink:
     ) -> None:
         self.incarnation = incarnation
         self._facts = facts
+        self._bundles = bundles
         self._queued = queued
         self._free = free
         self.others: dict[str, NodeFacts] = {}
         self.version = 0  # of the View that ``others`` comes from; 0: none yet
         self.introduced = self.registered = False
         self.refusal = ""  # why the head will not have us
+        self.asked: dict[tuple[str, int], HeadQuestion] = {}  # (owner, request) -> not answered yet
+        self.claimants: set[str] = set()  # owners in whose name the head keeps something
         self._limits = limits
         self._deadlines = deadlines
         self._send = send
@@ -67,7 +78,7 @@ class HeadLink:
     def introduce(self, now: float) -> None:
         """Say who we are and what we have."""
         self.introduced = True
-        self._send("head", NodeHello(self.incarnation, self._facts()))
+        self._send("head", NodeHello(self.incarnation, self._facts(), self._bundles()))
         self._note(now)
 
     def hear(self, message: Message, now: float) -> list[str]:
@@ -82,6 +93,9 @@ class HeadLink:
                     return lost
                 if self.registered and not accepted:
                     self.introduce(now)  # it took us for dead, or is another head now
+                if accepted and not self.registered:
+                    for (owner, _), question in self.asked.items():
+                        self._send("head", Asked(owner, question))
                 self.registered, self.refusal = accepted, reason
             case View(version=version, nodes=nodes):
                 if version > self.version:
@@ -97,6 +111,25 @@ class HeadLink:
             case _:
                 raise AssertionError(f"a head does not say {message}")
         return lost
+
+    def ask(self, owner: str, question: HeadQuestion) -> None:
+        """An owner of this node asks the head something."""
+        self.asked[owner, question.request] = question
+        if self.registered:
+            self._send("head", Asked(owner, question))
+
+    def answered(self, message: Answered) -> None:
+        """Pass on what the head answers; an owner that is gone meanwhile has left no question."""
+        if self.asked.pop((message.owner, message.answer.request), None) is not None:
+            self._send(f"owner:{message.owner}", message.answer)
+
+    def owner_gone(self, owner: str) -> None:
+        """An owner of this node has ended: the head keeps nothing in its name, and it hears no answer."""
+        for key in [key for key in self.asked if key[0] == owner]:
+            del self.asked[key]
+        if owner in self.claimants:
+            self.claimants.discard(owner)
+            self._send("head", OwnerGone(owner))
 
     def beat(self, now: float) -> None:
         """The time for a report has come."""

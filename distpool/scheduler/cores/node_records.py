@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from distpool.scheduler.cores.resources import Amounts
-from distpool.scheduler.messages import WorkerDied
+from distpool.scheduler.messages import Strategy, WorkerDied
 
 
 @dataclass(slots=True)
@@ -37,7 +37,8 @@ class Lease:
     pool: WantedPool
     worker: Worker
     need: Amounts
-    charged: bool = True  # ``need`` is taken from the node's free resources
+    purse: Amounts  # what ``need`` is taken from: the node's free resources, or a bundle's
+    charged: bool = True  # it is
     blocked: bool = False  # its task waits for its own children
     returned: bool = False  # its owner is done with it: no longer counted towards the level
 
@@ -58,6 +59,12 @@ class WantedPool:
     )
     leases: dict[str, Lease] = field(default_factory=dict)
     dropping: bool = False  # PoolDropped is owed once ``leases`` is empty
+    strategy: Strategy = field(default_factory=Strategy)
+    last: str = ""  # the node that had the last lease, for one that is spread
+    tried: set[str] = field(
+        default_factory=set
+    )  # other nodes of its placement group that were pointed to, lately
+    move_s: float = 0.0  # when what waits here may be pointed to another node of its placement group
     failed_starts: int = 0  # workers in a row that died before they said hello
     not_before_s: float = 0.0  # no fork for this pool until then
     asked_s: float = 0.0  # when its level was last said

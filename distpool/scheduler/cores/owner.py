@@ -11,14 +11,16 @@ ARCHITECTURE.md.
                  ▲          │
                  └──────────┴── Recalled, WorkerDied, LinkLost, NodeLost
 
-This module is the table of what happens at each message. Five parts do it, and share records (``tasks``) and one
+This module is the table of what happens at each message. Seven parts do it, and share records (``tasks``) and one
 list of what is said::
 
     owner_offers     which worker gets which of the pending tasks, and what is taken back from it
     owner_outcomes   how an offered task comes back: done, failed, cancelled, or pending again
     owner_limits     which of the running tasks have had their time
     owner_leasing    which workers there are, and which are wanted of whom
+    owner_idling     which shared workers are kept though there is no work for them
     owner_pools      a pool's life; it ends tasks and leases through the two before
+    owner_actors     pools that are actors: restarts, and calls from other owners
 
 Batches are the hot path: ``Submit`` and ``Results`` carry thousands of tasks, and two loops run over them, in
 ``Offers`` and in ``Outcomes.take``. The invariants are in ``owner_check``.
@@ -30,20 +32,27 @@ from collections.abc import Callable
 from typing import Any
 
 from distpool.scheduler.cores.deadlines import Alarm
-from distpool.scheduler.cores.owner_leasing import Leasing
+from distpool.scheduler.cores.owner_actors import Actors
+from distpool.scheduler.cores.owner_idling import Idling
+from distpool.scheduler.cores.owner_leasing import Leasing, is_borrowed
 from distpool.scheduler.cores.owner_limits import TimeLimits
 from distpool.scheduler.cores.owner_offers import Offers
 from distpool.scheduler.cores.owner_outcomes import Outcomes
 from distpool.scheduler.cores.owner_pools import PoolLife
-from distpool.scheduler.cores.tasks import Cancel, Lease, LeaseState, Output, Pool, PoolState
+from distpool.scheduler.cores.tasks import Cancel, Lease, LeaseState, Output, Pool, PoolState, Task
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
+    ActorDown,
+    ActorExit,
     AgentWelcome,
     CancelTasks,
     ClosePool,
     ClusterLost,
+    Consumed,
     ControlHello,
+    EndActor,
     HangUp,
+    KillActor,
     LeaseElsewhere,
     LeaseHello,
     LeaseRefused,
@@ -52,6 +61,7 @@ from distpool.scheduler.messages import (
     OpenPool,
     OwnerHello,
     PoolDropped,
+    Read,
     Recalled,
     ResizePool,
     Results,
@@ -60,8 +70,11 @@ from distpool.scheduler.messages import (
     Submit,
     TerminatePool,
     Tick,
+    WantActor,
     WorkerDied,
     WornOut,
+    Yielded,
+    Yields,
 )
 
 #: Why a worker is killed that does not let go of its task.
@@ -93,7 +106,9 @@ class OwnerCore:
         self.outcomes = Outcomes(limits, self._out, self.alarm)
         self.time_limits = TimeLimits(self._out, self.alarm, self.offers, self.outcomes)
         self.leasing = Leasing(self._out)
+        self.idling = Idling(limits, self.alarm)
         self.pool_life = PoolLife(limits, self._out, self.outcomes, self.leasing)
+        self.actors = Actors(self._out, self.outcomes, self.leasing, self.pool_life)
         self.pools = self.pool_life.pools
         self.leases = self.leasing.leases
         self.agents = self.leasing.agents
@@ -113,8 +128,15 @@ class OwnerCore:
             ControlHello: self._on_control_hello,
             SetupDone: self._on_setup_done,
             Results: self._on_results,
+            Yielded: self._on_yielded,
+            Read: self._on_read,
             Recalled: self._on_recalled,
             WornOut: self._on_worn_out,
+            KillActor: self._on_kill_actor,
+            ActorExit: self._on_actor_exit,
+            WantActor: self._on_want_actor,
+            ActorDown: self._on_actor_down,
+            EndActor: self._on_end_actor,
             Seen: self._on_seen,
             LinkLost: self._on_link_lost,
             NodeLost: self._on_node_lost,
@@ -166,6 +188,18 @@ class OwnerCore:
         self.outcomes.take(lease, message, now)
         self._after_work(lease, now)
 
+    def _on_yielded(self, sender: str, message: Yielded, now: float) -> None:
+        lease = self.leases.get(_name_in(sender))
+        task = None if lease is None else lease.offered.get(message.attempt)
+        if lease is not None and task is not None and task.cancel < Cancel.RUNNING:
+            lease.heard_s = now
+            self._out.append(("app", Yields(task, message.index, message.value, message.error)))
+
+    def _on_read(self, _sender: str, message: Read, _now: float) -> None:
+        task: Task = message.task
+        if task.lease is not None:
+            self._out.append((task.lease.control, Consumed(task.attempt, message.count)))
+
     def _after_work(self, lease: Lease, now: float) -> None:
         """A worker has room again: give it more, or take some from another for it, or let it go."""
         pool = lease.pool
@@ -179,12 +213,12 @@ class OwnerCore:
             self.offers.top_up(lease, now)
         if lease.offered or lease.state is not LeaseState.READY:
             return
-        leaves = lease.tasks_left == 0
-        if not leaves and not pool.pending:
-            may_get_some = pool.offered and self.offers.steal(pool)
-            leaves = not may_get_some and not pool.dedicated
-        if leaves:
+        if lease.tasks_left == 0:
             self.leasing.retire(lease)
+        elif not pool.pending:
+            may_get_some = pool.offered and self.offers.steal(pool)
+            if not may_get_some and not pool.dedicated:
+                self.idling.rest(lease, now)
 
     def _on_recalled(self, sender: str, message: Recalled, now: float) -> None:
         lease = self.leases.get(_name_in(sender))
@@ -197,8 +231,9 @@ class OwnerCore:
         if not lease.offered:
             self._after_work(lease, now)
         if not pool.dedicated and not pool.pending and pool.live:
-            while pool.ranks.idle and not self.offers.steal(pool):
-                self.leasing.retire(next(iter(pool.ranks.idle)))  # what it was waiting for has gone to others
+            if pool.ranks.idle and not self.offers.steal(pool):
+                for idle in pool.ranks.idle:
+                    self.idling.rest(idle, now)  # what it was waiting for has gone to others
 
     def _on_worn_out(self, sender: str, message: WornOut, now: float) -> None:
         lease = self.leases.get(_name_in(sender))
@@ -233,6 +268,8 @@ class OwnerCore:
             if lease is not None and attempt in lease.offered:
                 lease.doomed = attempt
                 self.leasing.kill(lease, DEAF[lease.offered[attempt].cancel], attempt)
+        for lease in self.idling.due(now):
+            self.leasing.retire(lease)
         self.time_limits.look(now)
         for pool in self.pools.values():
             self.offers.recall_from_silent(pool, now)
@@ -241,9 +278,11 @@ class OwnerCore:
 
     def _on_lease_hello(self, _sender: str, message: LeaseHello, now: float) -> None:
         pool = self.pools.get(message.pool)
-        if pool is None or not pool.live or message.node not in self.agents:
+        if pool is None or not pool.live or (message.node not in self.agents and not is_borrowed(pool)):
             # Of a node that was lost meanwhile, nobody would tell us of its death.
             self.leasing.turn_away(message)
+        elif pool.actor is not None:
+            self.actors.hello(pool, message, now)
         else:
             self.leasing.hello(pool, message, now)
 
@@ -255,6 +294,9 @@ class OwnerCore:
         if lease is None or lease.state is not LeaseState.SETTING_UP:
             return
         pool = lease.pool
+        if message.error is not None and pool.actor is not None:
+            self.actors.constructor_failed(pool, message.error)
+            return
         if message.error is not None:
             self.pool_life.setup_failed(pool, message.error, None)
             if pool.state is not PoolState.BROKEN:
@@ -262,6 +304,8 @@ class OwnerCore:
             return
         pool.setup_failures = 0
         self.leasing.ready(lease, now)
+        if pool.actor is not None:
+            self.actors.up(lease)
         self.pool_life.look_whether_ready(pool)
         if pool.state is PoolState.DROPPED:
             return  # it was closed, and waited only for its workers' set-up
@@ -280,6 +324,10 @@ class OwnerCore:
                 self.pool_life.setup_failed(pool, None, message.death)  # it died before its first word
             return
         pool = lease.pool
+        if pool.actor is not None:
+            self.actors.died(lease, message)
+            self._after_loss(pool, now)
+            return
         for answers in message.answers:
             self.outcomes.take(lease, answers, now)
         if not message.certain:
@@ -299,6 +347,9 @@ class OwnerCore:
 
     def _lose(self, lease: Lease, reason: str) -> None:
         """A worker is lost, and nobody saw how it ended."""
+        if lease.pool.actor is not None:
+            self.actors.lost(lease, reason)
+            return
         self.leasing.forget(lease, 0)
         self.outcomes.lose(lease, reason)
 
@@ -308,6 +359,9 @@ class OwnerCore:
             self._offer_again(pool, now)
 
     def _on_link_lost(self, sender: str, _message: LinkLost, _now: float) -> None:
+        if sender.startswith("peer:"):
+            self.actors.owner_gone(_name_in(sender))
+            return
         lease = self.leases.get(_name_in(sender))
         if lease is not None:
             self.leasing.lose_link(lease)
@@ -353,6 +407,8 @@ class OwnerCore:
 
     def _on_open_pool(self, _sender: str, message: OpenPool, _now: float) -> None:
         self.pool_life.open(message)
+        if message.actor is not None:
+            self.actors.opened(self.pools[message.pool])
 
     def _on_resize(self, _sender: str, message: ResizePool, now: float) -> None:
         pool = self.pools.get(message.pool)
@@ -365,6 +421,29 @@ class OwnerCore:
 
     def _on_terminate(self, _sender: str, message: TerminatePool, _now: float) -> None:
         self.pool_life.terminate(message)
+
+    # --------------------------------------------------------------------------------- actors
+
+    def _on_kill_actor(self, _sender: str, message: KillActor, _now: float) -> None:
+        pool = self.pools.get(message.pool)
+        if pool is not None:
+            self.actors.kill(pool, message.restart)
+
+    def _on_actor_exit(self, sender: str, _message: ActorExit, _now: float) -> None:
+        lease = self.leases.get(_name_in(sender))
+        if lease is not None:
+            self.actors.exited(lease)
+
+    def _on_want_actor(self, sender: str, message: WantActor, _now: float) -> None:
+        self.actors.wanted(_name_in(sender), message)
+
+    def _on_actor_down(self, sender: str, message: ActorDown, now: float) -> None:
+        pool = self.actors.down(_name_in(sender), message, now)
+        if pool is not None:
+            self._after_loss(pool, now)
+
+    def _on_end_actor(self, _sender: str, message: EndActor, _now: float) -> None:
+        self.actors.end(message)
 
     def _on_pool_dropped(self, sender: str, message: PoolDropped, _now: float) -> None:
         pool = self.pools.get(message.pool)

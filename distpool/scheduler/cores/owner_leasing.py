@@ -44,12 +44,13 @@ class Leasing:
 
     def ask(self, pool: Pool) -> None:
         """Say the level of leases wanted, where it has changed. Shared pools want as many as they have tasks for."""
-        if not self.home or not pool.live:
+        if not self.home or not pool.live or is_borrowed(pool):
             return
         level = pool.size
         if not pool.dedicated:
             have = len(pool.leases)
-            wanted = _power_of_two_above(have + pool.pending) if pool.pending else have
+            unserved = pool.pending - len(pool.ranks.idle)
+            wanted = _power_of_two_above(have + unserved) if unserved > 0 else have
             level = min(pool.size, max(have, wanted))
         at_home = pool.wanted.get(self.home)
         level = max(0, level - pool.wanted_in_all + (at_home or 0))
@@ -60,7 +61,8 @@ class Leasing:
         pool.wanted_in_all += count - pool.wanted.get(node, 0)
         pool.wanted[node] = count
         if node in self.agents:
-            want = WantLeases(pool.pool, count, pool.dedicated, pool.resources, spilled=node != self.home)
+            spilled = node != self.home
+            want = WantLeases(pool.pool, count, pool.dedicated, pool.resources, spilled, pool.strategy)
             self._out.append((f"agent:{node}", want))
 
     def ask_elsewhere(self, asked: str, pool: Pool, message: LeaseElsewhere) -> None:
@@ -113,7 +115,9 @@ class Leasing:
         lease = Lease(message.lease, pool, message.node, message.pid, pool.max_tasks or -1, now)
         self.leases[message.lease] = pool.leases[message.lease] = lease
         pool.staying += 1
-        self._out.append((lease.data, Setup(pool.setup, pool.memory_bytes_max)))
+        terms = None if pool.actor is None else pool.actor.terms
+        setup = Setup(pool.setup, pool.memory_bytes_max, self_contained=pool.self_contained, actor=terms)
+        self._out.append((lease.data, setup))
         self._out.append(("app", WorkerUp(pool.pool, lease.lease, lease.pid, lease.node)))
 
     def turn_away(self, message: LeaseHello) -> None:
@@ -143,7 +147,8 @@ class Leasing:
         """Tell its agent, once, that a retiring worker has nothing left to do."""
         if not lease.offered and not lease.returned:
             lease.returned = True
-            self._out.append((f"agent:{lease.node}", ReturnLease(lease.lease)))
+            if not is_borrowed(lease.pool):
+                self._out.append((f"agent:{lease.node}", ReturnLease(lease.lease)))
 
     def retire_all(self, pool: Pool) -> None:
         """Its agents know that the pool is dropped, and wait for its workers to go."""
@@ -160,7 +165,8 @@ class Leasing:
 
     def kill(self, lease: Lease, reason: str, only: int = 0) -> None:
         """Have a worker killed, with ``only`` if it runs this attempt; its death will be told."""
-        self._out.append((f"agent:{lease.node}", KillWorker(lease.lease, reason, only)))
+        if not is_borrowed(lease.pool):
+            self._out.append((f"agent:{lease.node}", KillWorker(lease.lease, reason, only)))
 
     def forget(self, lease: Lease, exit_code: int) -> None:
         """A worker is gone."""
@@ -168,6 +174,11 @@ class Leasing:
         del self.leases[lease.lease]
         del lease.pool.leases[lease.lease]
         self._out.append(("app", WorkerGone(lease.pool.pool, lease.lease, lease.pid, exit_code)))
+
+
+def is_borrowed(pool: Pool) -> bool:
+    """Whether it stands for an actor whose worker is another owner's."""
+    return pool.actor is not None and pool.actor.borrow is not None
 
 
 def _leave(lease: Lease, state: LeaseState) -> None:

@@ -59,7 +59,7 @@ class Offers:
                 return
             if not lease.offered:
                 break
-        full = tasks_ahead(pool.mean_s, self._limits) // 2
+        full = (pool.ahead or tasks_ahead(pool.mean_s, self._limits)) // 2
         least = 1
         for leases in pool.ranks.by_rank[1:]:
             if least > full or least >= share:
@@ -84,7 +84,8 @@ class Offers:
         held = len(lease.offered)
         if held and (lease.stalled or lease.doomed in lease.offered or self._must_settle(lease)):
             return
-        level = tasks_ahead(lease.pool.mean_s, self._limits)
+        pool = lease.pool
+        level = pool.ahead or tasks_ahead(pool.mean_s, self._limits)
         if held > level // 2:
             return  # batches, not a trickle
         level = min(level, share)
@@ -92,6 +93,10 @@ class Offers:
             level = min(level, held + lease.tasks_left)
         if level > held:
             self._offer(lease, level - held, now)
+            if pool.ahead:  # a batch is of one kind; what comes after it may have to run beside it
+                while pool.pending and held < len(lease.offered) < level:
+                    held = len(lease.offered)
+                    self._offer(lease, level - held, now)
 
     def _must_settle(self, lease: Lease) -> bool:
         """Whether a worker must run dry, so that it can empty its mailbox of answers that we have by now."""
@@ -147,7 +152,7 @@ class Offers:
         self.next_attempt = attempt
         pool.offered += len(functions)
         pool.ranks.update(lease)
-        lease.careful = bool(careful)
+        lease.careful = bool(careful) and pool.actor is None  # an actor's answers wait in no mailbox
         if was_idle:
             lease.heard_s = now  # its silence counts from here
             lease.settled, lease.unsettled_bytes = lease.received, 0
@@ -185,6 +190,9 @@ class Offers:
         """What lies behind a task that runs for long comes back, and may run elsewhere."""
         if pool.offered == len(pool.ranks.single):
             return
+        if pool.actor is not None:
+            self._ask_for_answers(pool, now)
+            return
         silence = silence_s(pool.mean_s, self._limits)
         heard_s = math.inf
         for lease in pool.leases.values():
@@ -195,6 +203,23 @@ class Offers:
                     heard_s = lease.heard_s
         if heard_s < math.inf:
             self._alarm.ask(max(heard_s + silence, now + self._limits.silent_s))
+
+    def _ask_for_answers(self, pool: Pool, now: float) -> None:
+        """Nobody else can run an actor's calls; but answers may be held back behind one that runs for long.
+
+        Where each has a thread of its own there are none, and one that was asked has none until it is heard of again.
+        """
+        if pool.actor is None or not (pool.actor.terms.one_by_one or pool.actor.terms.loop):
+            return
+        for lease in pool.leases.values():
+            if len(lease.offered) < 2 or lease.asked_s == lease.heard_s or lease.state is LeaseState.LOST:
+                continue
+            at_s = lease.heard_s + silence_s(pool.mean_s, self._limits)
+            if now >= at_s:
+                lease.asked_s = lease.heard_s
+                self._out.append((lease.control, Recall(0)))
+            else:
+                self._alarm.ask(max(at_s, now + self._limits.silent_s))
 
     def recall(self, lease: Lease, count: int) -> None:
         """Ask a worker for up to so many that it has not started."""
@@ -212,10 +237,10 @@ class Offers:
             lease.pool.recalling -= 1
         if lease.tasks_left >= 0:
             lease.tasks_left += count
-        lease.stalled = bool(lease.offered)
+        lease.stalled = bool(lease.offered) and lease.pool.actor is None
         if lease.state is LeaseState.READY:
             lease.pool.ranks.rank(lease, hidden=lease.stalled and not count)
-        if len(lease.offered) > 1:
+        if len(lease.offered) > 1 and lease.pool.actor is None:
             self._alarm.ask(now + self._limits.silent_s)  # it may have overtaken what it was meant for
 
 

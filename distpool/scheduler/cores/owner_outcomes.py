@@ -24,11 +24,13 @@ from distpool.scheduler.cores.deadlines import Alarm
 from distpool.scheduler.cores.tasks import HEAVY_BYTES, Cancel, Lease, LeaseState, Output, Pool, Task
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
+    ActorDown,
     CancelTasks,
     Death,
     Done,
     Failed,
     Interrupt,
+    PoolBroken,
     Recall,
     Results,
 )
@@ -152,10 +154,16 @@ class Outcomes:
     # -------------------------------------------------------------------------------- tasks fail
 
     def _fail(
-        self, task: Task, *, error: bytes | None = None, death: Death | None = None, reason: str = ""
+        self,
+        task: Task,
+        *,
+        error: bytes | None = None,
+        death: Death | None = None,
+        reason: str = "",
+        kind: str = "",
     ) -> None:
         task.payload = task.keep = None
-        self._out.append(("app", Failed(task, error, death, reason)))
+        self._out.append(("app", Failed(task, error, death, reason, kind=kind)))
 
     def _cancelled(self, task: Task) -> None:
         self.kill_at.pop(task.attempt, None)
@@ -169,23 +177,36 @@ class Outcomes:
         broken = pool.failure if pool is not None else None
         for task in tasks:
             if broken is not None:
-                self._fail(task, error=broken.error, death=broken.death, reason=broken.reason)
+                self._fail_alike(task, broken)
             else:
                 self._fail(task, reason="the pool is closed")
 
-    def fail_all(self, pool: Pool, error: bytes | None, death: Death | None, reason: str) -> None:
+    def fail_with_actor(self, lease: Lease, attempts: Iterable[int], down: ActorDown) -> None:
+        """These calls had begun when the actor's worker died, and are not to be repeated: see ``owner_actors``."""
+        for attempt in attempts:
+            task = lease.offered.pop(attempt)
+            self._unoffer(lease, task)
+            if task.cancel:
+                self._cancelled(task)
+            else:
+                self._fail(task, error=down.error, death=down.death, reason=down.reason, kind=down.kind)
+
+    def _fail_alike(self, task: Task, broken: PoolBroken) -> None:
+        self._fail(task, error=broken.error, death=broken.death, reason=broken.reason, kind=broken.kind)
+
+    def fail_all(self, pool: Pool, broken: PoolBroken) -> None:
         """Every task of the pool that has no outcome yet gets this one."""
         for lease in pool.leases.values():
             for task in lease.offered.values():
                 lease.keep.append(task.keep)  # its worker may be reading it until it is dead
                 self._unoffer(lease, task)
                 if task.cancel is not Cancel.OVERDUE:
-                    self._fail(task, error=error, death=death, reason=reason)
+                    self._fail_alike(task, broken)
             lease.offered.clear()
             pool.ranks.update(lease)
         for task in pool.queue:
             if not task.cancel:
-                self._fail(task, error=error, death=death, reason=reason)
+                self._fail_alike(task, broken)
         pool.queue.clear()
         pool.stale = 0
 
@@ -205,7 +226,7 @@ class Outcomes:
                 self._fail(task, reason="cancelled")
             elif task.lease is not None:
                 recalls.setdefault(task.lease.control, []).append(task.attempt)
-                if message.running:
+                if message.running and (pool.actor is None or message.force):
                     self._kill_later(task.lease, task.attempt, now)
         for control, attempts in recalls.items():
             self._out.append((control, Recall(0, tuple(attempts))))

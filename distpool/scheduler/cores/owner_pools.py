@@ -14,12 +14,16 @@ for the tasks that are still on their way to it. Not here: what happens to singl
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from distpool.scheduler.cores.ahead import calls_ahead
 from distpool.scheduler.cores.load_ranks import LoadRanks
-from distpool.scheduler.cores.owner_leasing import Leasing
+from distpool.scheduler.cores.owner_leasing import Leasing, is_borrowed
 from distpool.scheduler.cores.owner_outcomes import Outcomes
-from distpool.scheduler.cores.tasks import LeaseState, Output, Pool, PoolState
+from distpool.scheduler.cores.tasks import Actor, LeaseState, Output, Pool, PoolState
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
+    ActorEnd,
     ClosePool,
     Death,
     DropPool,
@@ -40,6 +44,7 @@ class PoolLife:
     def __init__(self, limits: Limits, out: Output, outcomes: Outcomes, leasing: Leasing) -> None:
         self.pools: dict[int, Pool] = {}
         self.lost = ""  # why there is no cluster, and none will come
+        self.on_drop: Callable[[Pool], None] = _nothing  # before its workers are told; see ``owner_actors``
         self._limits = limits
         self._out = out
         self._outcomes = outcomes
@@ -49,6 +54,8 @@ class PoolLife:
 
     def open(self, message: OpenPool) -> None:
         """A pool begins to want workers; a shared one, when it has tasks."""
+        terms = message.actor
+        ahead = 0 if terms is None else calls_ahead(terms.concurrency, self._limits)
         pool = Pool(
             message.pool,
             message.size,
@@ -57,9 +64,13 @@ class PoolLife:
             message.setup_attempts,
             message.dedicated,
             message.resources,
-            LoadRanks(max(self._limits.ahead_tasks_max, self._limits.ahead_tasks_unknown)),
+            LoadRanks(max(self._limits.ahead_tasks_max, self._limits.ahead_tasks_unknown, ahead)),
             message.memory_bytes_max,
+            message.self_contained,
         )
+        if terms is not None:
+            pool.actor, pool.ahead = Actor(terms, message.restarts, message.borrow), ahead
+        pool.strategy = message.strategy
         self.pools[pool.pool] = pool
         if self.lost:
             self.break_pool(pool, None, None, self.lost)
@@ -118,7 +129,7 @@ class PoolLife:
         """
         if pool.state is not PoolState.CLOSING or pool.pending or pool.offered:
             return
-        if pool.dedicated and not pool.ready_once:
+        if pool.dedicated and not pool.ready_once and not is_borrowed(pool):
             return
         self._drop(pool, kill=False)  # first, or the agent replaces those that leave
         self._leasing.retire_all(pool)
@@ -131,16 +142,27 @@ class PoolLife:
         elif pool.state is PoolState.BROKEN:
             self._bury(pool)
         else:
-            self._outcomes.fail_all(pool, None, None, "cancelled")
+            self._outcomes.fail_all(pool, PoolBroken(pool.pool, None, None, "cancelled"))
             self._drop(pool, kill=True)
 
-    def break_pool(self, pool: Pool, error: bytes | None, death: Death | None, reason: str) -> None:
+    def break_pool(
+        self,
+        pool: Pool,
+        error: bytes | None,
+        death: Death | None,
+        reason: str,
+        kind: str = "",
+        *,
+        kill: bool = True,
+    ) -> None:
         """The pool cannot get workers: fail its tasks, and those that are still to come."""
         closing = pool.state is PoolState.CLOSING
-        pool.failure = PoolBroken(pool.pool, error, death, reason)
+        if pool.actor is not None and not kind:
+            kind = ActorEnd.REFUSED if death is None else ActorEnd.DIED
+        pool.failure = PoolBroken(pool.pool, error, death, reason, kind)
         self._out.append(("app", pool.failure))
-        self._outcomes.fail_all(pool, error, death, reason)
-        self._drop(pool, kill=True, state=PoolState.DROPPED if closing else PoolState.BROKEN)
+        self._outcomes.fail_all(pool, pool.failure)
+        self._drop(pool, kill=kill, state=PoolState.DROPPED if closing else PoolState.BROKEN)
 
     def _bury(self, pool: Pool) -> None:
         """A broken pool that is closed too need not be remembered for later tasks."""
@@ -153,6 +175,7 @@ class PoolLife:
         """Tell every agent that was asked for leases; the pool is gone when each says that its workers are reaped."""
         if pool.live:
             pool.state = state
+            self.on_drop(pool)
             pool.queue.clear()  # nothing but stale tasks
             pool.stale = 0
             pool.dropping = {node for node in pool.wanted if node in self._leasing.agents}
@@ -192,3 +215,7 @@ class PoolLife:
         if pool.state is PoolState.DROPPED:
             del self.pools[pool.pool]
         self._out.append(("app", PoolGone(pool.pool)))
+
+
+def _nothing(_pool: Pool) -> None:
+    """There are no actors."""

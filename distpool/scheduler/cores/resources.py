@@ -67,6 +67,18 @@ def without(amounts: Amounts, reserved: Amounts) -> Amounts:
     return {name: max(0, units - reserved.get(name, 0)) for name, units in amounts.items()}
 
 
+#: Amounts of these are bytes.
+BYTES = ("memory", "object_store_memory")
+
+
 def show(resources: Mapping[str, float]) -> str:
-    """For error texts: ``CPU 2, GPU 0.5``."""
-    return ", ".join(f"{name} {value:g}" for name, value in sorted(resources.items())) or "nothing"
+    """For error texts: ``CPU 2, GPU 0.5, memory 8 GiB``."""
+    return (
+        ", ".join(f"{name} {_amount(name, value)}" for name, value in sorted(resources.items())) or "nothing"
+    )
+
+
+def _amount(name: str, value: float) -> str:
+    if name in BYTES and value >= 1 << 20:
+        return f"{value / 2**30:.3g} GiB" if value >= 1 << 30 else f"{value / 2**20:.3g} MiB"
+    return f"{value:g}"

@@ -7,11 +7,12 @@ worker, and may be running), or none (done). ``owner_check`` asserts it.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 from distpool.scheduler.cores.load_ranks import LoadRanks
+from distpool.scheduler.messages import ActorTerms, Borrow, Contact, LeaseHello, Strategy
 
 #: What a core says in one step: addresses and messages, in the order in which they must be sent.
 Output = list[tuple[str, Any]]
@@ -100,6 +101,7 @@ class Lease:
     """A leased worker, as its owner sees it."""
 
     __slots__ = (
+        "asked_s",
         "careful",
         "control",
         "data",
@@ -146,6 +148,7 @@ class Lease:
             Any
         ] = []  # of tasks that failed while they lay with it: what must live as long as it does
         self.heard_s = now
+        self.asked_s = -1.0  # an actor: it was asked for its answers when it was last heard of then
         self.doomed = 0  # an attempt that is to be ended there, and nothing new comes behind it
         self.look_s = (
             0.0  # when to ask what it runs, because that may be overdue; 0: nothing there has a time limit
@@ -164,10 +167,33 @@ class PoolState(IntEnum):
     BROKEN = 3  # no workers to be had; every task fails
 
 
+@dataclass(slots=True)
+class Caller:
+    """Another owner that an actor of ours takes calls of. ``index`` tells its attempts apart in the worker's slot."""
+
+    index: int
+    contact: Contact
+    pool: int  # what it calls the actor
+
+
+@dataclass(slots=True)
+class Actor:
+    """What is particular about a pool that is an actor: see ``owner_actors``."""
+
+    terms: ActorTerms
+    restarts: int  # how often it may still be started again; -1: without end
+    borrow: Borrow | None = None  # it is another owner's, which tells us of its worker's end
+    callers: dict[str, Caller] = field(default_factory=dict)
+    callers_made: int = 0
+    early: LeaseHello | None = None  # of a new worker that came before we heard of the old one's end
+
+
 class Pool:
     """A set of leases with one queue before it."""
 
     __slots__ = (
+        "actor",
+        "ahead",
         "dedicated",
         "dropping",
         "failure",
@@ -184,6 +210,7 @@ class Pool:
         "ready_once",
         "recalling",
         "resources",
+        "self_contained",
         "setup",
         "setup_attempts",
         "setup_failures",
@@ -192,6 +219,7 @@ class Pool:
         "stale",
         "state",
         "staying",
+        "strategy",
         "wanted",
         "wanted_in_all",
     )
@@ -207,6 +235,7 @@ class Pool:
         resources: dict[str, float],
         ranks: LoadRanks,
         memory_bytes_max: int = 0,
+        self_contained: bool = False,
     ) -> None:
         self.pool = pool
         self.size = size
@@ -217,6 +246,10 @@ class Pool:
         self.dedicated = dedicated
         self.resources = resources
         self.memory_bytes_max = memory_bytes_max
+        self.self_contained = self_contained
+        self.strategy = Strategy()
+        self.actor: Actor | None = None
+        self.ahead = 0  # so many tasks may lie with a worker; 0: as their measured length says
         self.state = PoolState.OPEN
         self.queue: deque[Task] = deque()
         self.stale = 0  # cancelled tasks still lying in the queue

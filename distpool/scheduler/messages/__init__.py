@@ -8,6 +8,7 @@ opaque bytes that only the process which asked for them, or the worker that runs
     leasing     owner and agent, agent and worker: who gets which workers, and how those begin and end
     running     owner and worker: a task's way there and back
     cluster     agents, their head, and whoever asks them something
+    placing     where leases may be; placement groups
     local       a program and the owner core in its process; never encoded
 
 Addresses are plain strings, and every effect is a message to one of them::
@@ -19,22 +20,27 @@ Addresses are plain strings, and every effect is a message to one of them::
     "worker:LEASE"      the data link of a leased worker
     "control:LEASE"     its control link, served by a second thread while a task runs
     "owner:OWNER"       a driver, or a worker that submits tasks itself
+    "peer:OWNER"        another owner, to an owner
     "process:WORKER"    an agent's link to one of its own workers, leased or not
     "nursery"           the forking parent: Fork and Signal in; Forked and Exited out
     "head"              the cluster's head
 
 Who says what to whom::
 
-    app     -> owner    OpenPool Submit CancelTasks ClosePool TerminatePool ResizePool
-    owner   -> app      Done Failed PoolReady PoolBroken PoolGone WorkerUp WorkerGone
+    app     -> owner    OpenPool Submit CancelTasks ClosePool TerminatePool ResizePool KillActor
+    owner   -> app      Done Failed PoolReady PoolBroken PoolGone WorkerUp WorkerGone ActorUp ActorRestarts
     owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker LookAt DropPool Blocked OwnerBye
     agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped NodeLost
-    worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled WornOut Remarks
-    owner   -> worker   Setup Execute Retire   (data)      Recall Interrupt RemarksSeen   (control)
+    worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled WornOut ActorExit Remarks
+    owner   -> worker   Setup Execute Serve Retire   (data)      Recall Interrupt RemarksSeen   (control)
+    owner  <-> owner    WantActor EndActor / ActorDown
     worker  -> agent    WorkerHello
     agent  <-> nursery  Fork (with its Attach) Signal / Forked Exited
-    agent  <-> head     NodeHello NodeReport NodeBye / NodeWelcome View
-    client  -> head     KeyPut KeyGet KeyDelete / KeyAnswer
+    agent  <-> head     NodeHello NodeReport NodeBye OwnerGone Asked / NodeWelcome View Answered
+    head   <-> agent    Reserve Release GroupNews / Reserved WatchGroup
+    owner  <-> head     FactsQuery KeyPut KeyGet KeyDelete KeyList / FactsReport KeyAnswer KeysReport
+                        MakeGroup RemoveGroup GroupQuery / GroupsReport
+                        (by way of its agent, in Asked and Answered)
     anybody -> agent    StoreQuery / StoreReport
 """
 
@@ -49,6 +55,8 @@ from distpool.scheduler.messages.base import Message
 from distpool.scheduler.messages.cluster import *  # noqa: F403
 from distpool.scheduler.messages.leasing import *  # noqa: F403
 from distpool.scheduler.messages.local import *  # noqa: F403
+from distpool.scheduler.messages.peers import *  # noqa: F403
+from distpool.scheduler.messages.placing import *  # noqa: F403
 from distpool.scheduler.messages.running import *  # noqa: F403
 
 #: All that may come over a link. (A struct is only here if its module is imported above.)

@@ -1,27 +1,37 @@
-"""Agents and their head, and what anybody may ask of them."""
+"""Agents and their head, and what anybody may ask of them.
+
+A question carries a number of its asker's (``request``), and so does its answer. An owner asks its own node's agent;
+what only the head knows travels on in ``Asked``, and comes back in ``Answered``::
+
+    owner ── KeyGet(7) ──► agent ── Asked("o", KeyGet(7)) ──► head
+          ◄─ KeyAnswer(7) ──     ◄─ Answered("o", KeyAnswer(7)) ──
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from distpool.scheduler.messages.base import Message
+from distpool.scheduler.messages.placing import GroupQuery, GroupsReport, MakeGroup, RemoveGroup
 
 
 class NodeFacts(Message, frozen=True):
-    """What a node has, and what of it is free."""
+    """What a node has, and what of it is free; ``host`` is its machine's name."""
 
     node: str
     address: str
     total: dict[str, float]
     available: dict[str, float]
     labels: dict[str, str] = {}
+    host: str = ""
 
 
 class NodeHello(Message, frozen=True):
-    """A node introduces itself to the head, on each new link."""
+    """A node introduces itself to the head, on each new link. ``bundles``: what it holds of placement groups."""
 
     incarnation: int
     facts: NodeFacts
+    bundles: dict[str, tuple[int, ...]] = {}
 
 
 class NodeReport(Message, frozen=True):
@@ -53,13 +63,41 @@ class View(Message, frozen=True):
     nodes: tuple[NodeFacts, ...]
 
 
+class OwnerGone(Message, frozen=True):
+    """An owner of this node, in whose name the head keeps something, has ended."""
+
+    owner: str
+
+
+# ------------------------------------------------------------------------------------------------ nodes and keys
+
+
+class FactsQuery(Message, frozen=True):
+    """Which nodes are there?"""
+
+    request: int = 0
+
+
+class FactsReport(Message, frozen=True):
+    """``head`` is the node that the head is on, ``gone`` are the latest that have left or were lost."""
+
+    request: int
+    head: str
+    nodes: tuple[NodeFacts, ...]
+    gone: tuple[NodeFacts, ...]
+
+
 class KeyPut(Message, frozen=True):
-    """Set a key, or with ``overwrite`` false only if it is not there."""
+    """Set a key, or with ``overwrite`` false only if it is not there.
+
+    With ``owner``, an owner on the asker's node, the key goes when that one ends, or its node.
+    """
 
     request: int
     key: str
     value: bytes
     overwrite: bool = True
+    owner: str = ""
 
 
 class KeyGet(Message, frozen=True):
@@ -84,8 +122,48 @@ class KeyAnswer(Message, frozen=True):
     changed: bool = False
 
 
+class KeyList(Message, frozen=True):
+    """Which keys begin with this?"""
+
+    request: int
+    prefix: str
+
+
+class KeysReport(Message, frozen=True):
+    """They do, in order."""
+
+    request: int
+    keys: tuple[str, ...]
+
+
+# ------------------------------------------------------------------------------------------------ on their way
+
+#: What an owner may ask of the head, by way of its agent; and what it may be answered.
+HeadQuestion = FactsQuery | KeyPut | KeyGet | KeyDelete | KeyList | MakeGroup | RemoveGroup | GroupQuery
+HeadAnswer = FactsReport | KeyAnswer | KeysReport | GroupsReport
+
+
+class Asked(Message, frozen=True):
+    """An owner of this node asks the head."""
+
+    owner: str
+    question: HeadQuestion
+
+
+class Answered(Message, frozen=True):
+    """The answer, for the agent to pass on."""
+
+    owner: str
+    answer: HeadAnswer
+
+
+# ------------------------------------------------------------------------------------------------ a node's store
+
+
 class StoreQuery(Message, frozen=True):
     """What lies in the node's object store? The agent answers with a StoreReport."""
+
+    request: int = 0
 
 
 class StoredObject(msgspec.Struct, frozen=True, array_like=True):
@@ -107,3 +185,8 @@ class StoreReport(Message, frozen=True):
     size: tuple[int, int]
     spill_directory: str
     objects: tuple[StoredObject, ...]
+    request: int = 0
+
+
+Question = HeadQuestion | StoreQuery
+Answer = HeadAnswer | StoreReport

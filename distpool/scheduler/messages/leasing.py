@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from distpool.scheduler.messages.base import Message
+from distpool.scheduler.messages.placing import Strategy
 from distpool.scheduler.messages.running import Results
 
 PROTOCOL_VERSION = 1
@@ -45,6 +46,7 @@ class WantLeases(Message, frozen=True):
     dedicated: bool
     resources: dict[str, float]
     spilled: bool = False  # already sent on by another agent: grant or queue, do not bounce
+    strategy: Strategy = Strategy()
 
 
 class LeaseElsewhere(Message, frozen=True):
@@ -129,7 +131,8 @@ class Death(Message, frozen=True):
 class WorkerDied(Message, frozen=True):
     """``running`` is the attempt that the shared slot shows started and not finished, 0 if none.
 
-    ``answers`` are those left in the worker's mailbox by attempts that must not be repeated.
+    ``answers`` are those left in the worker's mailbox by attempts that must not be repeated. ``begun``: of an actor,
+    the latest attempt that had started of each of its callers, its creator first.
     """
 
     lease: str
@@ -138,6 +141,7 @@ class WorkerDied(Message, frozen=True):
     running: int
     answers: tuple[Results, ...] = ()
     certain: bool = True  # False: nobody saw it die, so any attempt offered to it may have been running
+    begun: tuple[int, ...] = ()
 
 
 class OwnerBye(Message, frozen=True):
@@ -185,9 +189,10 @@ class Forked(Message, frozen=True):
 
 
 class Exited(Message, frozen=True):
-    """A worker was reaped. The agent's shell adds what the worker's slot and mailbox show."""
+    """A worker was reaped. The agent's shell adds what the worker's slot and mailbox show: see WorkerDied."""
 
     worker: int
     death: Death
     running: int = 0
     answers: tuple[Results, ...] = ()
+    begun: tuple[int, ...] = ()

@@ -8,15 +8,31 @@ import msgspec
 
 from distpool.scheduler.messages.base import Payload
 from distpool.scheduler.messages.leasing import Death
+from distpool.scheduler.messages.peers import Contact
+from distpool.scheduler.messages.placing import Strategy
+from distpool.scheduler.messages.running import ActorTerms
 
 
 class Local(msgspec.Struct, frozen=True):
     """Base of the messages between a program and the owner core in its own process."""
 
 
+class Borrow(msgspec.Struct, frozen=True):
+    """An actor of another owner's: the pool is ``actor`` there. ``me``: where the actor's worker dials this owner."""
+
+    lender: Contact
+    actor: int
+    me: Contact
+
+
 class OpenPool(Local, frozen=True):
     """``max_tasks``: a worker retires after that many (0: never). ``setup_attempts``: consecutive workers that
-    may fail before their set-up is done, until the pool counts as broken. ``memory_bytes_max``: see ``Setup``."""
+    may fail before their set-up is done, until the pool counts as broken. ``memory_bytes_max`` and
+    ``self_contained``: see ``Setup``.
+
+    ``actor``: the pool is one, of one dedicated worker; ``restarts`` is how often it is started again after its worker
+    has died (-1: without end). ``borrow``: it is another owner's actor, and this one has no worker for it.
+    """
 
     pool: int
     size: int
@@ -26,6 +42,11 @@ class OpenPool(Local, frozen=True):
     dedicated: bool = True
     resources: dict[str, float] = {}
     memory_bytes_max: int = 0
+    self_contained: bool = False
+    actor: ActorTerms | None = None
+    restarts: int = 0
+    borrow: Borrow | None = None
+    strategy: Strategy = Strategy()
 
 
 class Submit(Local, frozen=True):
@@ -36,10 +57,21 @@ class Submit(Local, frozen=True):
 
 
 class CancelTasks(Local, frozen=True):
-    """Take back tasks that have not started; with ``running`` also interrupt, then kill, those that have."""
+    """Take back tasks that have not started; with ``running`` also interrupt, then kill, those that have.
+
+    An actor is killed for the sake of a call only with ``force``.
+    """
 
     tasks: list[Any]
     running: bool
+    force: bool = False
+
+
+class KillActor(Local, frozen=True):
+    """SIGKILL an actor's worker; with ``restart`` that is a death like another, without it the actor's end."""
+
+    pool: int
+    restart: bool
 
 
 class ClosePool(Local, frozen=True):
@@ -87,16 +119,33 @@ class Done(Local, frozen=True):
     values: list[Payload]
 
 
+class Yields(Local, frozen=True):
+    """A task has yielded a value, or ends with an error."""
+
+    task: Any
+    index: int
+    value: Payload
+    error: bytes | None
+
+
+class Read(Local, frozen=True):
+    """The program has read so many of the values that a task yields."""
+
+    task: Any
+    count: int
+
+
 class Failed(Local, frozen=True):
     """``error`` is a pickled exception of the task's own; or, when it is None, ``death`` killed it, or, when
     both are None, the task was cancelled or its pool went away, as ``reason`` says. ``overdue``: it has run for longer
-    than its time-out; its worker may not be rid of it yet."""
+    than its time-out; its worker may not be rid of it yet. ``kind``: it was an actor's call, see ``ActorEnd``."""
 
     task: Any
     error: bytes | None = None
     death: Death | None = None
     reason: str = ""
     overdue: bool = False
+    kind: str = ""
 
 
 class PoolReady(Local, frozen=True):
@@ -106,10 +155,30 @@ class PoolReady(Local, frozen=True):
 
 
 class PoolBroken(Local, frozen=True):
-    """The pool cannot get workers: the initializer's error, the death of its workers, or a refusal."""
+    """The pool cannot get workers: the initializer's error, the death of its workers, or a refusal.
+
+    ``kind``: it was an actor, and has ended, see ``ActorEnd``.
+    """
 
     pool: int
     error: bytes | None
+    death: Death | None
+    reason: str
+    kind: str = ""
+
+
+class ActorUp(Local, frozen=True):
+    """The actor is constructed, for the first time or once more, and takes calls."""
+
+    pool: int
+    pid: int
+    node: str
+
+
+class ActorRestarts(Local, frozen=True):
+    """The actor's worker has died, of ``death`` or as ``reason`` says, and a new one is to construct it again."""
+
+    pool: int
     death: Death | None
     reason: str
 

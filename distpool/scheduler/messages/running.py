@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from distpool.scheduler.messages.base import Message, Payload
 
 
@@ -21,16 +23,40 @@ class ControlHello(Message, frozen=True):
     lease: str
 
 
+#: Where an actor takes calls of several owners, an attempt is shown with its caller's index above this bit.
+CALLER_SHIFT = 48
+
+
+class ActorTerms(msgspec.Struct, frozen=True, array_like=True):
+    """How an actor's worker runs its calls: at most ``concurrency`` at once, and of each of ``groups`` so many.
+
+    In threads; with ``loop`` as tasks of an event loop.
+    """
+
+    concurrency: int = 1
+    loop: bool = False
+    groups: dict[str, int] = {}
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether never more than one call runs."""
+        return self.concurrency == 1 and not self.loop and not self.groups
+
+
 class Setup(Message, frozen=True):
     """What the pool's creator wants done once on each worker, before any task; opaque to the engine.
 
     A worker that has more than ``memory_bytes_max`` (0: no bound) for itself after a task runs no other: WornOut.
-    ``log_levels`` are those of the owner's loggers at this moment; its shell adds them.
+    ``log_levels`` are those of the owner's loggers at this moment; its shell adds them. ``self_contained``: answers
+    rely on nothing that the owner has defined, so that it may pass them on as they are to whatever process.
+    ``actor``: the set-up constructs an actor, and the attempts are calls of its methods.
     """
 
     blob: bytes
     memory_bytes_max: int = 0
     log_levels: bytes = b""
+    self_contained: bool = False
+    actor: ActorTerms | None = None
 
 
 class SetupDone(Message, frozen=True):
@@ -66,6 +92,23 @@ class Results(Message, frozen=True):
     busy_s: float = 0.0
     stored: bool = False  # some of the values refer to what was put into the node's store for the owner
     more_items: int = 0  # how many more items than attempts they were: chunks hold many
+
+
+class Yielded(Message, frozen=True):
+    """A value that a call has yielded, before its answer; with ``error``, a pickled exception, its last."""
+
+    attempt: int
+    index: int
+    value: Payload
+    error: bytes | None = None
+    stored: bool = False  # the value refers to what was put into the node's store for the owner
+
+
+class Consumed(Message, frozen=True):
+    """So many of the values that this attempt yields were read; how far it may go ahead, it knows."""
+
+    attempt: int
+    count: int
 
 
 class Recall(Message, frozen=True):
@@ -108,6 +151,26 @@ class Interrupt(Message, frozen=True):
     """Raise KeyboardInterrupt in this attempt if it is the one that runs."""
 
     attempt: int
+
+
+class ActorExit(Message, frozen=True):
+    """The actor ends on purpose: in this attempt, and after all others that had started. Its last word."""
+
+    attempt: int
+
+
+class Serve(Message, frozen=True):
+    """Actor, take calls of another owner as well: dial it and say hello. ``process``: see ``Attach``.
+
+    ``caller`` tells its attempts from others' in the slot, where an attempt is shown as ``caller << 48 | attempt``.
+    """
+
+    caller: int
+    lease: str
+    pool: int
+    owner: str
+    address: str
+    process: int
 
 
 class Retire(Message, frozen=True):

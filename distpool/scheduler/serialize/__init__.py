@@ -11,7 +11,7 @@
 ``registry.py``      who is who in this process: identities, namespaces, captured globals
 ``scope.py``         what names and cells mean to one exporter; ``units.py``: what must come along with a pickle
 ``stored.py``        big buffers in the node's object store, and the frame that names them
-``references.py``    a value that is passed on without being looked at
+``carried.py``       references in a pickle; ``kept.py``: a blob that was not loaded yet
 ``blobs.py``         the frame around a pickle and the definitions that it needs
 ``explain.py``       the path to what cannot be pickled; ``explain_loading.py``: or unpickled
 ===================  =====================================================================================
@@ -22,8 +22,8 @@ from distpool.scheduler.serialize.errors import RemoteError, SerializationError,
 from distpool.scheduler.serialize.exceptions import dump_exception, format_remote, load_exception
 from distpool.scheduler.serialize.exporter import Exporter
 from distpool.scheduler.serialize.importer import Importer, describe_main, loads_result, process_token
+from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.serialize.plain import INT_MAX, INT_MIN, PLAIN_TYPES, is_plain
-from distpool.scheduler.serialize.references import Reference
 from distpool.scheduler.serialize.stored import STORED_BYTES_MIN, Shared, current, ids_of, use
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
     "STORED_BYTES_MIN",
     "Exporter",
     "Importer",
-    "Reference",
+    "Kept",
     "RemoteError",
     "SerializationError",
     "Shared",

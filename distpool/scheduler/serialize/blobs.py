@@ -7,6 +7,7 @@ A blob is one of these::
     02 | ...                                    one of these with its big buffers in the store: ``stored.py``
     03 | ...                                    one of some kilobytes, in a slab: ``stored.py``
     04 | ...                                    one of them with all that it needs from a store: ``parcels.py``
+    05 | ...                                    one of them, and the names of the references in it: ``carried.py``
 
 The header is a pickled tuple of entries ``(uid, stamp, module facts, data)``, each datum a pickle of its own (bare, or
 with buffers in the store): definitions (functions and classes, ``stamp`` None), which are built when first referred
@@ -21,7 +22,7 @@ import pickle
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from distpool.scheduler.serialize import parcels, stored
+from distpool.scheduler.serialize import carried, parcels, stored
 from distpool.scheduler.serialize.errors import SerializationError
 from distpool.scheduler.serialize.rebuild import LOADING, ModuleFacts, namespace_of
 from distpool.scheduler.serialize.registry import REGISTRY, Stamp
@@ -66,6 +67,8 @@ def loads(blob: Blob, buffers: Iterable[Any] | None = None, *, label: str = "arg
         return _load_stored(blob, label)
     if mark == stored.PARCEL_MARK:
         return parcels.load(blob, lambda inner: loads(inner, label=label))
+    if mark == carried.REFS_MARK:
+        return carried.load(blob, None, lambda inner: loads(inner, buffers, label=label))
     if mark != _FRAMED:
         raise SerializationError(
             f"not a blob of this version of distpool: it begins with {bytes(blob[:4])!r}"

@@ -253,7 +253,7 @@ class Exporter:
         ):
             return pieces[0] + pieces[1]  # type: ignore[no-any-return]
         if keep is None:
-            return stored.join(pieces)
+            return stored.in_band(pieces, pickler.carried)
         return stored.pack(pieces, pickler.buffers, keep, shared, holder, pickler.carried, brief)
 
     def _dumps_apart(self, obj: Any, buffer_callback: Callable[[Any], Any], to: int) -> bytes:

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from struct import Struct
 from typing import Any
 
-from distpool.scheduler.serialize import stored
+from distpool.scheduler.serialize import carried, stored
 from distpool.scheduler.serialize.errors import SerializationError
 from distpool.scheduler.serialize.stored import BRIEF_MARK, MARK, PARCEL_MARK, Blob, Buffer
 
@@ -74,7 +74,9 @@ def _join(blob: bytes, names: Sequence[int], objects: Sequence[Buffer]) -> bytes
 def _collect(blob: Blob, names: dict[int, None]) -> None:
     """Note every object that must be there when ``blob`` is loaded: those of the definitions in it, too."""
     mark = blob[0] if len(blob) else None
-    if mark == MARK:
+    if mark == carried.REFS_MARK:
+        _collect(memoryview(blob)[carried.inner_start(blob) :], names)
+    elif mark == MARK:
         ids = stored.ids_of(blob)
         names.update(dict.fromkeys(ids))
         if stored.is_stream(blob):

@@ -32,7 +32,7 @@ from distpool.scheduler.serialize.registry import REGISTRY, Namespace, Namespace
 from distpool.scheduler.serialize.stored import out_of_band
 
 if TYPE_CHECKING:
-    from distpool.scheduler.serialize.references import Reference
+    from distpool.scheduler.serialize.carried import Carried
     from distpool.scheduler.serialize.scope import Scope
 
 #: What a pickle needs besides itself: definitions by uid (with the object, so that it stays alive), and captured
@@ -67,8 +67,8 @@ class TaskPickler(Pickler):
     #: Whether cells get an identity of their own (while definitions and captured globals are pickled).
     shares_cells = False
     needs: Needs
-    #: References in it, whose data must live until it is loaded.
-    carried: list[Reference]
+    #: References in it: they must live until it is loaded.
+    carried: list[Carried]
     #: Cells whose content is written by the function that holds them, by address.
     hollow: dict[int, CellType]
     #: Cells and contents that were written: the output is stale once they differ.
@@ -114,10 +114,11 @@ class TaskPickler(Pickler):
         self.chunks.append(b"")
         return definition, (uid,)
 
-    def carry(self, reference: Reference) -> None:
-        """Note a reference whose data lies in the store."""
+    def carry(self, reference: Carried) -> int:
+        """Note that a reference comes along; returns its place among those."""
         self.carried.append(reference)
         self.chunks.append(b"")
+        return len(self.carried) - 1
 
     def capture(self, key: NamespaceKey, namespace: Namespace, name: str) -> None:
         """Note that a global must come along."""

@@ -10,7 +10,7 @@
     02 | flags, 1 byte | count, 4 bytes | carried, 4 bytes | ids, 8 bytes each | inner blob        (little endian)
 
 With flag 1 there is no inner blob: the last id *is* it, a stream that was too big to be sent. The first ids are those
-that references in the pickle carry (``references.py``): they are kept, not mapped. The others are the pickle's
+that references in the pickle carry (``carried.py``): they are kept, not mapped. The others are the pickle's
 out-of-band buffers, in its order; one that occurs twice is mapped twice, so that each reader of it can write.
 
     03 | slab, 8 bytes | offset, 8 bytes | size, 4 bytes
@@ -32,12 +32,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pickle import PickleBuffer
 from struct import Struct, unpack_from
 from struct import pack as pack_struct
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from distpool.scheduler.serialize import carried as carrying
+from distpool.scheduler.serialize.carried import REFS_MARK, Carried
 from distpool.scheduler.serialize.errors import SerializationError
-
-if TYPE_CHECKING:
-    from distpool.scheduler.serialize.references import Reference
 
 #: Buffers and pickle streams of at least this size are objects of their own. Below it a mapping costs more than a copy.
 STORED_BYTES_MIN = 256 * 1024
@@ -153,12 +152,12 @@ def pack(
     keep: list[Any],
     shared: Shared | None = None,
     holder: int = 0,
-    carried: Sequence[Reference] = (),
+    carried: Sequence[Carried] = (),
     brief: bool = False,
 ) -> bytes:
     """The blob of a pickle whose output is ``pieces``; what is big goes into the store, and its Held into ``keep``.
 
-    What the ``carried`` references hold is kept as well, or handed to the ``holder``. ``brief``: it is loaded soon,
+    The ``carried`` references are kept as well, and what they hold is handed to the ``holder``. ``brief``: it is loaded soon,
     once, by one who answers.
 
     Raises:
@@ -181,21 +180,22 @@ def pack(
             spot, held = put
             keep.append(held)
             return _BRIEF.pack(BRIEF_MARK, *spot)
-    if store is None or not (is_stream or buffers or carried):
+    names = carrying.describe(carried)  # first: what has a value by now must be among the ids
+    ids = [number for reference in carried for number in ids_of(reference.blob)] if carried else []
+    if store is None or not (is_stream or buffers or ids):
         if buffers:
             raise SerializationError("the object store was closed while something was pickled for it")
-        return join(pieces)
-    ids = [number for reference in carried for number in ids_of(reference.blob)]
+        keep += carried
+        return carrying.frame(names, join(pieces))
     carried_count = len(ids)
     flags = is_stream * _IS_STREAM
     objects: list[Sequence[Buffer]] = []
     sent: list[int] = []  # to the holder, who hears of it by the blob alone
     try:
+        keep += carried
         if holder and ids:
             store.hand(ids, holder)
             sent += ids
-        else:
-            keep += [reference.held for reference in carried]
         if shared is None:
             objects += [(buffer.raw(),) for buffer in buffers]
         else:
@@ -211,13 +211,27 @@ def pack(
             ids += held.ids
             sent += held.ids if holder else ()
         head = pack_struct(f"<BBII{len(ids)}Q", MARK, flags, len(ids), carried_count, *ids)
-        return head if is_stream else join((head, *pieces))
+        return carrying.frame(names, head if is_stream else join((head, *pieces)))
     except BaseException as reason:
         if sent:
             store.take_back(sent, holder)
         if not isinstance(reason, Exception):
             raise
         raise Refused(reason) from None
+
+
+def pack_stream(blob: bytes, keep: list[Any]) -> bytes:
+    """A blob that stands for another one, which is put into the store; only where there is one."""
+    store = current()
+    assert store is not None
+    held = store.put([(blob,)])
+    keep.append(held)
+    return pack_struct("<BBIIQ", MARK, _IS_STREAM, 1, 0, *held.ids)
+
+
+def in_band(pieces: Sequence[Buffer], carried: Sequence[Carried]) -> bytes:
+    """The blob of a pickle of which nothing lies in a store but what its references hold."""
+    return carrying.frame(carrying.describe(carried), join(pieces))
 
 
 def join(pieces: Sequence[Buffer]) -> bytes:
@@ -298,10 +312,13 @@ def _place_of(owner: Any) -> Any:
 
 def ids_of(blob: Blob) -> tuple[int, ...]:
     """The objects that must live until ``blob`` is loaded; none if all of it is in band."""
-    if not len(blob) or blob[0] != MARK:
+    if not len(blob):
         return ()
-    (count,) = unpack_from("<I", blob, 2)
-    return unpack_from(f"<{count}Q", blob, _IDS_START)
+    start = carrying.inner_start(blob) if blob[0] == REFS_MARK else 0
+    if blob[start] != MARK:
+        return ()
+    (count,) = unpack_from("<I", blob, start + 2)
+    return unpack_from(f"<{count}Q", blob, start + _IDS_START)
 
 
 class _Arrived(_local):

@@ -66,7 +66,8 @@ class Unit:
         pickler.dump(self.obj)
         self.needs = pickler.needs
         if store is None:
-            self.data = stored.join(chunks)
+            self.data = stored.in_band(chunks, pickler.carried)
+            self.kept += pickler.carried  # type: ignore[arg-type]  # anything that is to live on
         else:
             self.data = stored.pack(chunks, pickler.buffers, self.kept, carried=pickler.carried)
             self.store = store if self.kept else None

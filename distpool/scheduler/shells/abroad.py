@@ -40,6 +40,19 @@ def frames(message: Any) -> Iterator[bytes]:
             yield encode(message)
 
 
+def _contained(payload: Any) -> tuple[Any, int]:
+    """A payload that needs no store to be loaded, and how many bytes that is."""
+    if type(payload) is bytes:
+        payload = contained(payload)
+        return payload, len(payload)
+    if type(payload) is dict:  # see ``remote_calls``
+        rest, weight = _contained(payload["a"])
+        values = [_contained(value) for value in payload.get("v", ())]
+        weight += sum([weight for _, weight in values])
+        return {**payload, "a": rest, "v": [value for value, _ in values]}, weight
+    return payload, 0
+
+
 def _batches(message: Execute) -> Iterator[Execute]:
     """Consecutive parts of a batch, in each the functions that are new to the worker there."""
     start = 0
@@ -47,10 +60,8 @@ def _batches(message: Execute) -> Iterator[Execute]:
     while start < len(message.functions):
         end, payloads, size = start, [], 0
         while end < len(message.functions) and size < BATCH_BYTES_MAX:
-            payload = message.payloads[end]
-            if type(payload) is bytes:
-                payload = contained(payload)
-                size += len(payload)
+            payload, weight = _contained(message.payloads[end])
+            size += weight
             payloads.append(payload)
             end += 1
         functions = message.functions[start:end]

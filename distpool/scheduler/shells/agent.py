@@ -44,9 +44,6 @@ from distpool.scheduler.messages import (
     DRIVER,
     Exited,
     Fork,
-    KeyDelete,
-    KeyGet,
-    KeyPut,
     KillWorker,
     LinkLost,
     LookAt,
@@ -65,7 +62,7 @@ from distpool.scheduler.messages import (
     encode,
 )
 from distpool.scheduler.node_identity import belong_to, current_node
-from distpool.scheduler.shells import processes
+from distpool.scheduler.shells import node_resources, processes
 from distpool.scheduler.shells.brood import Brood
 from distpool.scheduler.shells.links import Peers, router, watched_dealer
 from distpool.scheduler.shells.nursery import NurseryStart
@@ -89,8 +86,9 @@ _SLEEP_MS_MAX = 3_600_000  # a poll takes a C int
 class AgentRequest(msgspec.Struct, frozen=True):
     """What the driver asks for, or who has a node join: then ``head`` is where the agent with the head is dialled.
 
-    ``resources`` default to the CPUs there are; ``node`` to this machine's own name. Only a driver's own agent watches
-    the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``.
+    ``resources`` take the place of what is found here ({"CPU": 2.0, "my_kind": 1.0}; see ``node_resources``), and
+    ``labels`` are what tasks may choose the node by. ``node`` defaults to this machine's own name. Only a driver's own
+    agent watches the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``.
     """
 
     directory: str
@@ -100,6 +98,7 @@ class AgentRequest(msgspec.Struct, frozen=True):
     incarnation: int = 1
     head: str = ""
     resources: dict[str, float] | None = None
+    labels: dict[str, str] = {}
     limits: Limits = EMBEDDED
     worker_main: str = "distpool.scheduler.shells.worker:main"
     store: StoreFiles | None = None
@@ -140,8 +139,11 @@ class Agent:
             host,
             os.getpid(),
             address,
-            _resources(request, self.node_name),
+            node_resources.total(
+                request.resources or {}, self.node_name, address, request.store, holds_head=not request.head
+            ),
             request.limits,
+            node_resources.labels(request.labels, self.node_name),
             incarnation=request.incarnation,
         )
         self._head = None if request.head else HeadCore(request.limits, self.node_name)
@@ -225,24 +227,17 @@ class Agent:
             elif kind == "n":
                 self._from_node(identity, name.partition(":")[0], message)
             elif isinstance(message, StoreQuery):
-                self._report(identity)
-            elif isinstance(message, KeyPut | KeyGet | KeyDelete):
-                if self._head is not None:
-                    self._feed(self._head, f"owner:{name}", message)
+                self._report(identity, message.request)
             else:
                 self._from_owner(name, message)
 
-    def _report(self, identity: bytes) -> None:
+    def _report(self, identity: bytes, request: int) -> None:
         pids = {DRIVER: self._driver_pid, **self._brood.pids}
         if self._keeper is None:  # this process's limits left no room for a store
             report = StoreReport(self.node_name, pids, (0, 0), (0, 0), "", ())
         else:
             report = self._keeper.report(self.node_name, pids)
-        try:
-            self._router.send_multipart([identity, encode(report)], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
+        self._send_to(identity, msgspec.structs.replace(report, request=request))
 
     def _from_owner(self, name: str, message: Message) -> None:
         if isinstance(message, LookAt) or (isinstance(message, KillWorker) and message.only):
@@ -426,14 +421,6 @@ class Agent:
             return _SLEEP_MS_MAX
         left_s = min(wake_s) - time.monotonic()
         return max(0, min(int(left_s * 1000) + 1, _SLEEP_MS_MAX))
-
-
-def _resources(request: AgentRequest, node: str) -> dict[str, float]:
-    """What the node has: as the request says, and itself, so that one can ask for this very node."""
-    from distpool.cpus import cpu_count
-
-    own = {"CPU": float(cpu_count())} if request.resources is None else request.resources
-    return {**own, f"node:{node}": 1.0}
 
 
 def main(ask_fd: int, tell_fd: int) -> None:

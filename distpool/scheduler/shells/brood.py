@@ -26,6 +26,7 @@ import msgspec
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import Death, Exited, Fork, Forked, Message, Seen, Signal, decode, encode
 from distpool.scheduler.shells import nursery, processes
+from distpool.scheduler.shells.begun import take_begun
 from distpool.scheduler.shells.frames import Frames, frame
 from distpool.scheduler.shells.nursery import NurseryStart, death_of
 from distpool.scheduler.shells.slots import Slots, take_answers, take_last_words
@@ -128,7 +129,8 @@ class Brood:
         directory = self._start.directory
         words = take_last_words(directory, worker)
         death = msgspec.structs.replace(death, last_words=words)
-        return Exited(worker, death, self._slots.running(slot), take_answers(directory, worker))
+        begun = take_begun(f"{directory}/worker-{worker}.begun")
+        return Exited(worker, death, self._slots.running(slot), take_answers(directory, worker), begun)
 
     # ------------------------------------------------------------------------- a nursery dies
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import zmq
 
 from distpool.scheduler.messages import (
+    Consumed,
     ControlHello,
     Interrupt,
     Recall,
@@ -26,6 +27,7 @@ from distpool.scheduler.messages import (
     decode,
     encode,
 )
+from distpool.scheduler.shells.actor_control import ActorControl
 from distpool.scheduler.shells.links import dealer, watched_dealer
 from distpool.scheduler.shells.remarks import AFTER_S, BUFFER_BYTES
 
@@ -66,11 +68,18 @@ def control_loop(worker: Worker) -> None:
             pass  # one of them has hung up already: the poll will tell, or its death will end us
         interrupts = Interrupts(worker)
         remarks = _LateRemarks(worker, control)
+        actor: ActorControl | None = None
         while True:
-            again_ms = INTERRUPT_AGAIN_MS if interrupts.press() else None
-            for source, _ in poller.poll(remarks.timeout_ms(again_ms)):
+            pressing = interrupts.press() if actor is None else actor.press()
+            for source, _ in poller.poll(remarks.timeout_ms(INTERRUPT_AGAIN_MS if pressing else None)):
+                if worker.actor is not None and actor is None:
+                    actor = ActorControl(worker.actor, control, poller, links)
                 if source == worker.outbox.bell.fd:
                     remarks.heard()
+                    if actor is not None:
+                        actor.look()
+                    continue
+                if actor is not None and actor.hears(source):
                     continue
                 if isinstance(source, int):
                     _leave(worker, above)
@@ -229,6 +238,8 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts
             interrupts.recalled = frozenset(taken)
         case Interrupt():
             interrupts.want(message.attempt)
+        case Consumed():
+            worker.reading.consumed(message.attempt, message.count)
         case RemarksSeen():
             worker.outbox.seen(message.count_bytes)
         case _:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 
 import msgspec
 
@@ -22,16 +23,27 @@ REMAINS_S = 1.0
 
 
 class EmbeddedCluster:
-    """One background process: head and agent, in a session directory of its own."""
+    """One background process: head and agent, in a session directory of its own.
 
-    def __init__(self, limits: Limits = DEFAULTS) -> None:
+    ``resources`` and ``labels``: what its node has in place of what is found, and is known by; see ``node_resources``.
+    ``environment``: what the store's size is read from; see ``store.files.create``.
+    """
+
+    def __init__(
+        self,
+        limits: Limits = DEFAULTS,
+        resources: Mapping[str, float] = {},
+        labels: Mapping[str, str] = {},
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
         self._limits = limits
+        self._resources, self._labels = dict(resources), dict(labels)
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = ""
         self.agent_fd = -1  # readable when the agent is dead
         self.node = current_node()
         self._starts = 0
-        self._files = files.create()  # they outlive an agent
+        self._files = files.create(environment)  # they outlive an agent
 
     def address(self, name: str) -> str:
         """The ZeroMQ address of a socket in the session directory."""
@@ -53,6 +65,8 @@ class EmbeddedCluster:
             "node": self.node,
             "incarnation": self._starts,
             "store": msgspec.to_builtins(self._files),
+            "resources": self._resources,
+            "labels": self._labels,
         }
         fds = (lock_fd, *(self._files.fds if self._files else ()))
         try:

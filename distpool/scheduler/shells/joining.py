@@ -29,7 +29,8 @@ from distpool.scheduler.shells.launching import AgentProcess
 class JoiningAgent:
     """Start a node named ``node`` and have it join the session whose head's agent is at ``head``.
 
-    ``resources``: what it has ({"CPU": 4.0}); None: the CPUs that there are. "node:NAME" comes by itself.
+    ``resources``: what it has ({"CPU": 4.0}) in place of what is found; see ``node_resources``. "node:NAME" comes by
+    itself. ``labels``: what tasks may choose it by.
 
     Raises:
         ValueError: that is no name for a node.
@@ -43,6 +44,7 @@ class JoiningAgent:
         node: str,
         resources: Mapping[str, float] | None = None,
         limits: Limits = DEFAULTS,
+        labels: Mapping[str, str] = {},
     ) -> None:
         refuse_bad_name(node)
         self.node = node
@@ -57,6 +59,7 @@ class JoiningAgent:
             "head": head,
             "resources": None if resources is None else dict(resources),
             "limits": msgspec.to_builtins(limits),
+            "labels": dict(labels),
         }
         try:
             agent = AgentProcess(request, (lock_fd,), os.environ, limits.start_s)

@@ -18,12 +18,13 @@ pid, which whoever made this shell watches; a lost link to another node's agent 
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -34,34 +35,48 @@ from distpool.errors import CannotUnpickle, Failure, StoreError
 from distpool.scheduler.cores.owner import OwnerCore
 from distpool.scheduler.cores.tasks import Cancel, Task
 from distpool.scheduler.messages import (
+    DRIVER,
+    ActorDown,
+    Answer,
+    Contact,
     ControlHello,
     Dial,
     Done,
     Failed,
     HangUp,
+    LinkLost,
     Local,
     NodeLost,
     OwnerBye,
+    PeerHello,
     Remarks,
     RemarksSeen,
     Results,
     Setup,
     Submit,
+    Subscribe,
+    Subscribed,
     Tick,
+    Value,
     WakeAt,
     WorkerDied,
     WorkerGone,
+    Yielded,
+    Yields,
     decode,
     encode,
 )
 from distpool.scheduler.serialize import loads_result, stored
+from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.shells import abroad, surroundings
 from distpool.scheduler.shells.abroad import node_of
 from distpool.scheduler.shells.accounts import Accounts
 from distpool.scheduler.shells.links import EagerWait, close_watched, dealer, is_readable, watched_dealer
+from distpool.scheduler.shells.peers import PeerLinks
+from distpool.scheduler.shells.questions import Questions
 from distpool.scheduler.shells.reissue import Reissue
 from distpool.scheduler.shells.waker import Waker
-from distpool.scheduler.store.store import Held, ObjectStore
+from distpool.scheduler.store.store import ObjectStore
 
 #: Frames of workers that are read before the other sources are looked at again.
 FRAMES_A_TURN = 64
@@ -69,14 +84,6 @@ FRAMES_A_TURN = 64
 LABEL_ARGUMENTS_MAX = 80
 _TICK = Tick()
 _NOW, _NOW_MORE = zmq.NOBLOCK, zmq.NOBLOCK | zmq.SNDMORE
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A result whose data lies in the store, and what keeps it there until it is loaded, or let go unloaded."""
-
-    blob: bytes
-    held: Held
 
 
 class OwnerShell:
@@ -97,12 +104,16 @@ class OwnerShell:
         self.sleeping = False  # whether the leader is in a poll that nobody has asked it to leave
         self.accounts = Accounts()
         self.reissue = Reissue(self._tell_seen)
+        self.questions = Questions(self._ask)
         self.woke_waiter = False  # a promise that somebody sleeps for was served since this was last reset
         self._context = context
         self._on_event = on_event
         self._router: zmq.Socket[bytes] | None = None
         self._eager: EagerWait | None = None
         self._agents: dict[str, zmq.Socket[bytes]] = {}  # node -> link
+        self.contacts: dict[str, Contact] = {}  # other owners that we have had to do with
+        #: Gets what another owner says of objects, None when it is gone; called like a delivery.
+        self.on_peer: Callable[[str, Any], None] = lambda _owner, _message: None
         self._fates: dict[zmq.Socket[bytes], str] = {}  # what is readable when a link is lost -> other node
         self._abroad: set[str] = set()  # addresses of workers on other nodes
         self._watched: dict[int, Callable[[], None]] = {}
@@ -110,7 +121,10 @@ class OwnerShell:
         self._poller.register(self.waker.fd, zmq.POLLIN)
         self._addresses: dict[bytes, str] = {}  # routing id -> address
         self._early: dict[str, list[bytes]] = {}  # control address -> frames for a link that is not up yet
+        self.peers = PeerLinks(context, self._poller, self.contact, lambda: self._router)
         self._wake_at = 0.0
+        self._later: list[tuple[float, int, Callable[[], None]]] = []  # a heap: when, in which order, what
+        self._later_count = itertools.count()
         self._unfinished: list[Iterator[tuple[Task, Any]]] = []  # batches whose delivery is under way
 
     # ----------------------------------------------------------------------------------- sockets
@@ -140,6 +154,8 @@ class OwnerShell:
         self._agents[node] = link
         self._poller.register(link, zmq.POLLIN)
         self.say(node, encode(self.core.hello()))
+        if node == self.core.node:
+            self.questions.linked()
 
     def hang_up(self, node: str, farewell_ms: int = 0) -> None:
         """Drop the link to an agent, if there is one; what was said last gets ``farewell_ms`` to leave."""
@@ -168,6 +184,9 @@ class OwnerShell:
             except zmq.Again:
                 pass  # it has hung up, and its death will be seen
 
+    def _ask(self, frame: bytes) -> None:
+        self.say(self.core.node, frame)
+
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
         """Call back, in a step, when this descriptor is readable."""
         self._watched[fd] = callback
@@ -185,6 +204,7 @@ class OwnerShell:
         if self._router is not None:
             self._router.close()
             self._router = None
+        self.peers.close(farewell_ms)
         self.waker.close()
 
     # ---------------------------------------------------------------------------------- one step
@@ -224,18 +244,28 @@ class OwnerShell:
                     callback()
             elif source in self._fates:
                 self._lose_node(self._fates[source])
+            elif self.peers.owner_of(source) is not None:
+                self._drain_peer(source)
             else:
                 self._drain_agent(source)
         if self._wake_at and time.monotonic() >= self._wake_at:
             self._wake_at = 0.0
             self._feed("timer", _TICK)
+        while self._later and time.monotonic() >= self._later[0][0]:
+            self.deliveries.append(heapq.heappop(self._later)[2])
         if self.inbox:
             self.drain_inbox()
         if self.store is not None and self.store.has_dropped:
             self.store.drain()
 
+    def call_later(self, delay_s: float, what: Callable[[], None]) -> None:
+        """Deliver ``what``, a function to be called, after a while; by the leader."""
+        heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._later_count), what))
+
     def _timeout_ms(self, deadline: float | None) -> int | None:
         until = self._wake_at if deadline is None else min(deadline, self._wake_at or deadline)
+        if self._later:
+            until = min(until or self._later[0][0], self._later[0][0])
         if not until:
             return None
         return max(0, int((until - time.monotonic()) * 1000) + 1)
@@ -285,11 +315,17 @@ class OwnerShell:
             while router.getsockopt(zmq.RCVMORE):
                 router.recv(_NOW)
             return  # not one of ours
-        account = self.accounts.of_link[identity]
+        account = self.accounts.of_link.get(identity)
+        if account is None:
+            self._hear_peer(address.partition(":")[2], message)
+            return
         account.bytes_out += len(frame)
         account.add(message)
         if type(message) is Results and message.stored:
             self._claim(message, address.partition(":")[2])
+        elif type(message) is Yielded and message.stored:
+            value = self._claimed(message.value, int(address.rpartition(".")[2]))
+            message = msgspec.structs.replace(message, value=value)
         self._feed(address, message)
         if type(message) is ControlHello:
             for early in self._early.pop(address, ()):
@@ -298,8 +334,12 @@ class OwnerShell:
 
     def _new_address(self, identity: bytes) -> str:
         kind, _, lease = identity.decode().partition(":")
+        if kind == "p":
+            self.peers.inbound.add(lease)
+            self._addresses[identity] = f"peer:{lease}"
+            return f"peer:{lease}"
         if kind not in ("d", "c"):
-            raise ValueError("not a worker")
+            raise ValueError("neither a worker nor another owner")
         address = f"worker:{lease}" if kind == "d" else f"control:{lease}"
         self.accounts.open(identity, lease)
         self._addresses[identity] = address
@@ -315,6 +355,9 @@ class OwnerShell:
             except zmq.Again:
                 return
             message = decode(frame)
+            if isinstance(message, Answer):
+                self.woke_waiter |= self.questions.heard(message)
+                continue
             if type(message) is WorkerDied:
                 self._drain_router(sys.maxsize)  # what it had sent before it died comes first
                 for answers in message.answers:
@@ -329,14 +372,20 @@ class OwnerShell:
 
     def _claim(self, results: Results, lease: str) -> None:
         """What a worker has put into the store for us is ours from here on, until the last that refers to it goes."""
+        worker = int(lease.rpartition(".")[2])
         for place, value in enumerate(results.values):
-            if type(value) is bytes and (ids := stored.ids_of(value)) and self.store is not None:
-                try:
-                    results.values[place] = Claimed(
-                        value, self.store.claim(ids, int(lease.rpartition(".")[2]))
-                    )
-                except StoreError:
-                    pass  # loading it will say so, to whom it concerns
+            if type(value) is list:  # of a call that gives several values
+                results.values[place] = [self._claimed(part, worker) for part in value]
+            elif type(value) is bytes:
+                results.values[place] = self._claimed(value, worker)
+
+    def _claimed(self, value: Any, worker: int) -> Any:
+        if type(value) is not bytes or not (ids := stored.ids_of(value)) or self.store is None:
+            return value
+        try:
+            return Kept(value, self.store.claim(ids, worker), None)
+        except StoreError:
+            return value  # loading it will say so, to whom it concerns
 
     def _feed(self, sender: str, message: Any) -> None:
         for address, out in self.core.receive(sender, message, time.monotonic()):
@@ -367,6 +416,9 @@ class OwnerShell:
                 self._send_to_worker(b"c:" + name.encode(), encode(message))
         elif kind == "agent":
             self.say(name, encode(message))
+        elif kind == "peer":
+            if (contact := self.contacts.get(name)) is not None:
+                self.peers.say(contact, message)
         elif kind == "timer":
             assert isinstance(message, WakeAt)
             if not self._wake_at or message.at_s < self._wake_at:
@@ -392,6 +444,56 @@ class OwnerShell:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
             # It is gone; its agent will say so.
+
+    # ------------------------------------------------------------------------------ other owners
+
+    def contact(self) -> Contact:
+        """Where other owners find this one."""
+        process = self.store.process if self.store is not None else 0
+        return Contact(self.core.owner, self.core.address, self.core.node, process)
+
+    def say_to_owner(self, contact: Contact, message: Any) -> None:
+        """Say another owner something; by the leader."""
+        self.contacts[contact.owner] = contact
+        self.peers.say(contact, message)
+
+    def watch_owner(self, contact: Contact) -> None:
+        """Have ``on_peer`` told when this owner is gone; by the leader."""
+        self.contacts[contact.owner] = contact
+        self.peers.dial(contact)
+
+    def _drain_peer(self, source: object) -> None:
+        owner = self.peers.owner_of(source)
+        assert owner is not None
+        while (frame := self.peers.read(source)) is not None:
+            self._hear_peer(owner, decode(frame))
+        if self.peers.is_fate(source):
+            self._drain_router(sys.maxsize)  # what it had said before it went comes first
+            self._lose_peer(owner)
+
+    def _hear_peer(self, owner: str, message: Any) -> None:
+        match message:
+            case PeerHello(contact=contact):
+                self.contacts[owner] = contact
+            case Subscribe() | Subscribed() | Value():
+                self.deliveries.append(lambda: self.on_peer(owner, message))
+            case _:
+                if type(message) is ActorDown:
+                    self._drain_router(sys.maxsize)  # what the actor had answered comes first
+                self._feed(f"peer:{owner}", message)
+
+    def _lose_peer(self, owner: str) -> None:
+        self.peers.hang_up(owner)
+        contact = self.contacts.pop(owner, None)
+        if contact is not None and self.store is not None and contact.node == self.core.node:
+            self.deliveries.append(lambda: self._forget_transit(contact))
+        self.deliveries.append(lambda: self.on_peer(owner, None))
+        self._feed(f"peer:{owner}", LinkLost())
+
+    def _forget_transit(self, contact: Contact) -> None:
+        """What a dead owner has handed to us, and we have not taken by now, we have never heard of."""
+        if self.store is not None and contact.process != DRIVER:
+            self.store.forget_transit(contact.process)
 
     def _forget_lease(self, lease: str) -> None:
         worker = lease.rpartition(".")[2]
@@ -441,7 +543,12 @@ class OwnerShell:
                 self._unfinished.remove(pairs)
             return
         try:
-            if type(item) is Failed:
+            if callable(item):
+                item()
+            elif type(item) is Yields:
+                failure = None if item.error is None else Failure(error=item.error)
+                item.task.token.item(item.index, item.value, failure)
+            elif type(item) is Failed:
                 promise = item.task.token
                 if promise.wakeups is not None:
                     self.woke_waiter = True
@@ -457,9 +564,9 @@ class OwnerShell:
             if promise.wakeups is not None:
                 self.woke_waiter = True
             try:
-                if type(value) is bytes or type(value) is Claimed:
+                if (type(value) is bytes or type(value) is Kept) and not promise.raw:
                     try:
-                        value = loads_result(value.blob if isinstance(value, Claimed) else value)
+                        value = value.load() if isinstance(value, Kept) else loads_result(value)
                     except BaseException as error:
                         broken = CannotUnpickle.explained("the result", error)
                         promise.reject(task.key, Failure(exception=broken))
@@ -505,7 +612,9 @@ def _failure(item: Failed) -> Failure:
         assert task.limit is not None
         return Failure(limit_s=task.limit.limit_s, label=_label(task))
     cancelled = item.error is None and item.death is None and item.reason == "cancelled"
-    return Failure(error=item.error, death=item.death, cancelled=cancelled, reason=item.reason)
+    return Failure(
+        error=item.error, death=item.death, cancelled=cancelled, reason=item.reason, kind=item.kind
+    )
 
 
 def _label(task: Task) -> str:

@@ -32,7 +32,6 @@ from typing import Any
 import zmq
 
 from distpool import worker_hooks
-from distpool.errors import StoreError
 from distpool.scheduler import limits as limits_module
 from distpool.scheduler.messages import (
     Attach,
@@ -43,17 +42,30 @@ from distpool.scheduler.messages import (
     Setup,
     SetupDone,
     WornOut,
+    Yielded,
     decode,
     encode,
 )
-from distpool.scheduler.serialize import PLAIN_TYPES, Importer, is_plain, parcels, stored
-from distpool.scheduler.shells import surroundings, worker_start
+from distpool.scheduler.serialize import PLAIN_TYPES, is_plain, stored
+from distpool.scheduler.shells import actor_worker, remote_calls, surroundings, worker_start
+from distpool.scheduler.shells.actor_worker import ActorServer
+from distpool.scheduler.shells.call_parts import (
+    IMPORTER,
+    Function,
+    arguments,
+    cut,
+    dump,
+    flush_streams,
+    result,
+)
 from distpool.scheduler.shells.control import control_loop, die, wait_for_the_end
 from distpool.scheduler.shells.links import EagerWait, dealer, watched_dealer
 from distpool.scheduler.shells.mailbox import Mailbox
 from distpool.scheduler.shells.own_memory import own_memory_bytes
 from distpool.scheduler.shells.preparation import apply_setup
 from distpool.scheduler.shells.remarks import BUFFER_BYTES, Outbox
+from distpool.scheduler.shells.remote_calls import Split
+from distpool.scheduler.shells.streaming import Reading, stream
 from distpool.scheduler.shells.worker_start import WorkerStart
 from distpool.scheduler.store.store import ObjectStore
 
@@ -62,28 +74,6 @@ _LIMITS = limits_module.DEFAULTS
 LOOK_AGAIN_MS = 500
 #: A worker whose memory is bounded is weighed between tasks, no more often than this.
 WEIGH_S = 0.005
-
-_IMPORTER = Importer()
-
-
-class _Function:
-    """A function that was sent; it is loaded by the first task that needs it, so that task gets the error.
-
-    Callables that a call may change (``lasting`` is false) are loaded anew for each.
-    """
-
-    __slots__ = ("blob", "call", "lasting")
-
-    def __init__(self, blob: bytes, lasting: bool) -> None:
-        self.blob = blob
-        self.lasting = lasting
-        self.call: Callable[..., Any] | None = None
-
-    def load(self) -> Callable[..., Any]:
-        call: Callable[..., Any] = _IMPORTER.loads(self.blob)
-        if self.lasting:
-            self.call = call
-        return call
 
 
 class Worker:
@@ -96,8 +86,8 @@ class Worker:
         self.began = start.began
         self.store = None if start.store is None else ObjectStore(start.store, start.worker)
         stored.use(self.store)
-        self.queue: deque[tuple[int, _Function, Any, bool]] = deque()
-        self.functions: dict[int, _Function] = {}
+        self.queue: deque[tuple[int, Function, Any, bool]] = deque()
+        self.functions: dict[int, Function] = {}
         self.done: deque[tuple[int, Any]] = deque()  # finished, not sent yet
         self.failed: deque[tuple[int, bytes]] = deque()
         self.held_bytes = 0
@@ -108,10 +98,16 @@ class Worker:
         self.retiring = False
         self.outbox = Outbox()
         self.memory_bytes_max = 0
+        #: whose definitions answers may name instead of bringing them: the driver's (None), or nobody's (0)
+        self.answers_to: int | None = None
         self.worn = False  # it has more memory than that, and runs nothing more
         self._weigh_s = 0.0  # when to look again
+        self.actor_setup: Setup | None = None  # it is to be an actor's worker
+        self.actor: ActorServer | None = None  # and is one
+        self.status = 0  # what to exit with, unless exit handlers fail
         self.interrupting = 0
         self.open = 0  # the attempt that an interrupt may be raised in
+        self.reading = Reading()  # of what calls yield
         self.mailbox = Mailbox(os.path.join(start.directory, f"worker-{start.worker}.answers"))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         # ``data_fate`` is the second thread's: the main thread may be asleep in ``data``.
@@ -124,7 +120,7 @@ class Worker:
 
     def run(self) -> None:
         """Serve until told to retire."""
-        signal.signal(signal.SIGINT, self._on_sigint)
+        signal.signal(signal.SIGINT, self.on_sigint)
         start, attach = self.start, self.attach
         hello = LeaseHello(attach.lease, attach.pool, start.node, start.host, os.getpid())
         self.data.send(encode(hello), zmq.NOBLOCK)
@@ -135,12 +131,14 @@ class Worker:
             message = None
             with lock:  # the second thread may just have read the link: Execute, or Retire
                 if not queue and not self.retiring:
-                    message = decode(self._receive())
+                    message = decode(self.receive())
                     if type(message) is Execute:  # under the lock, or a Recall may miss it
                         self._queue(message)
                         message = None
             if message is not None:
                 self.take(message)
+                if self.actor_setup is not None:
+                    actor_worker.serve(self, self.actor_setup)
             if queue:
                 if self.worn:
                     self._give_back()
@@ -162,7 +160,8 @@ class Worker:
             link.close(linger=int(_LIMITS.farewell_s * 1000))
             context.term()
 
-    def _receive(self) -> bytes:
+    def receive(self) -> bytes:
+        """Sleep until the data link has a frame."""
         if not self._eager.look():
             while self.store is not None and self.store.has_views and not self.data.poll(LOOK_AGAIN_MS):
                 self.let_go()
@@ -175,30 +174,37 @@ class Worker:
         match message:
             case Execute():
                 self._queue(message)
+            case Setup(actor=None):
+                self.set_up(message)
             case Setup():
-                self.memory_bytes_max = message.memory_bytes_max
-                error = None
-                try:
-                    if message.log_levels:
-                        surroundings.set_levels(message.log_levels)
-                    self.outbox.open()
-                    apply_setup(message.blob, self.start, _IMPORTER)
-                except BaseException as exc:
-                    error = _dump(exc)
-                self._send_remarks()
-                self._send(encode(SetupDone(error)))
+                self.actor_setup = message
             case Retire():
                 self.retiring = True
             case _:
                 raise AssertionError(f"an owner does not say {message}")
 
+    def set_up(self, message: Setup) -> None:
+        """Do what is to be done before any task."""
+        self.memory_bytes_max = message.memory_bytes_max
+        self.answers_to = 0 if message.self_contained else None
+        error = None
+        try:
+            if message.log_levels:
+                surroundings.set_levels(message.log_levels)
+            self.outbox.open()
+            apply_setup(message.blob, self.start, IMPORTER)
+        except BaseException as exc:
+            error = dump(exc, self.answers_to)
+        self._send_remarks()
+        self._send(encode(SetupDone(error)))
+
     def _queue(self, message: Execute) -> None:
         functions = self.functions
-        passing: dict[int, _Function] = {}
+        passing: dict[int, Function] = {}
         for number in message.forget:
             functions.pop(number, None)
         for number, blob in message.blobs.items():
-            (functions if number > 0 else passing)[number] = _Function(blob, number > 0)
+            (functions if number > 0 else passing)[number] = Function(blob, number > 0)
         self.received = message.received
         careful = message.careful
         self.queue.extend(
@@ -212,7 +218,7 @@ class Worker:
 
     def _run_queue(self) -> None:
         """Run what has been offered, oldest first, and send the results in batches."""
-        queue, slot, began, done, attach = self.queue, self.slot, self.began, self.done, self.attach
+        queue, slot, began, done = self.queue, self.slot, self.began, self.done
         clock, hold_s = time.perf_counter, _LIMITS.hold_results_s
         sent = now = clock()
         spent: list[Any] = []
@@ -229,30 +235,35 @@ class Worker:
                 try:
                     self.open = attempt  # from here on an interrupt is raised, ...
                     if self.interrupting == attempt:
-                        self._on_sigint(0, None)  # it came a moment too early
+                        self.on_sigint(0, None)  # it came a moment too early
                     call = function.call or self._load(function)
                     if type(payload) is list:
                         value = call(*payload)
                     else:
-                        args, kwargs = _arguments(payload)
+                        args, kwargs = arguments(payload)
                         value = call(*args, **kwargs)
-                        if payload[0] == stored.MARK:
+                        if type(payload) is dict:
+                            if "n" in payload:
+                                value = Split(value, payload["n"])
+                            elif "g" in payload:
+                                value = self._stream(value, attempt, payload["g"])
+                            spent.append((args, kwargs))
+                        elif payload[0] == stored.MARK:
                             spent.append(
                                 (args, kwargs)
                             )  # to unmap takes long, and can wait until the answer is sent
                         del args, kwargs
                     if type(value) not in PLAIN_TYPES or not is_plain(value):
-                        value = _result(value, attach.process)
-                        self.held_bytes += len(value)
-                        if value[0] == stored.MARK:
-                            self.has_stored = True
+                        value = self._result(value)
+                    if worker_hooks.unsafe:
+                        self.make_safe()
                 except BaseException as exc:
-                    error = _dump(exc)
-                    _cut(exc)
+                    error = dump(exc, self.answers_to)
+                    cut(exc)
                 self.open = 0  # ... and from here on it is not
             except KeyboardInterrupt as late:  # between the two; there is only one for an attempt
                 self.open = 0
-                error = _dump(late)
+                error = dump(late, self.answers_to)
             if careful:
                 self._leave_in_mailbox(attempt, value, error)
             if error is None:
@@ -275,7 +286,47 @@ class Worker:
         if self.memory_bytes_max and self._weigh(now):
             self._give_back()
 
-    def _load(self, function: _Function) -> Callable[..., Any]:
+    def _result(self, value: Any) -> Any:
+        """A result that is not plain, undecoded; references in it are safe for whom it goes to from then on."""
+        attach = self.attach
+        keep: list[Any] = []
+
+        def dumps(part: Any) -> bytes:
+            return result(part, attach.process, self.answers_to, keep)
+
+        blob = value.dump(dumps) if type(value) is Split else dumps(value)
+        if keep and worker_hooks.hand_over is not None:
+            node = self.start.node if attach.process else ""
+            worker_hooks.hand_over(keep, (attach.owner, attach.address, node, attach.process))
+        self.held_bytes += remote_calls.weight(blob)
+        self.has_stored = self.has_stored or remote_calls.names_objects(blob)
+        return blob
+
+    def _stream(self, generator: Any, attempt: int, unread_max: int) -> int:
+        """Send what a call yields, as it comes."""
+
+        def send(index: int, value: Any) -> None:
+            if type(value) not in PLAIN_TYPES or not is_plain(value):
+                value = self._result(value)
+            if worker_hooks.unsafe:
+                self.make_safe()
+            self._send_remarks()
+            self._send(encode(Yielded(attempt, index, value, stored=remote_calls.names_objects(value))))
+
+        def send_error(index: int, error: BaseException) -> None:
+            self._send_remarks()
+            self._send(encode(Yielded(attempt, index, None, dump(error, self.answers_to))))
+            cut(error)
+
+        return stream(generator, attempt, unread_max, self.reading, send, send_error)
+
+    @staticmethod
+    def make_safe() -> None:
+        """What the call has kept of its arguments' references must not need its caller any more."""
+        if worker_hooks.make_safe is not None:
+            worker_hooks.make_safe()
+
+    def _load(self, function: Function) -> Callable[..., Any]:
         """Get a function ready. A module that is imported for it takes none of the task's time, which begins now."""
         self.began[0] = math.inf
         call = function.load()
@@ -334,7 +385,7 @@ class Worker:
 
     def _send_remarks(self) -> None:
         """What the tasks have printed and logged comes before their results."""
-        _flush_streams()
+        flush_streams()
         if self.outbox.waiting:
             while (frame := self.outbox.take(BUFFER_BYTES)) is not None:
                 self._send(frame)
@@ -352,69 +403,11 @@ class Worker:
         started, finished = self.slot[0], self.slot[1]
         return started if started != finished else 0
 
-    def _on_sigint(self, _number: int, _frame: FrameType | None) -> None:
+    def on_sigint(self, _number: int, _frame: FrameType | None) -> None:
         """Raise in the task that is to be interrupted, and nowhere else."""
         if self.interrupting and self.interrupting == self.open:
             self.interrupting = 0
             raise KeyboardInterrupt
-
-
-def _arguments(payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Unpickle a call's arguments. What that raises is not the task's own doing: it is told apart."""
-    try:
-        arguments: tuple[tuple[Any, ...], dict[str, Any]] = _IMPORTER.loads(payload)
-        return arguments
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        from distpool.errors import CannotUnpickle
-
-        raise CannotUnpickle.explained("the arguments", error) from error
-
-
-def _result(value: Any, owner: int) -> bytes:
-    """Pickle a result; what is big in it goes to the store, for the task's owner, whose process number is given.
-
-    An owner on another node (0) does not see this store: all goes with the answer.
-
-    An error in that carries the result's repr, for the front door's own exception.
-    """
-    try:
-        keep: list[Any] = []
-        blob = _IMPORTER.dumps_result(value, keep=keep, holder=owner)
-        return blob if owner else parcels.self_contained(blob)
-    except StoreError:
-        raise
-    except Exception as error:
-        error.unpicklable_result = _short_repr(value)  # type: ignore[attr-defined]
-        raise
-
-
-def _short_repr(value: Any) -> str:
-    try:
-        return repr(value)[:1000]
-    except Exception as error:
-        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
-
-
-def _dump(error: BaseException) -> bytes:
-    """An exception as bytes, whatever the interrupt that is meant for the task hits here."""
-    try:
-        return _IMPORTER.dump_exception(error)
-    except KeyboardInterrupt as late:
-        return _IMPORTER.dump_exception(late)
-
-
-def _cut(error: BaseException | None) -> None:
-    """Take the frames away from an exception that was sent: one that a frame holds would keep that frame's arrays."""
-    chain: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while chain:
-        link = chain.pop()
-        if link is not None and id(link) not in seen:
-            seen.add(id(link))
-            link.__traceback__ = None
-            chain += [link.__cause__, link.__context__]
 
 
 def main(start: WorkerStart) -> int:
@@ -429,11 +422,11 @@ def main(start: WorkerStart) -> int:
     try:
         worker = Worker(start, start.attach)
         worker.run()
-        status = _say_goodbye()
+        status = _say_goodbye() or worker.status
         worker.send_last_remarks()
         return status
     finally:
-        _flush_streams()
+        flush_streams()
 
 
 def _say_goodbye() -> int:
@@ -448,11 +441,3 @@ def _say_goodbye() -> int:
         sys.excepthook(*sys.exc_info())
         return 1
     return 0
-
-
-def _flush_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, ValueError, OSError):
-            pass

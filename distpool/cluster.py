@@ -1,0 +1,71 @@
+"""What there is in the cluster: ``nodes``, ``cluster_resources``, ``available_resources``.
+
+Stands in for the functions of these names in ``ray``, with their shapes and key names. The first call starts the
+session, if there is none. What a node has is settled when its agent starts; what is free is the head's latest knowledge
+of it, a fraction of a second old. Not here: how the head is asked (``scheduler.remote.cluster_facts``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from distpool.scheduler.messages import NodeFacts
+from distpool.scheduler.remote import cluster_facts
+from distpool.scheduler.shells.node_resources import ip_of
+
+__all__ = ["available_resources", "cluster_resources", "nodes"]
+
+
+def nodes() -> list[dict[str, Any]]:
+    """The nodes of the cluster, as a list of dicts, and those that it has lost, as far as they are remembered.
+
+    Of each: ``NodeID`` (its name: what ``NodeAffinitySchedulingStrategy`` and the resource ``node:NAME`` take),
+    ``Alive``, ``NodeManagerAddress``, ``NodeManagerHostname``, ``NodeName``, ``Resources`` (what it has in all; memory
+    in bytes; nothing if it is lost), ``Labels``. Keys about ports and sockets that a node here does not have are 0 or
+    empty (``ray.nodes``).
+
+    Raises:
+        ClusterError: the cluster cannot be started, or was lost meanwhile.
+    """
+    report = cluster_facts.facts()
+    there = [_shown(node, alive=True) for node in report.nodes]
+    back = {node.node for node in report.nodes}
+    return there + [_shown(node, alive=False) for node in report.gone if node.node not in back]
+
+
+def cluster_resources() -> dict[str, float]:
+    """What all nodes have together, by name; memory in bytes (``ray.cluster_resources``). Raises as ``nodes`` does."""
+    return _sum(node.total for node in cluster_facts.facts().nodes)
+
+
+def available_resources() -> dict[str, float]:
+    """What of it is free now; what is used up is left out (``ray.available_resources``). Raises as ``nodes`` does."""
+    free = _sum(node.available for node in cluster_facts.facts().nodes)
+    return {name: amount for name, amount in free.items() if amount}
+
+
+def _shown(node: NodeFacts, *, alive: bool) -> dict[str, Any]:
+    return {
+        "NodeID": node.node,
+        "Alive": alive,
+        "NodeManagerAddress": ip_of(node.address),
+        "NodeManagerHostname": node.host,
+        "NodeManagerPort": 0,
+        "ObjectManagerPort": 0,
+        "ObjectStoreSocketName": "",
+        "RayletSocketName": node.address,
+        "MetricsExportPort": 0,
+        "NodeName": node.node,
+        "alive": alive,
+        "Resources": dict(node.total) if alive else {},
+        "Labels": dict(node.labels),
+    }
+
+
+def _sum(amounts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    whole: dict[str, float] = {}
+    for some in amounts:
+        for name, amount in some.items():
+            whole[name] = whole.get(name, 0.0) + amount
+    return whole

@@ -1,0 +1,252 @@
+"""Starting and ending what remote calls run on: ``init``, ``shutdown``, ``is_initialized``.
+
+::
+
+    init(num_cpus=4) ─► Settings ─► the session, with a node like that ─► Context (a ``with`` block ends it)
+    (nothing)        ─► the first remote call, put or Pool starts one with what this machine has
+    shutdown()       ─► everything that it runs ends; what was put and not read is gone
+
+There is one session in a process, for every front door: a Pool and a remote function share it.
+Stands in for ``ray.init``, ``ray.shutdown``, ``ray.is_initialized``.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from distpool.scheduler import client
+from distpool.scheduler.remote import submitting
+from distpool.scheduler.shells import worker_start
+from distpool.scheduler.shells.embedded import EmbeddedCluster
+
+__all__ = ["Context", "init", "is_initialized", "settings", "shutdown"]
+
+#: Arguments of ``ray.init`` that say how its own parts are started; here there are no such parts.
+_WITHOUT_MEANING = {
+    "_metrics_export_port",
+    "_node_ip_address",
+    "_plasma_directory",
+    "_redis_password",
+    "_redis_username",
+    "_system_config",
+    "_temp_dir",
+    "_tracing_startup_hook",
+    "allow_multiple",
+    "cgroup_path",
+    "dashboard_host",
+    "dashboard_port",
+    "enable_resource_isolation",
+    "proxy_server_url",
+    "system_reserved_cpu",
+    "system_reserved_memory",
+}
+
+
+@dataclass
+class Settings:
+    """What ``init`` was told that concerns later calls."""
+
+    namespace: str = ""
+    runtime_env: Mapping[str, Any] | None = None
+    job_config: Any = None
+    is_ours: bool = False  # whether ``init`` was called, and not ended by ``shutdown``
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+#: Of this process. In a worker it is what the job's driver had.
+settings = Settings()
+
+
+def current_namespace() -> str:
+    """Where names of actors are given and looked for, unless another is named."""
+    if not settings.namespace:
+        settings.namespace = _OF_JOB or f"anonymous-{os.urandom(8).hex()}"
+    return settings.namespace
+
+
+_OF_JOB = ""  # in a worker: its driver's
+
+
+class Context:
+    """What ``init`` returns: facts about the session; as a context manager it ends the session.
+
+    Stands in for ``ray._private.worker.RayContext``.
+    """
+
+    def __init__(self, address_info: dict[str, Any]) -> None:
+        self.address_info = address_info
+        self.dashboard_url = ""
+
+    def __getitem__(self, name: str) -> Any:
+        return self.address_info[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """One of the facts."""
+        return self.address_info.get(name, default)
+
+    def disconnect(self) -> None:
+        """End the session."""
+        shutdown()
+
+    def __enter__(self) -> Context:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        shutdown()
+
+    def __repr__(self) -> str:
+        return f"<distpool session on node {self.address_info.get('node_id')}>"
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    resources: Mapping[str, float] | None = None,
+    labels: Mapping[str, str] | None = None,
+    object_store_memory: int | None = None,
+    local_mode: bool = False,
+    ignore_reinit_error: bool = False,
+    include_dashboard: bool | None = None,
+    job_config: Any = None,
+    configure_logging: bool = True,
+    logging_level: Any = "info",
+    logging_format: str | None = None,
+    logging_config: Any = None,
+    log_to_driver: bool = True,
+    namespace: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
+    **kwargs: Any,
+) -> Context:
+    """Start the session, with what its node is to have.
+
+    Args:
+        address: None or "local": on this machine, by itself. (To join a cluster is not there yet.)
+        num_cpus, num_gpus, resources: what calls may ask for in all, in place of what is found.
+        labels: what calls may choose the node by.
+        object_store_memory: size of the object store, in bytes.
+        ignore_reinit_error: a session that is there already is no error; its settings stay.
+        namespace: where the actors that are named by this program are found.
+        runtime_env: what the workers of all calls are to have; see ``RuntimeEnv``.
+
+    The other arguments of ``ray.init`` are accepted and mean nothing here: there is no dashboard and no log of workers
+    besides what they print.
+
+    Raises:
+        RuntimeError: there is a session already, which ``shutdown`` would end; an argument that there is not.
+        ConnectionError: the address of a cluster.
+        ValueError: an amount that cannot be.
+    """
+    unknown = [
+        name
+        for name in kwargs
+        if name not in _WITHOUT_MEANING
+        and name not in ("_memory", "_node_name", "_object_spilling_directory")
+    ]
+    if unknown:
+        raise RuntimeError(_no_such_argument(unknown))
+    if is_initialized():
+        if ignore_reinit_error:
+            return _context()
+        raise RuntimeError(
+            "init was called twice: this program has a session; end it first with shutdown(), or pass "
+            "ignore_reinit_error=True to go on with it as it is"
+        )
+    if address not in (None, "", "local"):
+        raise ConnectionError(
+            f"there is no cluster to join at {address!r}: joining one is not there yet; leave address out for a "
+            "session on this machine"
+        )
+    if local_mode:
+        warnings.warn(
+            "local_mode means nothing here: workers are cheap, and what they print and raise arrives as if local",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+    amounts = _amounts(num_cpus, num_gpus, resources, kwargs.get("_memory"))
+    environment = dict(os.environ)
+    if object_store_memory is not None:
+        environment["DISTPOOL_STORE_MEMORY"] = str(int(object_store_memory))
+    if spill := kwargs.get("_object_spilling_directory"):
+        environment["DISTPOOL_SPILL_DIR"] = str(spill)
+    client.start(EmbeddedCluster(resources=amounts, labels=dict(labels or {}), environment=environment))
+    submitting.here()
+    settings.is_ours = True
+    settings.namespace = namespace or f"anonymous-{os.urandom(8).hex()}"
+    settings.runtime_env = dict(runtime_env) if runtime_env else None
+    settings.job_config = job_config
+    return _context()
+
+
+def _amounts(
+    num_cpus: float | None,
+    num_gpus: float | None,
+    resources: Mapping[str, float] | None,
+    memory: float | None,
+) -> dict[str, float]:
+    given = {"CPU": num_cpus, "GPU": num_gpus, "memory": memory, **(resources or {})}
+    amounts = {name: float(amount) for name, amount in given.items() if amount is not None}
+    for name, amount in amounts.items():
+        if amount < 0:
+            raise ValueError(f"a node cannot have {amount:g} of {name}: an amount is zero or more")
+    return amounts
+
+
+def _no_such_argument(names: list[str]) -> str:
+    import difflib
+    import inspect
+
+    known = [name for name in inspect.signature(init).parameters if name != "kwargs"]
+    parts = []
+    for name in names:
+        near = difflib.get_close_matches(name, known, 1)
+        parts.append(f"{name} (did you mean {near[0]}?)" if near else name)
+    return f"init has no argument {', '.join(parts)}"
+
+
+def _context() -> Context:
+    session = client.session()
+    return Context(
+        {
+            "node_id": session.cluster.node,
+            "node_ip_address": "127.0.0.1",
+            "session_name": session.core.owner,
+            "address": f"local:{session.core.owner}",
+            "gcs_address": f"local:{session.core.owner}",
+            "object_store_address": "",
+            "raylet_ip_address": "127.0.0.1",
+            "webui_url": "",
+        }
+    )
+
+
+def is_initialized() -> bool:
+    """Whether remote calls have a session: after ``init`` or the first of them, until ``shutdown``; in workers always."""
+    if worker_start.this_worker is not None:
+        return True
+    session = client.current()
+    return session is not None and session.remote is not None
+
+
+def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = False) -> None:
+    """End the session and everything that runs in it. Does nothing where there is none, and in workers.
+
+    Args:
+        wait_for_processes: they are waited for in any case.
+    """
+    if worker_start.this_worker is not None:
+        return
+    settings.is_ours = False
+    settings.namespace, settings.runtime_env, settings.job_config = "", None, None
+    client.shutdown()

@@ -1,0 +1,55 @@
+"""Shared workers that have nothing to do: how long they are kept for what may come next.
+
+::
+
+    answered its last, nothing pending ── rest ──► idle since ── due, linger_s later ──► retired by the owner
+                                                      └── got work meanwhile: rests anew when that is done
+
+A worker that was given back has to be forked again for the next task, which costs a hundred times what a task costs; one
+that is kept holds resources that others may wait for. So one is kept for a while, and for a short while only where the
+agent has said that somebody waits.
+"""
+
+from __future__ import annotations
+
+from distpool.scheduler.cores.deadlines import Alarm
+from distpool.scheduler.cores.tasks import Lease, LeaseState
+from distpool.scheduler.limits import Limits
+
+
+class Idling:
+    """A part of ``OwnerCore``: it shares the core's alarm."""
+
+    def __init__(self, limits: Limits, alarm: Alarm) -> None:
+        self.pressed = False  # whether others wait for what our leases hold
+        self._limits = limits
+        self._alarm = alarm
+        self._since_s: dict[Lease, float] = {}
+
+    def rest(self, lease: Lease, now: float) -> None:
+        """A worker has nothing to do from now on."""
+        self._since_s[lease] = now
+        self._alarm.ask(now + self._linger_s)
+
+    @property
+    def _linger_s(self) -> float:
+        return self._limits.linger_pressed_s if self.pressed else self._limits.linger_s
+
+    def press(self, pressed: bool, now: float) -> None:
+        """Others wait for what our leases hold, or do so no more."""
+        self.pressed = pressed
+        if pressed and self._since_s:
+            self._alarm.ask(now + self._linger_s)
+
+    def due(self, now: float) -> list[Lease]:
+        """Workers that have rested for long enough, and are forgotten here."""
+        linger_s, due = self._linger_s, []
+        for lease, since_s in list(self._since_s.items()):
+            if lease.offered or lease.state is not LeaseState.READY:
+                del self._since_s[lease]
+            elif since_s + linger_s <= now:
+                del self._since_s[lease]
+                due.append(lease)
+            else:
+                self._alarm.ask(since_s + linger_s)
+        return due

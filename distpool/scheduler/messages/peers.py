@@ -1,0 +1,101 @@
+"""Owner and owner: a value that one makes and another waits for; an actor that one has created and another calls."""
+
+from __future__ import annotations
+
+import msgspec
+
+from distpool.scheduler.messages.base import Message, Payload
+from distpool.scheduler.messages.leasing import Death
+
+
+class Contact(msgspec.Struct, frozen=True, array_like=True):
+    """Where an owner is to be found: its name, where it is dialled, its node, and its number in that node's store."""
+
+    owner: str
+    address: str
+    node: str
+    process: int
+
+
+class PeerHello(Message, frozen=True):
+    """First word on a link that an owner has dialled to another."""
+
+    contact: Contact
+
+
+class Subscribe(Message, frozen=True):
+    """Send ``subscriber`` these of the receiver's objects when they have a value; at once, if they have one.
+
+    Said by the subscriber itself, or by one who is about to pass references on to it and must know them safe first.
+    """
+
+    base: str  # of the numbers: the process that counts them
+    numbers: list[int]
+    subscriber: Contact
+
+
+class Subscribed(Message, frozen=True):
+    """The receiver of a Subscribe has noted it: the subscriber will hear of these objects, whoever else goes."""
+
+    base: str
+    numbers: list[int]
+    subscriber: str  # its owner's name
+
+
+class Value(Message, frozen=True):
+    """What an object turned out to be: ``value``, plain or a blob whose data was handed over by ``process``.
+
+    Or, with ``failure``, why it has none: a pickled Failure.
+    """
+
+    base: str
+    number: int
+    value: Payload
+    failure: bytes | None = None
+    process: int = 0
+
+
+class ActorEnd:
+    """Why an actor's call has failed without an answer: the ``kind`` of Failed, PoolBroken and ``errors.Failure``."""
+
+    UNAVAILABLE = "actor unavailable"  # its worker died under the call; the actor is started again
+    CONSTRUCTOR = "actor constructor"  # ``error`` is what the constructor raised
+    DIED = "actor died"  # its worker died, and has no restart left
+    KILLED = "actor killed"  # by the program
+    EXITED = "actor exited"  # on purpose
+    CLOSED = "actor closed"  # nobody had a handle any more
+    OWNER_DIED = "owner died"  # the process that had created it is gone
+    REFUSED = "actor refused"  # no node can have it, or there is no cluster
+
+
+class WantActor(Message, frozen=True):
+    """Have the receiver's actor ``actor`` take calls of ``contact``, whose pool for it is ``pool``; None: no more."""
+
+    actor: int
+    pool: int
+    contact: Contact | None
+
+
+class ActorDown(Message, frozen=True):
+    """The worker ``lease`` of an actor is gone ("": it had none), with ``kind`` for good.
+
+    ``running`` and ``begun`` are the receiver's own attempts: the one under way (0: none), and the latest that had
+    started. Not ``certain``: nobody saw the worker die.
+    """
+
+    pool: int
+    lease: str
+    death: Death | None
+    running: int = 0
+    begun: int = 0
+    certain: bool = True
+    kind: str = ""
+    error: bytes | None = None
+    reason: str = ""
+
+
+class EndActor(Message, frozen=True):
+    """Kill the receiver's actor; with ``restart`` only its worker."""
+
+    actor: int
+    restart: bool

@@ -1,0 +1,265 @@
+"""An actor as a process knows it: who reaches it how, its calls in their order, and how long it lives.
+
+::
+
+    creator: create(spec) ─► Link ─► NativeActor, opened          handles ─► ActorRef ─► Link
+                               │                                              │ pickled: where it is to be had
+    another process: an ActorRef arrives ─► Link ─► NativeActor, borrowed at once: its creator knows of us
+
+**Order.** Calls of one process begin in the order in which they were made. One whose arguments are still pending holds
+up those behind it (``_line``).
+
+**Life.** A Link goes with the last ActorRef of its process. A borrower then tells the creator; the creator, once it
+has no Link's handle itself and no borrower, closes the actor, which finishes what it was given. Where a reference may
+be on its way at that moment (it was ever passed on), the creator waits for ``TRANSIT_S`` first. Arguments on their way
+are kept by their call.
+
+Handles, names and options are the front door's (``distpool.actors``).
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from distpool.errors import Failure
+from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.messages import ActorEnd, ActorRestarts
+from distpool.scheduler.remote import refs, submitting
+from distpool.scheduler.remote.actor_pools import (
+    ActorSpec,
+    Event,
+    Lent,
+    NativeActor,
+    borrow_actor,
+    open_actor,
+)
+from distpool.scheduler.remote.refs import ObjectRef
+from distpool.scheduler.remote.submitting import Plan
+
+#: How long a reference to an actor may be on its way, with nobody to answer for it.
+TRANSIT_S = 2.0
+
+
+class ActorRef(ObjectRef):
+    """A reference that is ready, with a failure, when its actor has ended. Its ``maker`` is the actor's Link."""
+
+    __slots__ = ()
+
+    is_actor = True
+
+    @property
+    def link(self) -> Link:
+        """How this process reaches the actor."""
+        link: Link = self.maker
+        return link
+
+    def describe_actor(self) -> bytes:
+        """Where others find it."""
+        link = self.link
+        link.travelled = True
+        return msgspec.msgpack.encode((link.actor.lent, link.name, link.detached))
+
+
+refs.travels(ActorRef)
+
+
+class Link:
+    """One actor, in one process. ``number`` is its reference's, ``base`` None where this process has created it."""
+
+    def __init__(self, base: str | None, number: int, name: str) -> None:
+        self.base, self.number = base, number
+        self.name = name  # of its class, for errors
+        self.native: NativeActor | None = None
+        self.ended: Failure | None = None  # why it takes no calls any more
+        self.detached = False  # it lives without handles
+        self.travelled = False  # whether a reference has left this process
+        self.on_event_too: Callable[[Event], None] | None = None
+        self.reconstructions = 0
+        self._ref: weakref.ref[ActorRef] | None = None
+        self._line: deque[Called] = deque()  # calls that wait for arguments, and those behind them
+        self._lock = threading.RLock()
+
+    @property
+    def actor(self) -> NativeActor:
+        """It is opened by whoever has made the Link."""
+        assert self.native is not None
+        return self.native
+
+    @property
+    def actor_id(self) -> str:
+        """32 hexadecimal digits, the same in every process."""
+        base = (self.base or refs.base()).replace("-", "")
+        return f"{base[-16:]:0>16}{self.number:016x}"
+
+    def handle(self) -> ActorRef | None:
+        """The reference of this process, if there is one."""
+        return None if self._ref is None else self._ref()
+
+    def new_handle(self) -> ActorRef:
+        """A reference, the only one of this process; the Link is let go of with it."""
+        ref = ActorRef(self)
+        ref.base, ref.number = self.base, self.number
+        self._ref = weakref.ref(ref)
+        weakref.finalize(ref, _let_go, self).atexit = False
+        if self.ended is not None:
+            ref.reject(0, self.ended)
+        return ref
+
+    def on_event(self, event: Event) -> None:
+        """On the thread that delivers."""
+        if isinstance(event, ActorRestarts):
+            self.reconstructions += 1
+        elif isinstance(event, Failure):
+            self.ended = event
+            OWN.pop(self.number, None)
+            if (ref := self.handle()) is not None:
+                ref.reject(0, event)
+        if self.on_event_too is not None:
+            self.on_event_too(event)
+
+    # -------------------------------------------------------------------------------------- calls
+
+    def call(
+        self, plan: Plan, method: str, group: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Call a method. Returns as ``submitting.call`` does, and raises what that does."""
+        actor = self.actor
+        number, blob = actor.method(method, group)
+        if plan.simple and not kwargs and not self._line and submitting.all_plain(args):
+            ref = ObjectRef(plan)
+            ref.task = task = Task(
+                actor.number, ref, 0, number, blob, list(args), 64, plan.retries, self.handle()
+            )
+            actor.leading.submit(task)
+            return ref
+        return Called(self, plan, actor, number, blob, self.handle(), args, kwargs).submit()
+
+    def in_line(self, call: Called, task: Task, results: Sequence[ObjectRef]) -> None:
+        """A call's turn comes when its arguments are there, and those of all before it."""
+        call.task, call.results = task, results
+        pending = [ref for ref in call.needed if not ref.ready]
+        with self._lock:
+            if not pending and not self._line:
+                call.offer(task)
+                return
+            self._line.append(call)
+        for ref in pending:
+            ref.watch(self._move)
+        self._move(None)
+
+    def _move(self, _ref: ObjectRef | None) -> None:
+        with self._lock:
+            while self._line:
+                call = self._line[0]
+                failed = any(ref.ready and ref.failure is not None for ref in call.needed)
+                if not (failed or call.cancelled or all(ref.ready for ref in call.needed)):
+                    return
+                self._line.popleft()
+                if not call.cancelled:
+                    call.offer(call.task)
+
+    def cancel_waiting(self, ref: ObjectRef) -> bool:
+        """Take back a call that has not been offered yet. Returns whether there was one."""
+        with self._lock:
+            call = next((call for call in self._line if ref in call.results), None)
+            if call is None:
+                return False
+            call.cancelled = True
+        call.task.token.reject(0, Failure(cancelled=True))
+        self._move(None)
+        return True
+
+
+class Called(submitting.Call):
+    """A call of a method that is not of the simplest kind: it may have to wait for its turn."""
+
+    task: Task
+    results: Sequence[ObjectRef] = ()
+    cancelled = False
+
+    def __init__(self, link: Link, *args: Any) -> None:
+        super().__init__(*args)
+        self._link = link
+
+    def start_waiting(self, task: Task, results: Sequence[ObjectRef]) -> None:
+        """See ``submitting.Call``."""
+        self._link.in_line(self, task, results)
+
+
+#: Actors that this process has created and that have not ended, by the number of their reference.
+OWN: dict[int, Link] = {}
+
+
+def _let_go(link: Link) -> None:
+    """In a weakref callback, perhaps within anything: only noted."""
+    native = link.native
+    if native is not None and not native.closed and link.ended is None and not link.detached:
+        session = native.session
+        native.leading.tell(lambda: session.shell.deliveries.append(lambda: _without_handle(link, native)))
+
+
+def _without_handle(link: Link, native: NativeActor) -> None:
+    """A borrowed actor is given back; one of our own ends, at once or when nobody borrows it."""
+    if link.handle() is not None or native.closed or link.ended is not None:
+        return
+    if link.base is not None or not link.travelled:
+        _close(link, native)
+    else:
+        remote = native.session.remote
+        remote.later(TRANSIT_S, lambda: _close_if_unused(link, native))
+
+
+def _close_if_unused(link: Link, native: NativeActor) -> None:
+    if link.handle() is not None or native.closed or link.ended is not None:
+        return
+    if native.is_called_by_others:
+        native.session.remote.later(TRANSIT_S, lambda: _close_if_unused(link, native))
+    else:
+        _close(link, native)
+
+
+def _close(link: Link, native: NativeActor) -> None:
+    OWN.pop(link.number, None)
+    native.close()
+
+
+def create(make_spec: Callable[[Link], ActorSpec], name: str, *, detached: bool = False) -> ActorRef:
+    """Create an actor of this process's. Raises what pickling its class or its arguments raises."""
+    link = Link(None, refs.next_number(), name)
+    link.detached = detached
+    link.native = open_actor(submitting.here().session, make_spec(link))
+    OWN[link.number] = link
+    return link.new_handle()
+
+
+def _arrive(base: str | None, number: int, where: bytes, came: list[ObjectRef]) -> ActorRef:
+    """See ``refs.arrive_actor``."""
+    lent, name, detached = _decode(where)
+    if base is None:
+        own = OWN.get(number)
+        if own is None:
+            own = Link(None, number, name)
+            own.ended = Failure(kind=ActorEnd.CLOSED, reason="it had ended before")
+        return own.handle() or own.new_handle()
+    known = refs.BORROWED.get((base, number))
+    if isinstance(known, ActorRef):
+        return known
+    link = Link(base, number, name)
+    link.detached = detached
+    link.travelled = True
+    link.native = borrow_actor(submitting.here().session, lent, link.on_event)
+    ref = link.new_handle()
+    ref.contact = lent.creator
+    refs.BORROWED[base, number] = ref
+    came.append(ref)
+    return ref
+
+
+_decode = msgspec.msgpack.Decoder(tuple[Lent, str, bool]).decode
+refs.arrive_actor.append(_arrive)

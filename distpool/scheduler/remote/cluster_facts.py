@@ -1,0 +1,58 @@
+"""What a program asks of its cluster: which nodes there are, and for keys that exist once in it.
+
+::
+
+    any thread ── session.ask ──► agent ──► head ──► FactsReport, KeyAnswer, KeysReport
+
+On every node the same: an owner asks its own agent, which asks the head. Each call is one round trip, and raises
+``ClusterError`` if the agent dies under it. What a program may call is in the front doors; this is what they stand on.
+"""
+
+from __future__ import annotations
+
+from distpool.scheduler import client
+from distpool.scheduler.messages import (
+    FactsQuery,
+    FactsReport,
+    KeyAnswer,
+    KeyDelete,
+    KeyGet,
+    KeyList,
+    KeyPut,
+    KeysReport,
+)
+
+
+def facts() -> FactsReport:
+    """Which nodes there are, what they have and what of it is free; at most a moment old."""
+    return client.session().ask(FactsQuery(), FactsReport)
+
+
+def key_put(key: str, value: bytes, *, overwrite: bool = True, mine: bool = False) -> bool:
+    """Set a key; with ``overwrite`` false only if it is not there. Whether it was set.
+
+    With ``mine`` the key goes when this process ends, or its session or its node.
+    """
+    session = client.session()
+    put = KeyPut(0, key, value, overwrite, session.core.owner if mine else "")
+    return session.ask(put, KeyAnswer).changed
+
+
+def key_get(key: str) -> bytes | None:
+    """What a key holds; None if there is none."""
+    return client.session().ask(KeyGet(0, key), KeyAnswer).value
+
+
+def key_delete(key: str) -> bool:
+    """Remove a key. Whether there was one."""
+    return client.session().ask(KeyDelete(0, key), KeyAnswer).changed
+
+
+def key_exists(key: str) -> bool:
+    """Whether there is such a key."""
+    return key_get(key) is not None
+
+
+def keys(prefix: str = "") -> list[str]:
+    """The keys that begin with ``prefix``, in order."""
+    return list(client.session().ask(KeyList(0, prefix), KeysReport).keys)

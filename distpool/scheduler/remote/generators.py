@@ -1,0 +1,180 @@
+"""The values of a call that yields them: references that are there one after the other.
+
+::
+
+    Stream (the promise of the call)        ObjectRefGenerator (what the program has)
+      item(i, value) ─► ref i is ready        next(): waits until ref i is ready, or is known not to come
+      fulfil(count)  ─► there are no more     says how far it has read, where back-pressure was asked for
+
+Another attempt, after its worker's death, yields from the beginning: what is there already stays.
+Stands in for ``ray.ObjectRefGenerator``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from distpool.engines.protocol import Promise
+from distpool.errors import Failure
+from distpool.scheduler.remote import waiting
+from distpool.scheduler.remote.refs import ObjectRef
+
+
+class Stream(Promise):
+    """The promise of a call that yields. ``done`` is the reference that is ready when there are no more values."""
+
+    __slots__ = ("_came", "_consumed", "_lock", "_maker", "_refs", "count", "done", "ready", "wakeups")
+
+    raw = True
+    quick = False
+
+    def __init__(self, maker: Any, consumed: Callable[[int], None] | None) -> None:
+        self.ready = False
+        self.wakeups = None
+        self.count: int | None = None  # how many there are in all, once that is known
+        self.done = ObjectRef(maker)
+        self._maker = maker
+        self._refs: dict[int, ObjectRef] = {}  # those that the program has not got yet
+        self._came = 0  # how many values have come
+        self._lock = threading.Lock()
+        self._consumed = consumed
+
+    def ref(self, index: int) -> ObjectRef:
+        """The reference to a value that has come, or may come."""
+        with self._lock:
+            ref = self._refs.get(index)
+            if ref is None:
+                ref = self._refs[index] = ObjectRef(self._maker)
+            ended = self.count is not None and index >= self.count
+        if ended:
+            ref.reject(0, _ended())
+        return ref
+
+    def take(self, index: int) -> ObjectRef:
+        """Hand out a reference that is ready; it is the program's from then on."""
+        with self._lock:
+            ref = self._refs.pop(index)
+        if self._consumed is not None:
+            self._consumed(index + 1)
+        return ref
+
+    def item(self, index: int, value: Any, failure: Failure | None) -> None:
+        """A value has come; or the error that the generator has ended with."""
+        if index < self._came:
+            return  # another attempt yields it once more
+        ref = self.ref(index)
+        self._came = index + 1
+        if failure is not None:
+            ref.reject(0, failure)
+        else:
+            ref.fulfil(0, value)
+
+    def fulfil(self, key: int, value: Any) -> None:
+        """The generator has ended after ``value`` values."""
+        for index in range(self._came, int(value)):
+            self.item(index, None, Failure(reason="it was lost with its worker", kind="lost"))
+        self._end(None)
+
+    def reject(self, key: int, failure: Failure) -> None:
+        """It was cancelled, or has died: that comes next, as the last."""
+        self.item(self._came, None, failure)
+        self._end(failure)
+
+    def _end(self, failure: Failure | None) -> None:
+        with self._lock:
+            self.count = self._came
+            beyond = [ref for index, ref in self._refs.items() if index >= self._came]
+        for ref in beyond:
+            ref.reject(0, _ended())
+        self.settle()
+        if failure is not None:
+            self.done.reject(0, failure)
+        else:
+            self.done.fulfil(0, self._came)
+
+
+def _ended() -> Failure:
+    return Failure(reason="the generator had ended before", kind="stream end")
+
+
+class ObjectRefGenerator:
+    """References to the values that a remote generator yields, each as soon as it is there.
+
+    ``for ref in generator``, ``async for ref in generator``. Stands in for ``ray.ObjectRefGenerator``.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._index = 0
+
+    def __iter__(self) -> Iterator[ObjectRef]:
+        return self
+
+    def __next__(self) -> ObjectRef:
+        ref = self._next(None)
+        if ref is None:
+            raise StopIteration
+        return ref
+
+    def _next(self, timeout_s: float | None) -> ObjectRef | None:
+        """The next reference, when it is ready; None if there is none. Raises TimeoutError."""
+        ref = self._stream.ref(self._index)
+        if not waiting.wait_for(ref, timeout_s):
+            raise TimeoutError
+        return self._take(ref)
+
+    def _take(self, ref: ObjectRef) -> ObjectRef | None:
+        failure = ref.failure
+        if failure is not None and failure.kind == "stream end":
+            return None
+        self._stream.take(self._index)
+        self._index += 1
+        return ref
+
+    def __aiter__(self) -> AsyncIterator[ObjectRef]:
+        return self
+
+    async def __anext__(self) -> ObjectRef:
+        ref = self._stream.ref(self._index)
+        if not ref.ready:
+            try:
+                await ref
+            except Exception:
+                pass  # it is the reference's own, for who gets it
+        taken = self._take(ref)
+        if taken is None:
+            raise StopAsyncIteration
+        return taken
+
+    @property
+    def task(self) -> Any:
+        """The call under way, None when it is done."""
+        return self._stream.done.task
+
+    def completed(self) -> ObjectRef:
+        """A reference that is ready when the generator has ended; getting it raises what that has ended with."""
+        return self._stream.done
+
+    def next_ready(self) -> bool:
+        """Whether ``next`` would return at once."""
+        return self._stream.ref(self._index).ready
+
+    def is_finished(self) -> bool:
+        """Whether all references were handed out."""
+        return self._stream.count is not None and self._index >= self._stream.count
+
+    def close(self) -> None:
+        """Nobody wants more of it: cancel the call."""
+        from distpool.scheduler.remote import submitting
+
+        submitting.cancel(self._stream.done, force=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError(
+            "an ObjectRefGenerator stays in the process that has made the call: pass on the references that it gives"
+        )
+
+    def __repr__(self) -> str:
+        return f"<ObjectRefGenerator at {self._index} of {self._stream.count or '?'}>"

@@ -1,0 +1,155 @@
+"""One of the owners that call an actor, as its worker sees it: links, functions, answers on their way.
+
+An attempt is an owner's own number, so what several owners call is told apart by a **mark**: the caller's index above
+``CALLER_SHIFT``, the attempt below. The creator's index is 0, so its marks are its attempts.
+
+A Recall may overtake the Execute that it is meant for: they come by different links, read by different threads. What
+it names and nobody has seen yet is noted, and never begun.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from distpool import worker_hooks
+from distpool.scheduler.messages import CALLER_SHIFT, Execute, Results, encode
+from distpool.scheduler.serialize import PLAIN_TYPES, is_plain
+from distpool.scheduler.shells import remote_calls
+from distpool.scheduler.shells.actor_calls import Resolved, resolve
+from distpool.scheduler.shells.call_parts import result
+from distpool.scheduler.shells.remote_calls import Split
+
+if TYPE_CHECKING:
+    from distpool.scheduler.shells.worker import Worker
+
+ATTEMPT_MASK = (1 << CALLER_SHIFT) - 1
+
+
+class CallerLink:
+    """One caller. Sockets are the main thread's, but for ``fate``, which the second one polls."""
+
+    def __init__(
+        self,
+        index: int,
+        lease: str,
+        owner: str,
+        address: str,
+        process: int,
+        data: zmq.Socket[bytes],
+        fate: zmq.Socket[bytes],
+    ) -> None:
+        self.index = index
+        self.lease = lease
+        self.owner = owner
+        self.address = address
+        self.process = process
+        self.data = data
+        self.fate = fate
+        self.functions: dict[int, Method] = {}
+        self.done: deque[tuple[int, Any]] = deque()
+        self.failed: deque[tuple[int, bytes]] = deque()
+        self.held_bytes = 0
+        self.has_stored = False
+        self.running = 0  # calls that run, where several can
+        self.retiring = False  # it wants no more than what it has offered
+        self.gone = False  # it has ended, or its link has: nobody waits for its answers
+        self._latest = 0  # the highest attempt that has come
+        self._unwanted: set[int] = set()
+        self._lock = threading.Lock()
+
+    # -------------------------------------------------------------------------------- what comes
+
+    def queue(self, message: Execute) -> list[Call]:
+        """Calls that have come, less those that were recalled before they came."""
+        functions = self.functions
+        for number in message.forget:
+            functions.pop(number, None)
+        for number, blob in message.blobs.items():
+            functions[number] = Method(blob)
+        calls = []
+        mark = self.index << CALLER_SHIFT
+        with self._lock:
+            unwanted = self._unwanted
+            for attempt, (number, payload) in enumerate(
+                zip(message.functions, message.payloads, strict=True), message.first
+            ):
+                if attempt in unwanted:
+                    unwanted.discard(attempt)
+                else:
+                    calls.append(Call(mark | attempt, functions[number], payload, self))
+            self._latest = max(self._latest, message.first + len(message.functions) - 1)
+        return calls
+
+    def refuse_later(self, attempts: set[int]) -> list[int]:
+        """Which of these attempts have not come yet; they never begin."""
+        with self._lock:
+            early = [attempt for attempt in attempts if attempt > self._latest]
+            self._unwanted.update(early)
+        return early
+
+    # --------------------------------------------------------------------------------- what goes
+
+    def pack(self, value: Any, worker: Worker) -> Any:
+        """A call's result, undecoded; references in it are safe for the caller from then on."""
+        if type(value) in PLAIN_TYPES and is_plain(value):
+            return value
+        keep: list[Any] = []
+
+        def dumps(part: Any) -> bytes:
+            return result(part, self.process, worker.answers_to, keep)
+
+        blob = value.dump(dumps) if type(value) is Split else dumps(value)
+        if keep and worker_hooks.hand_over is not None:
+            node = worker.start.node if self.process else ""
+            worker_hooks.hand_over(keep, (self.owner, self.address, node, self.process))
+        self.held_bytes += remote_calls.weight(blob)
+        self.has_stored = self.has_stored or remote_calls.names_objects(blob)
+        return blob
+
+    def finished(self, busy_s: float) -> bytes | None:
+        """The answers that have not been sent, encoded; either thread may send them, each once."""
+        with self._lock:
+            done = [self.done.popleft() for _ in range(len(self.done))]
+            failed = [self.failed.popleft() for _ in range(len(self.failed))]
+            self.held_bytes = 0
+        if self.gone or not (done or failed):
+            return None
+        values = [value for _, value in done]
+        return encode(Results([a for a, _ in done], values, failed, busy_s, self.has_stored))
+
+
+class Method:
+    """A method that was sent; it is looked up by the first call that needs it, so that call gets the error."""
+
+    __slots__ = ("_blob", "_found")
+
+    def __init__(self, blob: bytes) -> None:
+        self._blob = blob
+        self._found: Resolved | None = None
+
+    def resolved(self) -> Resolved:
+        """What is to be called. Raises AttributeError if the actor has no such method."""
+        if self._found is None:
+            self._found = resolve(self._blob)
+        return self._found
+
+
+class Call:
+    """One call that lies here, or runs."""
+
+    __slots__ = ("link", "mark", "method", "payload")
+
+    def __init__(self, mark: int, method: Method, payload: Any, link: CallerLink) -> None:
+        self.mark = mark
+        self.method = method
+        self.payload = payload
+        self.link = link
+
+    @property
+    def attempt(self) -> int:
+        """Its caller's own number for it."""
+        return self.mark & ATTEMPT_MASK

@@ -1,0 +1,240 @@
+"""An actor with coroutines: the main thread runs an event loop, and the data links are among what that waits for.
+
+::
+
+    loop turn:   data link readable ──► Execute ──► groups ──► a task for each coroutine ──► ends ──► held
+                                                       └────► other methods: at once, on this thread    │
+                 end of the turn:                                      Results, one batch ◄─────────────┘
+
+The descriptor of a ZeroMQ socket tells of a *change*, once: whatever is done with the socket may use that up. So after
+each read or send the socket itself is asked whether there is more. For the same reason only this thread uses the data
+links: it holds their lock for as long as it lives.
+
+The constructor runs in the loop too, so that it may create tasks. Without ``await`` a call has the loop to itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+from distpool.scheduler import limits as limits_module
+from distpool.scheduler.messages import Setup, decode
+from distpool.scheduler.shells.actor_calls import ActorExit
+from distpool.scheduler.shells.actor_groups import Group, Groups
+from distpool.scheduler.shells.actor_links import Call, CallerLink
+from distpool.scheduler.shells.actor_worker import ActorServer
+from distpool.scheduler.shells.call_parts import arguments
+from distpool.scheduler.shells.links import is_readable
+
+if TYPE_CHECKING:
+    from distpool.scheduler.shells.worker import Worker
+
+_LIMITS = limits_module.DEFAULTS
+#: Messages of one caller that are taken in before the others, and the tasks, have their turn.
+FRAMES_A_TURN = 64
+
+
+class OnLoop(ActorServer):
+    """Runs coroutines as tasks of one event loop, and other methods between them."""
+
+    def __init__(self, worker: Worker, setup: Setup) -> None:
+        super().__init__(worker, setup)
+        self._groups = Groups(self.terms)
+        self._tasks: dict[int, asyncio.Task[None]] = {}  # mark -> what runs
+        self._flushing = False  # at the end of this turn
+        self._sent_s = 0.0
+        self._stopped = False
+        self._loop = asyncio.new_event_loop()
+
+    def serve(self) -> None:
+        """See ``ActorServer``."""
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        loop.call_soon(self._construct)
+        try:
+            loop.run_forever()
+        finally:
+            self._end_tasks()
+            asyncio.set_event_loop(None)
+            loop.close()
+        self.say_farewell()
+        self.worker.data_lock.release()
+
+    def _construct(self) -> None:
+        worker = self.worker
+        worker.set_up(self.setup)
+        worker.data_lock.acquire()
+        self._loop.add_reader(self.waker.fd, self._woken)
+        self.linked(self.creator)
+
+    def _end_tasks(self) -> None:
+        """Cancel what the actor has left running in the background, and let it have its last word."""
+        loop = self._loop
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        try:
+            if tasks:
+                loop.run_until_complete(asyncio.wait(tasks, timeout=_LIMITS.cancel_grace_s))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        except (SystemExit, KeyboardInterrupt):
+            pass  # it is ending
+
+    # -------------------------------------------------------------------------------- what comes
+
+    def linked(self, link: CallerLink) -> None:
+        """See ``ActorServer``."""
+        fd: int = link.data.getsockopt(zmq.FD)  # type: ignore[assignment]
+        self._loop.add_reader(fd, self._read, link)
+        self._loop.call_soon(self._read, link)
+
+    def unlinked(self, link: CallerLink) -> None:
+        """See ``ActorServer``."""
+        fd: int = link.data.getsockopt(zmq.FD)  # type: ignore[assignment]
+        self._loop.remove_reader(fd)
+
+    def _read(self, link: CallerLink) -> None:
+        for _ in range(FRAMES_A_TURN):
+            if link.gone or self.ending or not is_readable(link.data):
+                return
+            self.take(link, decode(link.data.recv(zmq.NOBLOCK)))
+        self._loop.call_soon(self._read, link)
+
+    def _woken(self) -> None:
+        self.waker.clear()
+        self.close_the_gone()
+
+    def send(self, link: CallerLink, frame: bytes) -> None:
+        """See ``ActorServer``."""
+        super().send(link, frame)
+        if not self._loop.is_closed() and is_readable(link.data):
+            self._loop.call_soon(self._read, link)  # sending may have used up the descriptor's word of it
+
+    def admit(self, calls: list[Call]) -> None:
+        """See ``ActorServer``. All of them wait before one begins: it may keep the thread, and others be recalled."""
+        groups: dict[Group, None] = {}
+        for call in calls:
+            try:
+                group = self._groups.of(call)
+            except Exception as error:
+                self.failed(call, error)
+                self._flush_soon()
+                continue
+            group.waiting.append(call)
+            groups[group] = None
+        for group in groups:
+            self._go_on(group)
+
+    def waiting(self) -> Iterable[deque[Call]]:
+        """See ``ActorServer``."""
+        return self._groups.waiting()
+
+    # -------------------------------------------------------------------------------- calls run
+
+    def _go_on(self, group: Group) -> None:
+        while not self.ending and (call := group.next()) is not None:
+            self.note_begun(call)
+            if call.method.resolved().is_async:
+                group.running += 1
+                call.link.running += 1
+                self._tasks[call.mark] = self._loop.create_task(self._run(group, call))
+            else:
+                self._run_here(call)
+
+    async def _run(self, group: Group, call: Call) -> None:
+        try:
+            payload = call.payload
+            method = call.method.resolved().call
+            if type(payload) is list:
+                value = await method(*payload)
+            else:
+                args, kwargs = arguments(payload)
+                value = self.split(payload, await method(*args, **kwargs))
+                del args, kwargs
+            call.link.done.append((call.attempt, self.packed(call, value)))
+        except ActorExit:
+            self.exits(call)
+        except SystemExit as leaving:
+            self._leave_at_once(leaving)
+        except BaseException as error:
+            self.failed(call, error)
+        finally:
+            del self._tasks[call.mark]
+            group.running -= 1
+            call.link.running -= 1
+            self._go_on(group)
+            self._flush_soon()
+
+    def _run_here(self, call: Call) -> None:
+        """A method that is no coroutine has the loop's thread for itself, and may be interrupted there."""
+        worker = self.worker
+        try:
+            try:
+                worker.open = call.mark
+                call.link.done.append((call.attempt, self.perform(call, call.method.resolved())))
+            except ActorExit:
+                self.exits(call)
+            except SystemExit as leaving:
+                self._leave_at_once(leaving)
+            except BaseException as error:
+                self.failed(call, error)
+            worker.open = 0
+        except KeyboardInterrupt as late:
+            worker.open = 0
+            self.failed(call, late)
+        self._flush_soon()
+        if time.perf_counter() - self._sent_s > _LIMITS.hold_results_s:
+            self._flush_now()  # others of this turn may take long
+
+    def _leave_at_once(self, leaving: SystemExit) -> None:
+        self.leave(leaving)
+        self._stop()
+
+    def _stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self._loop.stop()
+
+    # ------------------------------------------------------------------------------- what goes back
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._flushing = False
+        self._flush_now()
+        if self.ending and not self._tasks:
+            self._stop()
+
+    def _flush_now(self) -> None:
+        self.flush()
+        self.let_go()
+        self._sent_s = time.perf_counter()
+
+    def look_whether_done(self, link: CallerLink) -> None:
+        """See ``ActorServer``."""
+        super().look_whether_done(link)
+        if self.ending:
+            self._flush_soon()
+
+    # --------------------------------------------------------------------------------- second thread
+
+    def interrupt(self, mark: int) -> None:
+        """See ``ActorServer``; what is no coroutine is signalled by ``actor_control``."""
+        try:
+            self._loop.call_soon_threadsafe(self._cancel, mark)
+        except RuntimeError:
+            pass  # the loop is closed
+
+    def _cancel(self, mark: int) -> None:
+        task: Any = self._tasks.get(mark)
+        if task is not None:
+            task.cancel()

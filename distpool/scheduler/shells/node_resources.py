@@ -1,0 +1,83 @@
+"""What a node has: CPUs, GPUs, memory, and what somebody says that it has besides; and the labels that it wears.
+
+::
+
+    found here:  CPU  GPU  memory  object_store_memory  node:NAME  node:ADDRESS  (node:__internal_head__)
+                  ▲    ▲     ▲             ▲
+    said by whoever starts the agent: takes the place of what was found; zero means that there is none
+
+Amounts are numbers, memory in bytes. Nothing of it is enforced by the node: it is what tasks may ask for. Not here: who
+gets them (``cores.node``), and how large the store is (``store.files``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from distpool.cpus import cpu_count
+from distpool.scheduler.store.files import StoreFiles, usable_memory_bytes
+
+#: Of the memory that is there, what tasks may ask for on a node without a store.
+TASKS_SHARE = 0.7
+#: What a task asks for to run beside the head.
+HEAD = "node:__internal_head__"
+#: A label that each node has: its name.
+NODE_LABEL = "ray.io/node-id"
+
+
+def total(
+    said: Mapping[str, float], node: str, address: str, store: StoreFiles | None, *, holds_head: bool
+) -> dict[str, float]:
+    """What a node named ``node`` has in all; ``said`` takes the place of what is found."""
+    found = {"CPU": float(cpu_count()), "GPU": float(gpu_count()), **_memory(store)}
+    own = {f"node:{node}": 1.0, f"node:{ip_of(address)}": 1.0, **({HEAD: 1.0} if holds_head else {})}
+    return {name: amount for name, amount in {**found, **said, **own}.items() if amount}
+
+
+def labels(said: Mapping[str, str], node: str) -> dict[str, str]:
+    """The labels of a node: those that were given to it, and its name."""
+    return {**said, NODE_LABEL: node}
+
+
+def ip_of(address: str) -> str:
+    """The IP address at which an agent can be dialled; that of this machine to itself while it is a unix socket."""
+    scheme, _, rest = address.partition("://")
+    return rest.rpartition(":")[0] if scheme == "tcp" else "127.0.0.1"
+
+
+def gpu_count() -> int:
+    """How many GPUs this process may see: those of CUDA_VISIBLE_DEVICES, else those that the driver has."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        # CUDA stops at the first that it does not know, and -1 is how people say "none".
+        named = [name.strip() for name in visible.split(",")]
+        stop = next(
+            (place for place, name in enumerate(named) if name in ("", "-1", "NoDevFiles")), len(named)
+        )
+        return stop
+    try:
+        return len(os.listdir("/proc/driver/nvidia/gpus"))
+    except OSError:
+        return 0
+
+
+def _memory(store: StoreFiles | None) -> dict[str, float]:
+    """What is available now, limits of control groups included, less what the store may take of it."""
+    there = min(usable_memory_bytes(), _free_memory_bytes())
+    if store is None:
+        return {"memory": float(int(there * TASKS_SHARE))}
+    size = os.fstat(store.memory_fd).st_size
+    return {"memory": float(max(there - size, 0)), "object_store_memory": float(size)}
+
+
+def _free_memory_bytes() -> int:
+    """What the machine could still give, by its kernel's word."""
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return 1 << 62
