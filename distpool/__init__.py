@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from distpool.context import get_context as get_context
     from distpool.errors import TimeoutError as TimeoutError
     from distpool.objects import ObjectRef as ObjectRef
+    from distpool.objects import ObjectRefGenerator as ObjectRefGenerator
     from distpool.objects import cancel as cancel
     from distpool.objects import get as get
     from distpool.objects import put as put
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from distpool.runtime import init as init
     from distpool.runtime import is_initialized as is_initialized
     from distpool.runtime import shutdown as shutdown
+    from distpool.runtime_context import get_gpu_ids as get_gpu_ids
+    from distpool.runtime_context import get_runtime_context as get_runtime_context
     from distpool.tasks import remote as remote
     from distpool.worker_states import worker_state as worker_state
 
@@ -79,6 +82,7 @@ _OURS = {
     "Lock": "distpool.context",
     "Manager": "distpool.context",
     "ObjectRef": "distpool.objects",
+    "ObjectRefGenerator": "distpool.objects",
     "Pool": "distpool.pool",
     "Queue": "distpool.context",
     "RLock": "distpool.context",
@@ -95,6 +99,8 @@ _OURS = {
     "get": "distpool.objects",
     "get_actor": "distpool.actors",
     "get_context": "distpool.context",
+    "get_gpu_ids": "distpool.runtime_context",
+    "get_runtime_context": "distpool.runtime_context",
     "init": "distpool.runtime",
     "is_initialized": "distpool.runtime",
     "kill": "distpool.actors",
@@ -139,11 +145,12 @@ _STANDARD_MODULES = (
     "resource_tracker",
     "shared_memory",
     "spawn",
-    "util",
 )
 
 # Modules of distpool that are reached as attributes without an import of their own.
 _MODULES = (
+    "actor",
+    "actor",
     "context",
     "errors",
     "exceptions",
@@ -152,6 +159,8 @@ _MODULES = (
     "objects",
     "pool",
     "queues",
+    "runtime_context",
+    "runtime_env",
     "sharedctypes",
     "synchronize",
     "util",

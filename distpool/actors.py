@@ -18,18 +18,21 @@ Stands in for ``ray.actor``, ``ray.method``, ``ray.kill`` and ``ray.get_actor``.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from distpool import actor_names, objects, remote_options
-from distpool.scheduler.messages import ActorTerms
-from distpool.scheduler.remote import actors
+from distpool.remote_plans import Here, for_actor, workers_of
+from distpool.scheduler.messages import ActorTerms, Contact
+from distpool.scheduler.remote import actors, refs
 from distpool.scheduler.remote.actor_pools import ActorSpec
 from distpool.scheduler.remote.actors import ActorRef, Link
-from distpool.scheduler.remote.refs import ObjectRef
+from distpool.scheduler.remote.refs import HexId, ObjectRef
 from distpool.scheduler.remote.submitting import ENDLESS, Plan
+from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.actor_calls import exit_actor
 from distpool.tasks import retry_on, returns_of
 
@@ -52,6 +55,14 @@ class MethodFacts:
     options: dict[str, Any]
     parameters: tuple[tuple[str, int, bool], ...] | None
     yields: bool = False
+
+    @functools.cached_property
+    def plain_arguments(self) -> int:
+        """How many positional arguments need no further look; -1: any call does."""
+        if self.parameters is None:
+            return -1
+        plain = all(kind in (0, 1) for _, kind, _ in self.parameters)
+        return len(self.parameters) if plain else -1
 
     def check(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Raises TypeError if the method does not take these arguments."""
@@ -102,7 +113,7 @@ def method(*args: Any, **options: Any) -> Any:
 
 
 class ActorClass:
-    """A class whose instances live in workers. Made by ``remote``; ``.remote(...)`` makes one and returns its handle."""
+    """A class whose instances live in workers. Made by ``remote``; ``.remote(...)`` makes one and returns a handle."""
 
     def __init__(self, cls: type[Any], options: Mapping[str, Any]) -> None:
         self._cls = cls
@@ -112,6 +123,7 @@ class ActorClass:
         self.__module__ = cls.__module__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """An error: see ``remote``."""
         name = self._cls.__name__
         raise TypeError(f"actors are not made directly: instead of {name}(...), write {name}.remote(...)")
 
@@ -161,9 +173,9 @@ class ActorClass:
     def _create(self, args: tuple[Any, ...], kwargs: dict[str, Any], facts: ClassFacts) -> ActorRef:
         options = self._options
         restarts = options.get("max_restarts") or 0
-        places = [
-            place for place, value in (*enumerate(args), *kwargs.items()) if isinstance(value, ObjectRef)
-        ]
+        places: list[int | str] = [place for place, value in enumerate(args) if isinstance(value, ObjectRef)]
+        places += [name for name, value in kwargs.items() if isinstance(value, ObjectRef)]
+        workers = workers_of(options, default_cpus=0.0)
         made: Any = _WithValues(self._cls, places) if places else self._cls
 
         def spec(link: Link) -> ActorSpec:
@@ -177,10 +189,17 @@ class ActorClass:
                 payload,
                 self._terms(facts),
                 restarts=restarts,
-                resources=remote_options.resources_of(options, default_cpus=0.0),
+                resources=dict(workers.shape.resources),
+                strategy=workers.shape.strategy,
+                setup=for_actor(
+                    workers.setup,
+                    actor_id=link.actor_id,
+                    actor_name=options.get("name") or "",
+                    actor=(link.number, refs.base(), facts),
+                ),
                 name=f"{facts.name}-%d",
                 on_event=link.on_event,
-                keep=keep,
+                keep=(keep, workers.kept),
             )
 
         return actors.create(spec, facts.name, detached=options.get("lifetime") == "detached")
@@ -200,7 +219,7 @@ class ActorClass:
         for name, function in inspect.getmembers(self._cls, callable):
             if name in ("__init__", "__class__", "__new__") or isinstance(function, type):
                 continue
-            if name.startswith("__") and getattr(object, name, None) is not None:
+            if name.startswith("__") and name in vars(object):
                 continue
             plain = inspect.unwrap(function)
             if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
@@ -222,7 +241,7 @@ class ActorClass:
         parameters = _parameters(self._cls.__init__, skip_first=True)
         if parameters is not None and self._cls.__init__ is not object.__init__:
             MethodFacts({}, parameters).check(f"{self._cls.__name__}.__init__", args, kwargs)
-        elif (args or kwargs) and self._cls.__new__ is object.__new__:
+        elif (args or kwargs) and "__new__" not in vars(self._cls) and self._cls.__init__ is object.__init__:
             raise TypeError(f"{self._cls.__name__} takes no arguments")
 
     def __getattr__(self, name: str) -> Any:
@@ -274,34 +293,44 @@ def _parameters(function: Any, *, skip_first: bool) -> tuple[tuple[str, int, boo
     return tuple([(p.name, int(p.kind), p.default is not inspect.Parameter.empty) for p in parameters])
 
 
-class ActorMethod:
-    """A method of an actor, bound to a handle. ``.remote(...)`` calls it, ``.options`` changes how."""
+class _MethodPlan:
+    """How calls of a method with some options are made; it knows no handle, which would live as long as it."""
 
-    def __init__(self, handle: ActorHandle, name: str, options: Mapping[str, Any]) -> None:
-        self._handle = handle
-        self._name = name
-        self._options = options
-        facts = handle._facts
-        of_method = facts.methods.get(name)
+    __slots__ = ("facts", "group", "name", "plan")
+
+    def __init__(self, link: Link, of_class: ClassFacts, name: str, options: Mapping[str, Any]) -> None:
+        facts = of_class.methods.get(name)
         retries = options.get("max_task_retries")
-        retries = facts.max_task_retries if retries is None else retries
-        returns, yields = returns_of(options, of_method is not None and of_method.yields)
-        link = handle._ref.link
-        self._group = options.get("concurrency_group") or ""
-        self._of_method = of_method
-        self._link = link
-        self._plan = Plan(
-            name=options.get("name") or f"{facts.name}.{name}",
+        retries = of_class.max_task_retries if retries is None else retries
+        returns, yields = returns_of(options, facts is not None and facts.yields)
+        self.facts = facts
+        self.name = name
+        self.group = options.get("concurrency_group") or ""
+        self.plan = Plan(
+            name=options.get("name") or f"{of_class.name}.{name}",
             retries=ENDLESS if retries < 0 else retries,
             retry_on=retry_on(options.get("retry_exceptions", False)),
             returns=returns,
             yields=yields,
+            label=options.get("name") or "",
             link=link,
         )
 
+
+class ActorMethod:
+    """A method of an actor, bound to a handle. ``.remote(...)`` calls it, ``.options`` changes how."""
+
+    __slots__ = ("_handle", "_plan")
+
+    def __init__(self, handle: ActorHandle, plan: _MethodPlan) -> None:
+        self._handle = handle
+        self._plan = plan
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """An error: see ``remote``."""
+        name = self._plan.name
         raise TypeError(
-            f"methods of actors are not called directly: instead of .{self._name}(...), write .{self._name}.remote(...)"
+            f"methods of actors are not called directly: instead of .{name}(...), write .{name}.remote(...)"
         )
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
@@ -314,24 +343,27 @@ class ActorMethod:
             TypeError: arguments that the method does not take.
             Exception: what pickling an argument raises, with a note that names the path to it.
         """
-        of_method = self._of_method
-        if of_method is not None:
-            parameters = of_method.parameters
-            if kwargs or parameters is None or len(args) != len(parameters) or self._handle._counts:
-                of_method.check(f"{self._plan.name}()", args, kwargs)
-                self._handle._refuse_if_full()
-        result = self._link.call(self._plan, self._name, self._group, args, kwargs)
-        if self._handle._counts:
-            self._handle._count(result)
+        plan, handle = self._plan, self._handle
+        facts = plan.facts
+        if facts is not None and (kwargs or len(args) != facts.plain_arguments):
+            facts.check(f"{plan.plan.name}()", args, kwargs)
+        if handle._counts:
+            handle._refuse_if_full()
+        result = handle._ref.link.call(plan.plan, plan.name, plan.group, args, kwargs)
+        if handle._counts:
+            handle._count(result)
         return result
 
     def options(self, **options: Any) -> ActorMethod:
         """The same method with some options otherwise: see ``method``."""
-        given = remote_options.check(remote_options.METHOD, options, f"the method {self._plan.name}")
-        return ActorMethod(self._handle, self._name, {**self._options, **given})
+        given = remote_options.check(remote_options.METHOD, options, f"the method {self._plan.plan.name}")
+        of_method = self._plan.facts.options if self._plan.facts is not None else {}
+        handle = self._handle
+        plan = _MethodPlan(handle._ref.link, handle._facts, self._plan.name, {**of_method, **given})
+        return ActorMethod(handle, plan)
 
     def __repr__(self) -> str:
-        return f"<method {self._name} of {self._handle!r}>"
+        return f"<method {self._plan.name} of {self._handle!r}>"
 
 
 class ActorHandle:
@@ -340,6 +372,7 @@ class ActorHandle:
     def __init__(self, ref: ActorRef, facts: ClassFacts) -> None:
         self._ref = ref
         self._facts = facts
+        self._plans: dict[str, _MethodPlan] = {}
         self._counts = facts.max_pending_calls > 0
         self._pending = 0
 
@@ -347,19 +380,18 @@ class ActorHandle:
         facts = self.__dict__.get("_facts")
         if facts is None:
             raise AttributeError(name)
-        known = facts.methods.get(name)
-        if known is None and name not in _OF_ALL:
-            raise AttributeError(f"'{facts.name}' object has no attribute '{name}'")
-        bound = ActorMethod(self, name, {} if known is None else known.options)
-        if not name.startswith("__"):
-            # A cycle of two, which the collector would have to find: the actor would outlive its handle until then.
-            bound._handle = _Weak(self)  # type: ignore[assignment]
-            self.__dict__[name] = bound
-        return bound
+        plan = self._plans.get(name)
+        if plan is None:
+            known = facts.methods.get(name)
+            if known is None and name not in _OF_ALL:
+                raise AttributeError(f"'{facts.name}' object has no attribute '{name}'")
+            plan = _MethodPlan(self._ref.link, facts, name, {} if known is None else known.options)
+            self._plans[name] = plan
+        return ActorMethod(self, plan)
 
     @property
-    def _actor_id(self) -> ActorID:
-        return ActorID(self._ref.link.actor_id)
+    def _actor_id(self) -> HexId:
+        return HexId(self._ref.link.actor_id)
 
     _ray_actor_id = _actor_id
 
@@ -403,40 +435,6 @@ class ActorHandle:
         return f"Actor({self._facts.name}, {self._ref.link.actor_id})"
 
 
-class _Weak:
-    """A handle as its own methods see it."""
-
-    def __init__(self, handle: ActorHandle) -> None:
-        import weakref
-
-        self._handle = weakref.ref(handle)
-
-    def __getattr__(self, name: str) -> Any:
-        handle = self._handle()
-        if handle is None:
-            raise ReferenceError(
-                "the handle of this actor's method is gone, and with the last one went the actor"
-            )
-        return getattr(handle, name)
-
-
-class ActorID(str):
-    """The name of an actor: 32 hexadecimal digits."""
-
-    __slots__ = ()
-
-    def hex(self) -> str:
-        """The same."""
-        return str(self)
-
-    def binary(self) -> bytes:
-        """As 16 bytes."""
-        return bytes.fromhex(self)
-
-    def __repr__(self) -> str:
-        return f"ActorID({self!s})"
-
-
 def make(cls: type[Any], options: Mapping[str, Any]) -> ActorClass:
     """An actor class, of ``remote``."""
     given = remote_options.check(remote_options.ACTOR, options, f"the actor class {cls.__name__}")
@@ -458,6 +456,17 @@ def kill(actor: ActorHandle, *, no_restart: bool = True) -> None:
             f"kill takes the handle of an actor, not a {type(actor).__name__}; for a call there is cancel"
         )
     actor._ref.link.actor.kill(restart=not no_restart)
+
+
+def own_handle(here: Here) -> ActorHandle:
+    """In an actor's worker: a handle of that actor."""
+    start = worker_start.this_worker
+    assert start is not None
+    assert start.attach is not None
+    attach = start.attach
+    number, base, facts = here.actor
+    creator = Contact(attach.owner, attach.address, start.node if attach.process else "", attach.process)
+    return ActorHandle(actors.of_another(base, number, facts.name, creator, attach.pool), facts)
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:

@@ -1,8 +1,8 @@
 """What there is in the cluster: ``nodes``, ``cluster_resources``, ``available_resources``.
 
-Stands in for the functions of these names in ``ray``, with their shapes and key names. The first call starts the
-session, if there is none. What a node has is settled when its agent starts; what is free is the head's latest knowledge
-of it, a fraction of a second old. Not here: how the head is asked (``scheduler.remote.cluster_facts``).
+Stands in for the functions of these names in ``ray``, with their shapes and key names. What a node has is settled when
+its agent starts; what is free is the head's latest knowledge of it, a fraction of a second old. Not here: how the head
+is asked (``scheduler.remote.cluster_facts``).
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from distpool.scheduler.messages import NodeFacts
+from distpool.errors import ClusterError
+from distpool.scheduler import client
+from distpool.scheduler.messages import FactsReport, NodeFacts
 from distpool.scheduler.remote import cluster_facts
+from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.node_resources import ip_of
 
 __all__ = ["available_resources", "cluster_resources", "nodes"]
@@ -28,7 +31,7 @@ def nodes() -> list[dict[str, Any]]:
     Raises:
         ClusterError: the cluster cannot be started, or was lost meanwhile.
     """
-    report = cluster_facts.facts()
+    report = _facts()
     there = [_shown(node, alive=True) for node in report.nodes]
     back = {node.node for node in report.nodes}
     return there + [_shown(node, alive=False) for node in report.gone if node.node not in back]
@@ -36,18 +39,37 @@ def nodes() -> list[dict[str, Any]]:
 
 def cluster_resources() -> dict[str, float]:
     """What all nodes have together, by name; memory in bytes (``ray.cluster_resources``). Raises as ``nodes`` does."""
-    return _sum(node.total for node in cluster_facts.facts().nodes)
+    return _sum(node.total for node in _facts().nodes)
 
 
 def available_resources() -> dict[str, float]:
     """What of it is free now; what is used up is left out (``ray.available_resources``). Raises as ``nodes`` does."""
-    free = _sum(node.available for node in cluster_facts.facts().nodes)
+    free = _sum(node.available for node in _facts().nodes)
     return {name: amount for name, amount in free.items() if amount}
+
+
+def _facts() -> FactsReport:
+    if client.current() is None and worker_start.this_worker is None:
+        raise ClusterError("there is no session to ask: call init() first, or any remote function")
+    return cluster_facts.facts()
+
+
+def node_id_of(name: str) -> str:
+    """A node's name as hexadecimal digits, which programs written for Ray expect of a NodeID."""
+    return name.encode().hex()
+
+
+def node_name_of(node_id: str) -> str:
+    """The name of the node that is meant by a NodeID; a name itself is one too."""
+    try:
+        return bytes.fromhex(node_id).decode()
+    except ValueError:
+        return node_id
 
 
 def _shown(node: NodeFacts, *, alive: bool) -> dict[str, Any]:
     return {
-        "NodeID": node.node,
+        "NodeID": node_id_of(node.node),
         "Alive": alive,
         "NodeManagerAddress": ip_of(node.address),
         "NodeManagerHostname": node.host,

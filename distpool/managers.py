@@ -4,8 +4,8 @@ The standard library's machinery (protocol, authentication, reference counts, re
 it lacks:
 
 - a server's death is a ``ManagerDied`` at once, from every proxy (``manager_links``);
-- a server ends with its maker, also when that is killed, and takes back what a dead client held
-  (``manager_server``);
+- a server ends with its maker, also when that is killed (``manager_server``), and takes back what a dead client held
+  (``manager_holds``, ``manager_clients``);
 - a proxy is a task's argument like any other: the manager's key travels with it, within the session;
 - a manager's ``Pool`` is distpool's.
 
@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from multiprocessing import AuthenticationError, managers, util
 from typing import Any
 
+from distpool import manager_holds as holds
 from distpool import manager_server as server
 from distpool.manager_links import CLIENTS, known_key, remember
 from distpool.manager_server import Server, SharedMemoryServer
@@ -367,15 +368,15 @@ class SharedMemoryManager(BaseManager, standard.SharedMemoryManager):  # type: i
 
 
 _KINDS: dict[str, tuple[Any, type[BaseProxy] | None]] = {
-    "Queue": (server.ManagedQueue, None),
-    "JoinableQueue": (server.ManagedQueue, None),
+    "Queue": (holds.ManagedQueue, None),
+    "JoinableQueue": (holds.ManagedQueue, None),
     "Event": (threading.Event, EventProxy),
-    "Lock": (server.ManagedLock, AcquirerProxy),
-    "RLock": (server.ManagedRLock, AcquirerProxy),
-    "Semaphore": (server.ManagedSemaphore, SemaphoreProxy),
-    "BoundedSemaphore": (server.ManagedBoundedSemaphore, SemaphoreProxy),
-    "Condition": (server.managed_condition, ConditionProxy),
-    "Barrier": (server.ManagedBarrier, BarrierProxy),
+    "Lock": (holds.ManagedLock, AcquirerProxy),
+    "RLock": (holds.ManagedRLock, AcquirerProxy),
+    "Semaphore": (holds.ManagedSemaphore, SemaphoreProxy),
+    "BoundedSemaphore": (holds.ManagedBoundedSemaphore, SemaphoreProxy),
+    "Condition": (holds.managed_condition, ConditionProxy),
+    "Barrier": (holds.ManagedBarrier, BarrierProxy),
     "Pool": (_make_pool, PoolProxy),
     "list": (list, ListProxy),
     "dict": (dict, DictProxy),

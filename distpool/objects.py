@@ -19,7 +19,9 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 from distpool import remote_failures
+from distpool.errors import Failure
 from distpool.exceptions import GetTimeoutError
+from distpool.scheduler.remote import refs as refs_module
 from distpool.scheduler.remote import submitting, waiting
 from distpool.scheduler.remote.generators import ObjectRefGenerator
 from distpool.scheduler.remote.refs import ObjectRef
@@ -49,15 +51,15 @@ def put(value: Any) -> ObjectRef:
 @overload
 def get(refs: ObjectRef, *, timeout: float | None = None) -> Any: ...
 @overload
-def get(refs: Sequence[ObjectRef], *, timeout: float | None = None) -> list[Any]: ...
-def get(refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None) -> Any:
+def get(refs: list[ObjectRef], *, timeout: float | None = None) -> list[Any]: ...
+def get(refs: ObjectRef | list[ObjectRef], *, timeout: float | None = None) -> Any:
     """The value of a reference, or a list of the values of several, when they are there.
 
     Each call gives a copy of the caller's own, which costs little: its big arrays are private views of the stored
     ones. Writing to them changes nothing for anybody else.
 
     Args:
-        refs: an ObjectRef, or a list or tuple of them.
+        refs: an ObjectRef, or a list of them.
         timeout: how long to wait at most, in seconds; None: for as long as it takes.
 
     Raises:
@@ -69,13 +71,13 @@ def get(refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None) 
         if not refs.ready and not waiting.wait_for(refs, timeout):
             raise _late(timeout, [refs])
         return value_of(refs)
-    if not isinstance(refs, (list, tuple)):
+    if not isinstance(refs, list):
         raise ValueError(
             f"get takes an ObjectRef, as put and remote calls return it, or a list of them, not a {type(refs).__name__}"
         )
     for ref in refs:
         if not isinstance(ref, ObjectRef):
-            raise ValueError(f"get takes a list of ObjectRefs, and in this one is a {type(ref).__name__}")
+            raise TypeError(f"get takes a list of ObjectRefs, and in this one is a {type(ref).__name__}")
     if not waiting.wait_for_all(refs, timeout):
         raise _late(timeout, refs)
     if not all(ref.ready for ref in refs):
@@ -88,9 +90,12 @@ def get(refs: ObjectRef | Sequence[ObjectRef], *, timeout: float | None = None) 
 def value_of(ref: ObjectRef) -> Any:
     """The value of a reference that is ready; raises why it has none."""
     failure = ref.failure
+    if ref.number < refs_module.first_number and ref.base is None:
+        failure = Failure(reason="the session that it was made in has ended", kind="lost")
     if failure is not None:
         maker = ref.maker
-        name, actor = ("", None) if maker is None else (maker.name, getattr(maker, "actor_id", None))
+        link = getattr(maker, "link", None)
+        name, actor = "" if maker is None else maker.name, None if link is None else link.actor_id
         raise remote_failures.to_error(failure, name, actor_id=actor, ref=ref.hex())
     return ref.load()
 
@@ -100,7 +105,8 @@ def _late(timeout: float | None, refs: Sequence[ObjectRef]) -> GetTimeoutError:
     first = missing[0] if missing else refs[0]
     made_by = f", made by {first.maker.name}" if first.maker is not None and first.maker.name else ""
     return GetTimeoutError(
-        f"{len(missing)} of {len(refs)} values were not there within {timeout:g} s; the first of them is {first}{made_by}"
+        f"{len(missing)} of {len(refs)} values were not there within {timeout:g} s; "
+        f"the first of them is {first}{made_by}"
     )
 
 
@@ -125,21 +131,21 @@ def wait(
     Raises:
         TypeError, ValueError: not a list of different references; a ``num_returns`` that cannot be.
     """
+    if isinstance(refs, list) and any(isinstance(ref, ObjectRefGenerator) for ref in refs):
+        return _wait_for_generators(refs, num_returns, timeout)
     if not isinstance(refs, list):
         if isinstance(refs, ObjectRef):
             raise TypeError("wait takes a list of ObjectRefs, not a single one")
         raise TypeError(f"wait takes a list of ObjectRefs, not a {type(refs).__name__}")
     kinds = set(map(type, refs))
-    if kinds and kinds != _REFS and not all(issubclass(kind, ObjectRef) for kind in kinds):
-        raise TypeError(
-            f"wait takes a list of ObjectRefs, and in this one is a {next(k for k in kinds if k is not ObjectRef).__name__}"
-        )
+    if kinds != _REFS and (wrong := [kind for kind in kinds if not issubclass(kind, ObjectRef)]):
+        raise TypeError(f"wait takes a list of ObjectRefs, and in this one is a {wrong[0].__name__}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"wait's timeout is a number of seconds, zero or more, not {timeout}")
     if not refs:
         return [], []
     if len(set(refs)) != len(refs):
-        raise ValueError("wait takes different references, and one of these is there twice")
+        raise ValueError("wait takes unique references, and one of these is there twice")
     if num_returns <= 0:
         raise ValueError(
             f"wait's num_returns is the number of references to wait for, at least 1, not {num_returns}"
@@ -159,6 +165,17 @@ def wait(
     return ready, rest
 
 
+def _wait_for_generators(
+    refs: Sequence[Any], num_returns: int, timeout: float | None
+) -> tuple[list[Any], list[Any]]:
+    """A generator is ready when its next value is, or when it has ended."""
+    by_ref = {ref.upcoming() if isinstance(ref, ObjectRefGenerator) else ref: ref for ref in refs}
+    if len(by_ref) != len(refs):
+        raise ValueError("wait takes unique references, and one of these is there twice")
+    ready, rest = wait(list(by_ref), num_returns=num_returns, timeout=timeout)
+    return [by_ref[ref] for ref in ready], [by_ref[ref] for ref in rest]
+
+
 _REFS = {ObjectRef}
 
 
@@ -174,4 +191,8 @@ def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursiv
     """
     if not isinstance(ref, (ObjectRef, ObjectRefGenerator)):
         raise TypeError(f"cancel takes an ObjectRef, not a {type(ref).__name__}")
-    submitting.cancel(ref, force=force)
+    if force and isinstance(ref, ObjectRef) and getattr(ref.maker, "link", None) is not None:
+        raise ValueError(
+            "a method cannot be cancelled by force: that would kill its actor; for that there is kill"
+        )
+    submitting.cancel(ref, force=force, recursive=recursive)

@@ -30,6 +30,7 @@ from distpool.scheduler.shared.channel import FULL, HELD_BACK, Channel
 from distpool.scheduler.shared.ends import Reader, Writer
 from distpool.scheduler.shared.feeder import Feeder
 from distpool.scheduler.shared.tally import Tally
+from distpool.standing_aside import standard_ones
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
@@ -282,3 +283,6 @@ class SimpleQueue(_WithEnds, _StandardSimpleQueue):
         item = _pack(obj)
         if not self._send(item):
             self._channel.deliver(item, held_back=False)
+
+
+globals().update(standard_ones("multiprocessing.queues", __all__))

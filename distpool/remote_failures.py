@@ -99,9 +99,12 @@ def _raised(failure: Failure, what: str, actor_id: str | None) -> BaseException:
         text = cause.__cause__.text
         # In its place comes what the user's own ``raise ... from`` had put there.
         _set(cause, "__cause__", cause.__cause__.__cause__)
+    in_constructor = failure.kind == "actor constructor"
+    if in_constructor:  # whichever call has met it
+        what = f"{what.rpartition('.')[0] or what}.__init__"
     if isinstance(cause, SystemExit):
         return _left(cause, what, actor_id)
-    if type(cause) is errors.CannotUnpickle:
+    if type(cause) is errors.CannotUnpickle and not in_constructor:
         return to_rays(cause)
     if isinstance(cause, KeyboardInterrupt):
         cancelled = exceptions.TaskCancelledError(None, f"{what or 'the task'} was interrupted")
@@ -114,7 +117,7 @@ def _raised(failure: Failure, what: str, actor_id: str | None) -> BaseException:
     for note in getattr(cause, "__notes__", ()):
         if str(note) not in text:  # put on after the text was made
             error.add_note(note)
-    if failure.kind == "actor constructor":
+    if in_constructor:
         return exceptions.ActorDiedError(error, actor_id)
     return error.as_instanceof_cause()
 

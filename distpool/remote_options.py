@@ -98,7 +98,11 @@ ACTOR: dict[str, _Option] = {
         lambda v: v in (None, "detached", "non_detached"),
     ),
     "max_concurrency": _count(1),
-    "max_pending_calls": _ENDLESS,
+    "max_pending_calls": _Option(
+        (int, type(None)),
+        "a whole number above zero, or -1 for any number",
+        lambda v: v is None or v == -1 or v > 0,
+    ),
     "max_restarts": _ENDLESS,
     "max_task_retries": _ENDLESS,
     "namespace": _TEXT,

@@ -13,18 +13,18 @@ Stands in for ``ray.init``, ``ray.shutdown``, ``ray.is_initialized``.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from distpool.remote_plans import job
+from distpool.runtime_envs import prepare
 from distpool.scheduler import client
-from distpool.scheduler.remote import submitting
+from distpool.scheduler.remote import refs, submitting
 from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 
-__all__ = ["Context", "init", "is_initialized", "settings", "shutdown"]
+__all__ = ["Context", "init", "is_initialized", "shutdown"]
 
 #: Arguments of ``ray.init`` that say how its own parts are started; here there are no such parts.
 _WITHOUT_MEANING = {
@@ -47,29 +47,9 @@ _WITHOUT_MEANING = {
 }
 
 
-@dataclass
-class Settings:
-    """What ``init`` was told that concerns later calls."""
-
-    namespace: str = ""
-    runtime_env: Mapping[str, Any] | None = None
-    job_config: Any = None
-    is_ours: bool = False  # whether ``init`` was called, and not ended by ``shutdown``
-    environment: dict[str, str] = field(default_factory=dict)
-
-
-#: Of this process. In a worker it is what the job's driver had.
-settings = Settings()
-
-
 def current_namespace() -> str:
     """Where names of actors are given and looked for, unless another is named."""
-    if not settings.namespace:
-        settings.namespace = _OF_JOB or f"anonymous-{os.urandom(8).hex()}"
-    return settings.namespace
-
-
-_OF_JOB = ""  # in a worker: its driver's
+    return job.facts[0]
 
 
 class Context:
@@ -169,10 +149,8 @@ def init(
             "session on this machine"
         )
     if local_mode:
-        warnings.warn(
-            "local_mode means nothing here: workers are cheap, and what they print and raise arrives as if local",
-            DeprecationWarning,
-            stacklevel=2,
+        raise RuntimeError(
+            "there is no local_mode: workers are cheap, and what they print and raise arrives as if local"
         )
     amounts = _amounts(num_cpus, num_gpus, resources, kwargs.get("_memory"))
     environment = dict(os.environ)
@@ -182,10 +160,17 @@ def init(
         environment["DISTPOOL_SPILL_DIR"] = str(spill)
     client.start(EmbeddedCluster(resources=amounts, labels=dict(labels or {}), environment=environment))
     submitting.here()
-    settings.is_ours = True
-    settings.namespace = namespace or f"anonymous-{os.urandom(8).hex()}"
-    settings.runtime_env = dict(runtime_env) if runtime_env else None
-    settings.job_config = job_config
+    job.forget()
+    job.namespace = namespace or getattr(job_config, "ray_namespace", None) or ""
+    runtime_env = runtime_env or getattr(job_config, "runtime_env", None)
+    if runtime_env:
+        session = client.session()
+        session.contact  # noqa: B018  # its cluster is up then, and has a directory
+        try:
+            job.runtime_env = prepare(runtime_env, session.cluster.directory).env
+        except BaseException:
+            client.shutdown()
+            raise
     return _context()
 
 
@@ -232,7 +217,7 @@ def _context() -> Context:
 
 
 def is_initialized() -> bool:
-    """Whether remote calls have a session: after ``init`` or the first of them, until ``shutdown``; in workers always."""
+    """Whether remote calls have a session: from ``init`` or the first of them until ``shutdown``; in a worker, yes."""
     if worker_start.this_worker is not None:
         return True
     session = client.current()
@@ -247,6 +232,7 @@ def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = F
     """
     if worker_start.this_worker is not None:
         return
-    settings.is_ours = False
-    settings.namespace, settings.runtime_env, settings.job_config = "", None, None
-    client.shutdown()
+    job.forget()
+    if client.current() is not None:
+        client.shutdown()
+        refs.session_ended()

@@ -33,7 +33,7 @@ from typing import Any
 
 from distpool.exceptions import RuntimeEnvSetupError
 from distpool.runtime_env_cache import Cache, Deadline, cache_directory
-from distpool.runtime_env_fields import INSTALLERS, PACKED
+from distpool.runtime_env_fields import HOOK, INSTALLERS, PACKED
 from distpool.runtime_env_packing import Archive
 
 __all__ = ["Payload", "adopted", "apply", "archive_called", "unpacked"]
@@ -46,13 +46,15 @@ _HOOK_LINES_MAX = 15
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What a worker needs to become ready. Small, and picklable if the hook is; archives lie beside it as files.
+    """What a worker needs to become ready. Small, and of plain values only; archives lie beside it as files.
 
     ``env`` is what ``prepare`` made of a runtime_env: names of archives in the place of paths, all else in full.
+    ``hook`` is its function, pickled: loading it may import what only this environment has, so it is loaded last.
     ``drop`` are folders that the sender has by an environment of its own; they are no part of this one.
     """
 
     env: dict[str, Any]
+    hook: bytes = b""
     archives: tuple[Archive, ...] = ()
     drop: tuple[str, ...] = ()
 
@@ -105,7 +107,7 @@ def apply(payload: Payload, base_dir: str, cache_dir: str | None = None) -> None
         _leave(payload.drop)
         variables = _set_variables(env.get("env_vars", {}))
         # What was expanded here must not be once more in the workers of this one's tasks, which begin with its values.
-        _adopted = replace(payload, env={**env, "env_vars": variables} if variables else env)
+        _adopted = replace(payload, env={**env, "env_vars": variables} if variables else dict(env))
         archives = {PACKED + archive.digest: archive for archive in payload.archives}
         installer = next((name for name in INSTALLERS if name in env), None)
         cache = Cache(cache_dir or cache_directory()) if archives or installer else None
@@ -129,8 +131,8 @@ def apply(payload: Payload, base_dir: str, cache_dir: str | None = None) -> None
         raise
     except Exception as error:
         raise RuntimeEnvSetupError(f"{type(error).__name__}: {error}") from error
-    if "worker_process_setup_hook" in env:
-        _call(env["worker_process_setup_hook"])
+    if payload.hook or HOOK in env:
+        _adopted.env[HOOK] = _called(payload.hook, env.get(HOOK, ""))
 
 
 def kept(archive: Archive, base_dir: str) -> Archive:
@@ -253,13 +255,18 @@ class _OwnPackages:
         return None
 
 
-def _call(hook: Any) -> None:
-    """Call ``worker_process_setup_hook``: a function, or the name of one."""
+def _called(blob: bytes, name: str) -> Any:
+    """Call ``worker_process_setup_hook``: a pickled function, or the name of one. Returns the one or the other."""
     try:
-        if isinstance(hook, str):
-            module, _, name = hook.rpartition(".")
-            hook = getattr(importlib.import_module(module), name)
+        if blob:
+            from distpool.scheduler.serialize import loads
+
+            hook = given = loads(blob, label=HOOK)
+        else:
+            module, _, attribute = name.rpartition(".")
+            hook, given = getattr(importlib.import_module(module), attribute), name
         hook()
+        return given
     except Exception as error:
         lines = traceback.format_exc().splitlines()[-_HOOK_LINES_MAX:]
         raise RuntimeEnvSetupError(

@@ -20,10 +20,20 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-__all__ = ["FIELDS", "INSTALLERS", "PACKED", "checked_config", "checked_field", "is_packed", "unknown"]
+__all__ = [
+    "FIELDS",
+    "HOOK",
+    "INSTALLERS",
+    "PACKED",
+    "checked_config",
+    "checked_field",
+    "is_packed",
+    "unknown",
+]
 
 #: Fields that say what to install; the one of a child replaces the other of its parent.
 INSTALLERS = ("pip", "uv")
+HOOK = "worker_process_setup_hook"
 #: How the name of something starts that was packed already: what a task's children inherit.
 PACKED = "packed://"
 

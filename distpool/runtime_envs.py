@@ -5,7 +5,7 @@
     init(runtime_env=...)        job ───┐
     f.options(runtime_env=...)   task ──┤ merge: env_vars together, of all else the task's
                                         ▼
-                          prepare ─► Prepared(key, payload, env)       in the process that asks
+                          prepare ─► Prepared(key, env, payload())     in the process that asks
                                         │ key: equal content, equal key, so the same workers
                                         ▼ payload: with a worker's set-up
                           apply(payload, base_dir)                     in each worker, before the user's code
@@ -26,13 +26,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from distpool.runtime_env_applying import Payload, adopted, apply, archive_called, folders_adopted
 from distpool.runtime_env_fields import (
     FIELDS,
+    HOOK,
     INSTALLERS,
     PACKED,
     checked_config,
@@ -175,14 +176,36 @@ def checked_name(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An environment that is ready to be sent: keep it for as long as workers of it may start.
+    """An environment that is ready to be sent.
 
     ``key`` is "" if there is nothing to do; workers of equal keys may be shared. ``env`` is a parent for others.
     """
 
     key: str
-    payload: Payload
     env: RuntimeEnv
+    _payload: Payload
+    _hook: Any = None
+
+    def payload(self, dumps: Callable[[Any], bytes] | None = None) -> Payload:
+        """What a worker's set-up brings along; of plain values only.
+
+        Args:
+            dumps: pickles the hook, if that is a function: ``Exporter.dumps`` of who sends the worker its tasks, so
+                that globals which the hook has changed are those that tasks see. Without it they have their own.
+
+        Raises:
+            ValueError: the hook cannot be pickled.
+        """
+        if self._hook is None:
+            return self._payload
+        if dumps is None:
+            from distpool.scheduler.serialize import Exporter
+
+            dumps = Exporter(snapshot=False).dumps
+        try:
+            return replace(self._payload, hook=dumps(self._hook))
+        except Exception as error:
+            raise _unsendable(self._hook, error) from error
 
 
 def merge(parent: Mapping[str, Any] | None, child: Mapping[str, Any] | None) -> RuntimeEnv:
@@ -243,7 +266,7 @@ def prepare(
     """
     env = merge(parent, runtime_env)
     if not env:
-        return Prepared("", Payload({}), env)
+        return Prepared("", env, Payload({}))
     archives: dict[str, Archive] = {}
     excludes = env.get("excludes", [])
 
@@ -267,7 +290,9 @@ def prepare(
     for kind in INSTALLERS:
         if kind in env:
             env[kind] = plain_install(kind, env[kind])
-    return Prepared(_key(env), Payload(dict(env), tuple(archives.values()), folders_adopted()), env)
+    fields = {name: value for name, value in env.items() if name != HOOK or isinstance(value, str)}
+    hook = env[HOOK] if HOOK in env and HOOK not in fields else None
+    return Prepared(_key(env), env, Payload(fields, b"", tuple(archives.values()), folders_adopted()), hook)
 
 
 #: What was packed here, by name: a job's is named again by each of its tasks.
@@ -279,9 +304,8 @@ def _key(env: Mapping[str, Any]) -> str:
     facts = {name: value for name, value in env.items() if name not in ("config", "excludes") and value}
     if not facts:
         return ""
-    hook = facts.get("worker_process_setup_hook")
-    if hook is not None and not isinstance(hook, str):
-        facts["worker_process_setup_hook"] = _digest_of(hook)
+    if not isinstance(facts.get(HOOK, ""), str):
+        facts[HOOK] = _digest_of(facts[HOOK])
     for kind in INSTALLERS:
         if kind in facts:
             facts["files"] = local_files(facts[kind]["packages"])
@@ -289,13 +313,16 @@ def _key(env: Mapping[str, Any]) -> str:
 
 
 def _digest_of(hook: Any) -> str:
-    """A name for a function: the same for the same code and what it captures."""
+    """A name for a function: the same for the same code and what it captures, however often it was defined."""
     import cloudpickle
 
     try:
         return hashlib.blake2b(cloudpickle.dumps(hook), digest_size=16).hexdigest()
     except Exception as error:
-        raise ValueError(
-            f"runtime_env['worker_process_setup_hook'] {hook!r} cannot be sent to workers: {error}; give its name as "
-            "'module.function'"
-        ) from error
+        raise _unsendable(hook, error) from error
+
+
+def _unsendable(hook: Any, error: Exception) -> ValueError:
+    return ValueError(
+        f"runtime_env[{HOOK!r}] {hook!r} cannot be sent to workers: {error}; give its name as 'module.function'"
+    )

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from distpool.scheduler.shared import segment
+from distpool.standing_aside import standard_ones
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -291,3 +292,11 @@ class SynchronizedString(SynchronizedArray):
 
     value = _under_the_lock("value")
     raw = _under_the_lock("raw")
+
+
+globals().update(
+    standard_ones(
+        "multiprocessing.sharedctypes",
+        (*__all__, "Synchronized", "SynchronizedArray", "SynchronizedBase", "SynchronizedString"),
+    )
+)

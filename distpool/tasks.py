@@ -22,8 +22,9 @@ from typing import Any
 
 from distpool import remote_failures, remote_options
 from distpool.errors import Failure
+from distpool.remote_plans import version, workers_of
 from distpool.scheduler.remote import submitting
-from distpool.scheduler.remote.submitting import ENDLESS, Plan, Shape
+from distpool.scheduler.remote.submitting import ENDLESS, Plan
 
 __all__ = ["RemoteFunction", "remote"]
 
@@ -32,17 +33,23 @@ MAX_RETRIES = 3
 
 
 class RemoteFunction:
-    """A function whose calls run in workers. Made by ``remote``; ``.remote(...)`` calls it, ``.options`` changes how."""
+    """A function whose calls run in workers, of ``remote``; ``.remote(...)`` calls it, ``.options`` changes how."""
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         self._function = function
         self._options = dict(options)
-        self._plan = plan_of(function, self._options)
+        self._name = str(
+            self._options.get("name")
+            or getattr(function, "__qualname__", None)
+            or type(function).__qualname__
+        )
+        self._made: Plan | None = None
         self._signature: inspect.Signature | None = None
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        name = self._plan.name
+        """An error: see ``remote``."""
+        name = self._name
         raise TypeError(
             f"remote functions are not called directly: instead of {name}(...), write {name}.remote(...)"
         )
@@ -61,7 +68,10 @@ class RemoteFunction:
         """
         if kwargs or len(args) != self._plain_arguments:
             self._check_arguments(args, kwargs)
-        return submitting.call(self._plan, self._function, args, kwargs)
+        plan = self._made
+        if plan is None or plan.pool is None or plan.pool.closed or plan.version != version():
+            plan = self._made = plan_of(self._function, self._options, self._name)
+        return submitting.call(plan, self._function, args, kwargs)
 
     @functools.cached_property
     def _plain_arguments(self) -> int:
@@ -82,26 +92,30 @@ class RemoteFunction:
 
     def options(self, **options: Any) -> RemoteFunction:
         """The same function with some options otherwise: see ``remote``."""
-        given = remote_options.check(remote_options.TASK, options, f"the remote function {self._plan.name}")
+        given = remote_options.check(remote_options.TASK, options, f"the remote function {self._name}")
         return RemoteFunction(self._function, {**self._options, **given})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RemoteFunction, (self._function, self._options)
 
     def __repr__(self) -> str:
-        return f"<remote function {self._plan.name}>"
+        return f"<remote function {self._name}>"
 
 
-def plan_of(function: Callable[..., Any], options: Mapping[str, Any]) -> Plan:
-    """How calls with these options are made."""
+def plan_of(function: Callable[..., Any], options: Mapping[str, Any], name: str) -> Plan:
+    """How calls with these options are made, in the session that there is. Raises as ``workers_of`` does."""
+    made_at = version()
     retries = options.get("max_retries")
     retries = MAX_RETRIES if retries is None else retries
-    returns, yields = returns_of(options, inspect.isgeneratorfunction(inspect.unwrap(function)))
-    name = options.get("name") or getattr(function, "__qualname__", None) or type(function).__qualname__
-    resources = remote_options.resources_of(options, default_cpus=1.0)
+    returns, yields = returns_of(options, _is_generator(function))
+    workers = workers_of(options, default_cpus=1.0)
     return Plan(
-        name=str(name),
-        shape=Shape(tuple(sorted(resources.items())), options.get("max_calls") or 0),
+        name=name,
+        label=options.get("name") or "",
+        shape=workers.shape,
+        setup=workers.setup,
+        kept=workers.kept,
+        version=made_at,
         retries=ENDLESS if retries < 0 else retries,
         retry_on=retry_on(options.get("retry_exceptions", False)),
         returns=returns,
@@ -163,4 +177,13 @@ def _make(target: Any, options: Mapping[str, Any]) -> Any:
         raise TypeError(f"remote takes a function or a class, not a {type(target).__name__}")
     name = getattr(target, "__qualname__", type(target).__qualname__)
     given = remote_options.check(remote_options.TASK, options, f"the remote function {name}")
+    if isinstance(given.get("num_returns"), str) and not _is_generator(target):
+        raise ValueError(
+            f'num_returns="{given["num_returns"]}" is for a generator, a function that yields, and {name} is none'
+        )
     return RemoteFunction(target, given)
+
+
+def _is_generator(function: Any) -> bool:
+    plain = inspect.unwrap(function)
+    return inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain)

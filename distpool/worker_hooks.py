@@ -23,5 +23,9 @@ more_items = 0
 unsafe = False
 #: In a worker that has such references: called before a task is answered, whatever it may have kept of them.
 make_safe: Callable[[], None] | None = None
+#: In a worker: cancels the remote calls that this attempt has made and that are not done.
+cancel_calls: Callable[[int], None] | None = None
+#: In a worker: the latest attempt that was interrupted.
+interrupted = 0
 #: Called with what an answer holds, before it goes to this owner: (name, address, node, process number).
 hand_over: Callable[[list[Any], tuple[str, str, str, int]], None] | None = None

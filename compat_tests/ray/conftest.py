@@ -53,13 +53,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if marker := item.get_closest_marker("differs"):
             (reason,) = marker.args
-            assert reason and "\n" not in reason
+            assert len(reason.splitlines()) == 1
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    report.differs = bool(item.get_closest_marker("differs"))
+    marker = item.get_closest_marker("differs")
+    report.differs = marker.args[0] if marker else ""
     if report.failed:
         item.failed = True
 
@@ -67,6 +68,10 @@ def pytest_runtest_makereport(item, call):
 def pytest_runtest_logstart(nodeid):
     """The file of verdicts tells which test had begun when a process dies."""
     _note({"test": nodeid, "status": "begun"})
+
+
+def pytest_runtest_logfinish(nodeid):
+    _note({"test": nodeid, "status": "ended"})
 
 
 def pytest_runtest_logreport(report):

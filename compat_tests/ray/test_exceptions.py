@@ -42,7 +42,14 @@ def raised(ray):
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("v"), KeyError("k"), ZeroDivisionError(), OSError(2, "none"), StopIteration(1), AssertionError("a")],
+    [
+        ValueError("v"),
+        KeyError("k"),
+        ZeroDivisionError(),
+        OSError(2, "none"),
+        StopIteration(1),
+        AssertionError("a"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_an_exception_is_of_its_own_type_and_of_rays(ray, fail, raised, error):
@@ -246,8 +253,7 @@ def test_too_many_pending_calls(ray, gate):
 
     handle = Stand.remote()
     with pytest.raises(ray.exceptions.PendingCallsLimitExceeded):
-        for _ in range(20):
-            handle.stand.remote(gate)
+        [handle.stand.remote(gate) for _ in range(20)]
 
 
 def test_a_dead_actors_error_says_which(ray, raised):

@@ -153,7 +153,9 @@ def test_big_arrays_inside_anything(ray):
     assert back["b"][1] == "text"
 
 
-@pytest.mark.differs("a big array of Ray's is read-only; ours is a private copy-on-write view, as with a plain Pool")
+@pytest.mark.differs(
+    "a big array of Ray's is read-only; ours is a private copy-on-write view, as with a plain Pool"
+)
 def test_a_big_array_from_the_store_and_writing_to_it(ray, ours):
     ref = ray.put(np.zeros(1_000_000))
 

@@ -71,7 +71,9 @@ def test_a_group_that_does_not_fit_waits(ray, group):
 
 def test_a_group_takes_what_it_reserves(ray, group):
     assert group([{"CPU": 2}, {"CPU": 1, "pump": 2}]).wait(20)
-    eventually(lambda: (ray.available_resources().get("CPU"), ray.available_resources().get("pump", 0)) == (1, 0))
+    eventually(
+        lambda: (ray.available_resources().get("CPU"), ray.available_resources().get("pump", 0)) == (1, 0)
+    )
 
 
 def test_a_removed_group_gives_it_back(ray, group):
@@ -99,7 +101,9 @@ def test_a_task_in_a_chosen_bundle(ray, group, inside, gate):
 
     made = group([{"CPU": 1}, {"CPU": 1}])
     first, second = (
-        stand.options(scheduling_strategy=inside(placement_group=made, placement_group_bundle_index=0)).remote(gate)
+        stand.options(
+            scheduling_strategy=inside(placement_group=made, placement_group_bundle_index=0)
+        ).remote(gate)
         for _ in range(2)
     )
     gate.arrived.wait_count(1)
@@ -121,15 +125,18 @@ def test_an_actor_inside(ray, group, inside):
 
 
 def test_the_current_group(ray, group, inside):
+    from ray.util import get_current_placement_group
+
     @ray.remote(num_cpus=1)
     def current():
-        from ray.util import placement_group
-
-        found = placement_group.get_current_placement_group()
+        found = get_current_placement_group()
         return found and found.id.hex()
 
     made = group([{"CPU": 1}])
-    assert ray.get(current.options(scheduling_strategy=inside(placement_group=made)).remote(), timeout=20) == made.id.hex()
+    assert (
+        ray.get(current.options(scheduling_strategy=inside(placement_group=made)).remote(), timeout=20)
+        == made.id.hex()
+    )
     assert ray.get(current.remote()) is None
 
 

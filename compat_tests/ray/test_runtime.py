@@ -33,10 +33,14 @@ def test_available_resources_follow_what_runs(ray, gate):
         gate.wait()
 
     ref = stand.remote(gate)
-    eventually(lambda: (ray.available_resources().get("CPU"), ray.available_resources().get("pump")) == (1, 1))
+    eventually(
+        lambda: (ray.available_resources().get("CPU"), ray.available_resources().get("pump")) == (1, 1)
+    )
     gate.open()
     ray.get(ref)
-    eventually(lambda: (ray.available_resources().get("CPU"), ray.available_resources().get("pump")) == (4, 3))
+    eventually(
+        lambda: (ray.available_resources().get("CPU"), ray.available_resources().get("pump")) == (4, 3)
+    )
 
 
 def test_an_actors_resources_are_taken_until_it_ends(ray):
@@ -125,7 +129,12 @@ def test_an_actors_context(ray):
 
         def ask(self):
             context = ray.get_runtime_context()
-            return self.at_start, context.get_actor_id(), context.get_task_id(), context.get_assigned_resources()
+            return (
+                self.at_start,
+                context.get_actor_id(),
+                context.get_task_id(),
+                context.get_assigned_resources(),
+            )
 
     handle = Asking.remote()
     at_start, actor, task, resources = ray.get(handle.ask.remote())
@@ -189,12 +198,13 @@ def test_affinity_to_a_node_that_is_not_there(ray):
     def where():
         return ray.get_runtime_context().get_node_id()
 
-    nowhere = "f" * 56
+    here = ray.nodes()[0]["NodeID"]
+    nowhere = ("0" if here[0] != "0" else "1") + here[1:]
     hard = NodeAffinitySchedulingStrategy(node_id=nowhere, soft=False)
     soft = NodeAffinitySchedulingStrategy(node_id=nowhere, soft=True)
     with pytest.raises(ray.exceptions.TaskUnschedulableError):
         ray.get(where.options(scheduling_strategy=hard).remote(), timeout=20)
-    assert ray.get(where.options(scheduling_strategy=soft).remote()) == ray.nodes()[0]["NodeID"]
+    assert ray.get(where.options(scheduling_strategy=soft).remote()) == here
 
 
 @pytest.mark.parametrize("strategy", ["DEFAULT", "SPREAD"])

@@ -1,4 +1,9 @@
-"""Generators as tasks and as methods: their items are objects as soon as they are made."""
+"""Generators as tasks and as methods: their items are objects as soon as they are made.
+
+Ray sends into its generators, so `yield from` works only over what can be sent into. These are loops.
+"""
+
+# ruff: noqa: UP028
 
 import asyncio
 

@@ -67,13 +67,22 @@ class Gate:
         return {"path": self.path, "arrived": self.arrived, "_holder": None}
 
     def wait(self) -> None:
-        """Stand there until it is open. A signal's exception (KeyboardInterrupt) ends the wait, as in any system call."""
+        """Stand there until it is open. Python code runs all the while, so that an interrupt is met soon."""
         self.arrived.add(os.getpid())
         handle = os.open(self.path, os.O_RDWR)
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH)
+            while not self._is_open(handle):
+                time.sleep(LOOK_S)
         finally:
             os.close(handle)
+
+    @staticmethod
+    def _is_open(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def open(self) -> None:
         """Let everybody through, those who come later too."""

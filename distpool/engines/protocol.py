@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distpool.errors import Failure
+from distpool.scheduler.messages import Strategy
 
 __all__ = [
     "Call",
@@ -133,7 +134,7 @@ class PoolSpec:
 
     size: int | None = None
     initializer: Callable[..., Any] | None = None
-    initargs: tuple[Any, ...] = ()
+    initargs: tuple[Any, ...] | Callable[[Callable[[Any], bytes]], tuple[Any, ...]] = ()
     max_tasks: int | None = None
     retries: int = 2
     setup_attempts: int = 3
@@ -143,8 +144,13 @@ class PoolSpec:
     on_broken: Callable[[Failure], None] | None = None
     memory_bytes_max: int | None = None
     on_workers: Callable[[], None] | None = None  # a worker came or went; called like fulfil
+    strategy: Strategy = Strategy()  # noqa: RUF009  # on which nodes; it is frozen
     dedicated: bool = True  # False: workers as there is work for them, given back when idle; ``size`` at most
     self_contained: bool = False  # whether results can be passed on undecoded to any process
+
+    def arguments(self, dumps: Callable[[Any], bytes]) -> tuple[Any, ...]:
+        """Of the initializer; they may be made only now, by means of what pickles the pool's calls."""
+        return self.initargs(dumps) if callable(self.initargs) else self.initargs
 
 
 class EnginePool(Protocol):

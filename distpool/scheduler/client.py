@@ -200,7 +200,7 @@ class NativePool:
         """What the core is told of it. Raises what pickling the initializer raises."""
         spec = self.spec
         setup, self.setup_keep = make_setup(
-            self.exporter, spec.name, spec.initializer, spec.initargs, spec.closures
+            self.exporter, spec.name, spec.initializer, spec.arguments(self.exporter.dumps), spec.closures
         )
         return OpenPool(
             self.number,
@@ -210,6 +210,7 @@ class NativePool:
             setup_attempts=spec.setup_attempts,
             memory_bytes_max=spec.memory_bytes_max or 0,
             resources=dict(spec.resources),
+            strategy=spec.strategy,
             dedicated=spec.dedicated,
             self_contained=spec.self_contained,
         )
@@ -395,10 +396,15 @@ class Session:
         assert isinstance(answer, kind), f"{question} was answered by {answer}"
         return answer
 
-    def begin_ask(self, question: Question) -> questions.Question:
-        """Ask, without waiting: the promise's ``value`` is the answer when it is ready."""
+    def begin_ask(
+        self, question: Question, then: Callable[[questions.Question], None] | None = None
+    ) -> questions.Question:
+        """Ask, without waiting: the promise's ``value`` is the answer when it is ready.
+
+        ``then`` is called with it at that moment, on whatever thread and perhaps in a step, so it must be quick.
+        """
         self._refuse_if_closed()
-        asked = self.shell.questions.put(question)
+        asked = self.shell.questions.put(question, then)
         self.leading.tell(lambda: self.shell.questions.say(asked))
         return asked
 
@@ -555,7 +561,7 @@ def current() -> Session | None:
 
 
 def start(cluster: EmbeddedCluster) -> Session:
-    """Start this process's session on a cluster with settings of its own. Raises RuntimeError if there is one already."""
+    """Start this process's session on a cluster with settings of its own. Raises RuntimeError if there is one."""
     global _session
     with _session_lock:
         if current() is not None:

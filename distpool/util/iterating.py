@@ -12,11 +12,14 @@ A call that failed raises when its turn comes, and ends the iterator, as any gen
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from distpool.objects import ObjectRef, get, wait
+from distpool.engines.protocol import Promise
+from distpool.objects import ObjectRef, get
+from distpool.scheduler.remote import submitting, waiting
 
 
 def as_completed(
@@ -26,27 +29,27 @@ def as_completed(
 
     Args:
         refs: different references.
-        chunk_size: how many of those that are ready are taken at a time. It never waits for more than one.
+        chunk_size: at least 1, and means nothing more here: no value waits for others to be there.
         yield_obj_refs: the references themselves instead, in the order in which they are ready.
 
     Raises:
-        ValueError, TypeError: a chunk_size below 1; an unknown option; from the iterator: not references.
+        ValueError, TypeError: a chunk_size below 1; an unknown option; not references, or one of them twice.
         Exception: (from the iterator) what the call raised that was to make the value.
     """
     _refuse("as_completed", unknown)
     _check_chunk(chunk_size)
-    return _completed(list(refs), chunk_size, yield_obj_refs)
+    arrivals = _Arrivals()
+    for ref in _checked(refs):
+        arrivals.add(ref)
+    return _completed(arrivals, yield_obj_refs)
 
 
-def _completed(pending: list[ObjectRef], chunk_size: int, yield_obj_refs: bool) -> Iterator[Any]:
-    while pending:
-        ready, pending = _some_ready(pending, chunk_size)
-        while ready:  # nothing here keeps a value that was given away
-            ref = ready.pop(0)
-            if yield_obj_refs:
-                yield ref
-            else:
-                yield get(ref)
+def _completed(arrivals: _Arrivals, yield_obj_refs: bool) -> Iterator[Any]:
+    try:
+        while arrivals.left:
+            yield arrivals.take(yield_obj_refs)
+    finally:
+        arrivals.close()
 
 
 def map_unordered(
@@ -64,7 +67,7 @@ def map_unordered(
         fn: a remote function, or a method of an actor.
         items: may be endless; read only as far as calls are made.
         backpressure_size: calls whose value was not taken yet, at most; None: all items are read at once.
-        chunk_size: how many of those that are ready are taken at a time.
+        chunk_size: as of ``as_completed``.
         yield_obj_refs: references instead of values.
 
     Raises:
@@ -80,29 +83,87 @@ def map_unordered(
     if not hasattr(fn, "remote"):
         name = getattr(fn, "__name__", type(fn).__name__)
         raise TypeError(f"map_unordered takes a remote function: put @distpool.remote before {name}")
-    return _mapped(fn, iter(items), backpressure_size, chunk_size, yield_obj_refs)
+    return _mapped(fn, iter(items), backpressure_size, yield_obj_refs)
 
 
-def _mapped(
-    fn: Any, items: Iterator[Any], under_way_max: int | None, chunk_size: int, yield_obj_refs: bool
-) -> Iterator[Any]:
-    pending = [fn.remote(item) for item in islice(items, under_way_max)]
-    while pending:
-        ready, pending = _some_ready(pending, chunk_size)
-        while ready:
-            ref = ready.pop(0)
-            # Before this value is worked on, so that the workers are not idle meanwhile.
-            pending += [fn.remote(item) for item in islice(items, 1)]
-            if yield_obj_refs:
-                yield ref
-            else:
-                yield get(ref)
+def _mapped(fn: Any, items: Iterator[Any], under_way_max: int | None, yield_obj_refs: bool) -> Iterator[Any]:
+    arrivals = _Arrivals()
+    try:
+        for item in islice(items, under_way_max):
+            arrivals.add(fn.remote(item))
+        while arrivals.left:
+            value = arrivals.take(yield_obj_refs)
+            for item in islice(
+                items, 1
+            ):  # before this value is worked on: the workers are not to wait for that
+                arrivals.add(fn.remote(item))
+            yield value
+            del value
+    finally:
+        arrivals.close()
 
 
-def _some_ready(pending: list[ObjectRef], count_max: int) -> tuple[list[ObjectRef], list[ObjectRef]]:
-    """Wait for one, and take what else is ready."""
-    wait(pending, num_returns=1)
-    return wait(pending, num_returns=min(count_max, len(pending)), timeout=0)
+class _Arrivals(Promise):
+    """References in the order in which they are ready, at the same cost however many are pending.
+
+    As a promise it is ready when one has come that was not taken yet; it is used again and again.
+    """
+
+    __slots__ = ("_came", "_pending", "_waits", "quick", "ready", "wakeups")
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.quick = True
+        self.wakeups = None
+        self._waits = False
+        self._came: deque[ObjectRef] = deque()
+        self._pending: set[ObjectRef] = set()
+
+    @property
+    def left(self) -> bool:
+        """Whether there are any that were not taken."""
+        return bool(self._pending)
+
+    def add(self, ref: ObjectRef) -> None:
+        """Wait for this one too."""
+        self._pending.add(ref)
+        ref.watch(self._one)
+
+    def _one(self, ref: ObjectRef) -> None:
+        """On whichever thread delivers."""
+        self._came.append(ref)
+        if self._waits:
+            self._waits = False
+            self.settle()
+            submitting.here().session.wake()
+
+    def take(self, as_ref: bool) -> Any:
+        """Wait for the next one; its value, or itself. Raises what its call has raised."""
+        while not self._came:
+            self.ready, self._waits = False, True
+            if self._came:  # between the two looks: perhaps nobody was told
+                break
+            waiting.wait_for(self, None)
+        self._waits = False
+        ref = self._came.popleft()
+        self._pending.discard(ref)
+        return ref if as_ref else get(ref)
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        for ref in self._pending:
+            ref.unwatch(self._one)
+        self._pending.clear()
+
+
+def _checked(refs: Sequence[ObjectRef]) -> list[ObjectRef]:
+    given = list(refs)
+    for ref in given:
+        if not isinstance(ref, ObjectRef):
+            raise TypeError(f"as_completed takes ObjectRefs, and one of these is a {type(ref).__name__}")
+    if len(set(given)) != len(given):
+        raise ValueError("as_completed takes different references, and one of these is there twice")
+    return given
 
 
 def _check_chunk(chunk_size: int) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from distpool.errors import DistpoolError
+from distpool.runtime import is_initialized
 from distpool.scheduler.remote import cluster_facts
 from distpool.util import metrics
 from distpool.util.metrics import Series
@@ -64,21 +65,25 @@ def unpacked(blob: bytes) -> list[Series]:
 def merged(by_process: Mapping[str, Iterable[Series]]) -> list[Series]:
     """The series of a whole cluster: sums of counters and histograms; gauges, with the process as a further tag.
 
+    Args:
+        by_process: what each has recorded; a process is named "host:pid", or that and "/" and anything.
+
     Two processes may disagree on the boundaries of a histogram or on the tags of a metric. Then they are two series.
     """
     whole: dict[tuple[Any, ...], Series] = {}
     for process, series in sorted(by_process.items()):
         for each in series:
             is_gauge = each.kind == "gauge"
+            label = process.partition("/")[0]
             tag_keys = (*each.tag_keys, "process") if is_gauge else each.tag_keys
             key = each.kind, each.name, tag_keys, each.boundaries
             into = whole.setdefault(
                 key, Series(each.kind, each.name, each.description, tag_keys, each.boundaries)
             )
             for tags, value in each.values.items():
-                tags = (*tags, process) if is_gauge else tags
+                tags = (*tags, label) if is_gauge else tags
                 had = into.values.get(tags)
-                if had is None:
+                if had is None or is_gauge:
                     into.values[tags] = list(value) if isinstance(value, (list, tuple)) else value
                 elif isinstance(had, list):
                     into.values[tags] = [left + right for left, right in zip(had, value, strict=True)]
@@ -90,11 +95,15 @@ def merged(by_process: Mapping[str, Iterable[Series]]) -> list[Series]:
 def collect() -> list[Series]:
     """The series of the cluster as they are now, or were half a second ago in a worker that goes on recording.
 
+    Without a session they are this process's own.
+
     Raises:
         ClusterError: the cluster is gone.
     """
     here = _process_name()
     by_process = {here: metrics.snapshot()}
+    if not is_initialized():
+        return merged(by_process)
     for key in cluster_facts.keys(_PREFIX):
         name = key.removeprefix(_PREFIX)
         blob = cluster_facts.key_get(key)
@@ -103,9 +112,12 @@ def collect() -> list[Series]:
     return merged(by_process)
 
 
+#: Tells this process from an earlier one of the same id.
+_TOKEN = os.urandom(4).hex()
+
+
 def _process_name() -> str:
-    """Host and process id; a later process of that id goes on with the numbers of the earlier one's key."""
-    return f"{os.uname().nodename}:{os.getpid()}"
+    return f"{os.uname().nodename}:{os.getpid()}/{_TOKEN}"
 
 
 # --------------------------------------------------------------------------------- from a worker

@@ -239,7 +239,8 @@ def use_until_down(lent: Lent, path: str) -> tuple[int, list[str], int]:
     answers += [call(actor, "add", retries=1)]
     note(path + ".borrower", "waits")
     kinds = [answer.kind for answer in answers]
-    return actor.pid, kinds, call(actor, "add").get()
+    value = call(actor, "add").get()
+    return call(actor, "pid").get(), kinds, value
 
 
 def big_through_the_store(lent: Lent, size_bytes: int) -> int:

@@ -227,6 +227,22 @@ def test_a_stranger_cannot_speak_for_the_creator() -> None:
     assert pair.borrower("peer:stranger", LinkLost()) == []
 
 
+def test_a_lost_link_to_the_worker_is_made_anew() -> None:
+    pair = ready()
+    pair.borrower.calls(call(1), call(2, retries=1))
+    said = pair.say(pair.borrower, pair.borrower(f"worker:{FIRST}", LinkLost()))
+    assert failures(said) == {1: ActorEnd.UNAVAILABLE}, "it may have run"
+    (serve,) = of(pair.pass_on(), Serve)
+    assert serve.lease == "n.1~2.1"
+    assert offered(pair.reaches(serve.lease), serve.lease) == [2]
+
+
+def test_an_agent_is_not_asked_for_what_is_borrowed() -> None:
+    pair = ready()
+    assert pair.borrower.core.hello().held == ()
+    assert pair.creator.core.hello().held == ("n.1.1",)
+
+
 def test_a_borrower_that_loses_the_node_waits_for_the_creators_word() -> None:
     pair = ready(restarts=1)
     pair.borrower.calls(call(1), call(2, retries=1))

@@ -90,9 +90,9 @@ def test_it_ends_with_the_process_that_created_it(pool: Callable[..., Any], engi
 
 
 def test_a_borrower_hears_that_it_was_killed_and_may_kill_it_itself(
-    opened: Any, pool: Callable[..., Any]
+    opened: Any, pool: Callable[..., Any], tmp_path: Path
 ) -> None:
-    actor = opened(Plain)
+    actor = opened(Plain, str(tmp_path / "log"))
     workers = pool(1)
     assert workers.apply(_kill, (actor.lent,)) == ActorEnd.KILLED
     assert call(actor, "add").kind == ActorEnd.KILLED

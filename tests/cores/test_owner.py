@@ -628,7 +628,7 @@ def test_a_refused_pool_is_broken_with_the_reason() -> None:
     owner = Owner(1)
     assert owner("agent:n", LeaseRefused(1, "no GPU anywhere"))[0] == (
         "app",
-        PoolBroken(1, None, None, "no GPU anywhere"),
+        PoolBroken(1, None, None, "no GPU anywhere", "unschedulable"),
     )
 
 

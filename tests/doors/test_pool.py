@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 from tests.doors import bodies
+from tests.processes.scene import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
@@ -425,13 +426,16 @@ def test_look_inside(make_pool):
         assert worker.exitcode is None
 
 
-def test_maxtasksperchild(make_pool):
+def test_maxtasksperchild(library, make_pool):
     pool = make_pool(2, maxtasksperchild=3)
     before = sorted(worker.pid for worker in pool._pool)
     assert pool.map(bodies.square, range(30), 1) == [x * x for x in range(30)]
     pool._repopulate_pool()
+    # One that has done its three may still be on its way out. (The standard pool may be given a third for good: its
+    # own thread makes up for the dead at the same time.)
+    wait_until(lambda: len(pool._pool) == 2 or not library.ours, "there are two again")
     after = sorted(worker.pid for worker in pool._pool)
-    assert len(after) == 2
+    assert len(after) >= 2
     assert after != before
 
 

@@ -32,6 +32,13 @@ def fail_at_three(number: int) -> int:
     return number
 
 
+def fail_at_three_then_nap(number: int) -> int:
+    """So that the map has not ended by itself when its caller sees the failure."""
+    if number > 3:
+        nap()
+    return fail_at_three(number)
+
+
 def die_once(item: tuple[int, str]) -> int:
     """End the worker, the first time that there is something to do."""
     number, marker = item

@@ -87,7 +87,7 @@ def test_an_item_that_raises_is_an_error_and_all_others_are_still_done(pool, rec
 
 def test_an_executor_that_stops_at_an_error_says_so(recorder):
     with ProcessPoolExecutor(1) as executor, pytest.raises(ValueError, match="three"):
-        list(executor.map(bodies.fail_at_three, range(50), progress=True))
+        list(executor.map(bodies.fail_at_three_then_nap, range(50), progress=True))
     last = recorder.wait_last()
     assert (last.errors, last.ended) == (1, "stopped")
 

@@ -114,7 +114,7 @@ def test_a_thread_that_cannot_be_started(pool, monkeypatch):
                 patch.setattr(threading.Thread, "start", start)
                 shown.append(super().show())
 
-    monkeypatch.setattr("distpool.pool.Meter", Threadless)
+    monkeypatch.setattr("distpool.pool_maps.Meter", Threadless)
     assert pool.map(bodies.slow, range(20), chunksize=1, progress=True) == list(range(20))
     assert shown == [None]
 

@@ -5,6 +5,7 @@ import concurrent.futures
 import copy
 import multiprocessing
 import pickle
+import re
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
@@ -16,46 +17,20 @@ from distpool.scheduler.serialize import dump_exception, load_exception
 DEATH = Death(pid=7, host="here", signal=9, exit_code=-9)
 
 #: Every exception that Ray's documentation names.
-NAMES = [
-    "RayError",
-    "RayTaskError",
-    "TaskCancelledError",
-    "TaskUnschedulableError",
-    "TaskPlacementGroupRemoved",
-    "WorkerCrashedError",
-    "RayActorError",
-    "ActorDiedError",
-    "ActorUnavailableError",
-    "ActorUnschedulableError",
-    "ActorPlacementGroupRemoved",
-    "ActorAlreadyExistsError",
-    "ActorHandleNotFoundError",
-    "PendingCallsLimitExceeded",
-    "AsyncioActorExit",
-    "ObjectLostError",
-    "OwnerDiedError",
-    "ObjectReconstructionFailedError",
-    "ObjectFetchTimedOutError",
-    "ObjectFreedError",
-    "ReferenceCountingAssertionError",
-    "ObjectStoreFullError",
-    "OutOfDiskError",
-    "OutOfMemoryError",
-    "GetTimeoutError",
-    "NodeDiedError",
-    "LocalRayletDiedError",
-    "RaySystemError",
-    "RpcError",
-    "RuntimeEnvSetupError",
-    "AuthenticationError",
-    "CrossLanguageError",
-    "UnserializableException",
-    "ObjectRefStreamEndOfStreamError",
-    "RayChannelError",
-    "RayChannelTimeoutError",
-    "RayDirectTransportError",
-    "RayCgraphCapacityExceeded",
-]
+NAMES = re.findall(
+    r"\w+",
+    """
+    RayError RayTaskError TaskCancelledError TaskUnschedulableError TaskPlacementGroupRemoved
+    WorkerCrashedError RayActorError ActorDiedError ActorUnavailableError ActorUnschedulableError
+    ActorPlacementGroupRemoved ActorAlreadyExistsError ActorHandleNotFoundError
+    PendingCallsLimitExceeded AsyncioActorExit ObjectLostError OwnerDiedError
+    ObjectReconstructionFailedError ObjectFetchTimedOutError ObjectFreedError
+    ReferenceCountingAssertionError ObjectStoreFullError OutOfDiskError OutOfMemoryError
+    GetTimeoutError NodeDiedError LocalRayletDiedError RaySystemError RpcError RuntimeEnvSetupError
+    AuthenticationError CrossLanguageError UnserializableException ObjectRefStreamEndOfStreamError
+    RayChannelError RayChannelTimeoutError RayDirectTransportError RayCgraphCapacityExceeded
+    """,
+)
 
 MADE = [
     exceptions.RayError("e"),

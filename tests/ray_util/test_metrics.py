@@ -2,6 +2,8 @@
 
 import builtins
 import pickle
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -178,6 +180,23 @@ def test_in_a_cluster_counts_are_added_and_gauges_stay_apart():
     assert length.tag_keys == ("process",)
     assert length.values == {("here:1",): 5.0, ("here:2",): 7.0}
     assert [each.values for each in by_name["seconds"]] == [{(): [2, 2, 3, 10.55]}, {(): [1, 0, 2.0]}]
+
+
+def test_a_later_process_of_the_same_id_adds_to_the_counts_and_replaces_the_gauges():
+    rows = Series("counter", "rows", "", (), (), {(): 1.0})
+    early, late = (Series("gauge", "length", "", (), (), {(): value}) for value in (5.0, 7.0))
+    merged = metrics_sharing.merged({"here:1/a": [rows, early], "here:1/b": [rows, late]})
+    assert [each.values for each in merged] == [{(): 2.0}, {("here:1",): 7.0}]
+
+
+def test_without_a_session_the_numbers_are_this_processes_own():
+    code = (
+        "import distpool; from distpool.util import metrics, metrics_sharing\n"
+        "metrics.Counter('rows').inc(2); print([each.values for each in metrics_sharing.collect()])\n"
+        "print(distpool.is_initialized())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("[{(): 2.0}]\nFalse\n", "")
 
 
 def test_merging_changes_nothing_of_what_was_merged():

@@ -321,13 +321,22 @@ def test_every_end_of_an_actor_has_its_error():
 def test_an_actor_whose_constructor_raised_is_dead_of_that():
     failure = failed_with(raised.KeywordOnly(7, hint="h"))
     failure.kind = ActorEnd.CONSTRUCTOR
-    error = to_error(failure, "Counter.__init__", actor_id="ab")
+    error = to_error(failure, "Counter.add", actor_id="ab")
     for each in (error, pickle.loads(pickle.dumps(error))):
         assert type(each) is exceptions.ActorDiedError
         assert each.actor_init_failed
         assert each.actor_id == "ab"
         assert "distpool::Counter.__init__() (actor_id=ab)" in str(each)
         assert "KeywordOnly: code 7" in str(each)
+
+
+@pytest.mark.parametrize("error", [errors.CannotUnpickle("unreadable"), SystemExit(3), KeyboardInterrupt()])
+def test_whatever_ends_a_constructor_the_actor_is_dead_of_it(error):
+    failure = failed_with(error)
+    failure.kind = ActorEnd.CONSTRUCTOR
+    made = to_error(failure, "Counter.add", actor_id="ab")
+    assert type(made) is exceptions.ActorDiedError
+    assert "Counter.__init__" in str(made)
 
 
 @pytest.mark.parametrize("kind", ["value", "keyword only", "group"])

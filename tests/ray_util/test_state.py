@@ -154,6 +154,20 @@ def test_what_nobody_keeps_is_an_error():
         state.list_placement_groups()
 
 
+def test_who_knows_is_imported_when_it_is_asked(monkeypatch, tmp_path):
+    (tmp_path / "who_knows.py").write_text(
+        "from distpool.util import state\nstate.PROVIDERS['jobs'] = lambda: [{'job_id': 'j2'}]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(state, "SOURCES", "who_knows")
+    monkeypatch.setattr(state, "PROVIDERS", {})
+    assert [job.job_id for job in state.list_jobs()] == ["j2"]
+    monkeypatch.setattr(state, "SOURCES", "nobody_knows")
+    monkeypatch.setattr(state, "PROVIDERS", {})
+    with pytest.raises(RayStateApiException, match="record of jobs"):
+        state.list_jobs()
+
+
 def test_summary_of_tasks():
     assert state.summarize_tasks() == {
         "cluster": {

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from distpool.scheduler.serialize import Exporter
 from tests.runtime_env.workers import Place, wheel
 
 PATHS = "import os; result = os.getcwd(), sys.path[:4], os.environ.get('PYTHONPATH')"
@@ -126,7 +127,7 @@ def test_what_distpool_stands_on_stays_the_program_s(place: Place) -> None:
 def test_sessions_do_not_see_what_others_wrote_into_their_working_dir(place: Place) -> None:
     env = {"working_dir": str(place.folder("proj", {"a": "1"}))}
     code = "import os; result = sorted(os.listdir()); open('left', 'w').close()"
-    payload = place.prepare(env).payload
+    payload = place.prepare(env).payload()
     other = place.root / "other-session"
     other.mkdir()
     assert place.worker(payload, code).result() == ["a"]
@@ -136,7 +137,7 @@ def test_sessions_do_not_see_what_others_wrote_into_their_working_dir(place: Pla
 
 def test_many_workers_at_once_unpack_once(place: Place) -> None:
     folder = place.folder("proj", {**{f"file{n}": "x" * 10_000 for n in range(200)}})
-    payload = place.prepare({"working_dir": str(folder), "py_modules": [str(folder)]}).payload
+    payload = place.prepare({"working_dir": str(folder), "py_modules": [str(folder)]}).payload()
     before = (
         "import zipfile; real = zipfile.ZipFile.extract; count = 0\n"
         "def extract(self, *args):\n"
@@ -155,7 +156,7 @@ def test_many_workers_at_once_unpack_once(place: Place) -> None:
 def test_killed_in_the_middle_of_unpacking(place: Place) -> None:
     payload = place.prepare(
         {"working_dir": str(place.folder("proj", {"a": "1", "b": "2", "c": "3"}))}
-    ).payload
+    ).payload()
     code = "import os; result = sorted(os.listdir())"
     first = place.worker(payload, before=STOP_HALF_WAY)
     assert first.line() == "half-way"
@@ -177,14 +178,14 @@ def test_the_time_for_a_set_up_is_bounded(place: Place) -> None:
 
 def test_a_node_that_does_not_see_the_archives(place: Place) -> None:
     env = {"working_dir": str(place.folder("proj", {"a": "1"}))}
-    payload = place.prepare(env).payload
+    payload = place.prepare(env).payload()
     contained = payload.contained()
     assert len(pickle.dumps(payload)) < 1000
     shutil.rmtree(place.base)
     place.base.mkdir()
     assert "is gone; was its session's directory removed?" in place.worker(payload).error()
     code = "import os; from distpool.runtime_envs import adopted, prepare\n"
-    code += "again = prepare(None, sys.argv[0], adopted()).payload\n"
+    code += "again = prepare(None, sys.argv[0], adopted()).payload()\n"
     code += "result = [os.listdir(), again.archives[0].data, os.path.exists(again.archives[0].path)]"
     results = [worker.result() for worker in [place.worker(contained, code) for _ in range(4)]]
     assert results == [[["a"], None, True]] * 4
@@ -206,7 +207,7 @@ def test_a_task_s_tasks_inherit_what_its_worker_is(place: Place) -> None:
     own = pickle.loads(base64.b64decode(place.worker(env, code, environment={"A": "a"}).result()))
     assert own.env["env_vars"] == {"A": "ax", "B": "new"}
     assert own.env["worker_process_setup_hook"] == "os.getpid"
-    result = place.worker(own.payload, PATHS, environment={"A": "ax"}).result()
+    result = place.worker(own.payload(), PATHS, environment={"A": "ax"}).result()
     assert result[0].startswith(str(place.cache))
 
 
@@ -220,7 +221,7 @@ def test_a_child_s_own_environment_takes_the_place_of_its_parent_s(place: Place)
         "import base64, os, pickle\n"
         "from distpool.runtime_envs import adopted, prepare\n"
         f"own = prepare({{'working_dir': {str(two)!r}}}, {str(place.base)!r}, adopted())\n"
-        "blob = base64.b64encode(pickle.dumps(own.payload)).decode()\n"
+        "blob = base64.b64encode(pickle.dumps(own.payload())).decode()\n"
         "result = [blob, sys.path, os.environ['PYTHONPATH'], os.getcwd()]"
     )
     blob, path, pythonpath, cwd = place.worker({"working_dir": str(one)}, code).result()
@@ -260,6 +261,33 @@ def test_a_hook_is_called_behind_all_else(place: Place) -> None:
     assert place.worker(env, "import os; result = os.environ['HOOKED']").result() == "1"
     code = "import os; result = os.environ['HOOKED']"
     assert place.worker({"worker_process_setup_hook": hook}, code).result() == "yes"
+
+
+def test_what_a_hook_changes_tasks_see(place: Place) -> None:
+    """If it is pickled by who pickles them."""
+    made = types.ModuleType("made")
+    exec("STATE = []\ndef hook():\n    STATE.append(1)\ndef task():\n    return STATE", vars(made))
+    exporter = Exporter(snapshot=False)
+    payload = place.prepare({"worker_process_setup_hook": made.hook}).payload(exporter.dumps)
+    code = f"from distpool.scheduler.serialize import loads; result = loads({exporter.dumps(made.task)!r})()"
+    assert place.worker(payload, code).result() == [1]
+
+
+def test_a_hook_may_come_from_what_only_its_environment_has(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = place.folder(
+        "proj", {"only_there.py": "import os\ndef start():\n    os.environ['HOOKED'] = 'yes'"}
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    import only_there  # type: ignore[import-not-found]
+
+    env = place.prepare({"working_dir": str(folder), "worker_process_setup_hook": only_there.start}).payload()
+    del sys.modules["only_there"]
+    code = "import os; from distpool.runtime_envs import adopted\n"
+    code += "result = [os.environ['HOOKED'], adopted()['worker_process_setup_hook'].__module__]"
+    assert place.worker(env, code).result() == ["yes", "only_there"]
 
 
 def test_a_hook_that_fails_or_is_not_there(place: Place) -> None:
@@ -321,7 +349,7 @@ def test_a_cache_of_others(place: Place) -> None:
 
 
 def test_a_damaged_archive(place: Place) -> None:
-    payload = place.prepare({"working_dir": str(place.folder("proj", {"a": "1" * 1000}))}).payload
+    payload = place.prepare({"working_dir": str(place.folder("proj", {"a": "1" * 1000}))}).payload()
     path = Path(payload.archives[0].path)
     path.write_bytes(path.read_bytes().replace(b"1" * 500, b"2" * 500, 1))
     assert "is damaged: Bad CRC-32" in place.worker(payload).error()

@@ -206,8 +206,8 @@ def test_a_local_file_that_changes_is_another_environment(place: Place) -> None:
 
 def test_what_was_packed_for_a_session_that_has_ended(place: Place) -> None:
     job = place.prepare({"working_dir": place.folder("proj", {"a": "1"})})
-    assert place.prepare({"env_vars": {"A": "1"}}, job.env).payload.archives == job.payload.archives
-    os.unlink(job.payload.archives[0].path)
+    assert place.prepare({"env_vars": {"A": "1"}}, job.env).payload().archives == job.payload().archives
+    os.unlink(job.payload().archives[0].path)
     with pytest.raises(ValueError, match="was packed for a session that has ended; give its path"):
         place.prepare(None, job.env)
 

@@ -46,25 +46,23 @@ import os, sys
 from distpool import Pool
 from distpool.runtime_envs import adopted, apply, prepare
 
-STATE = []
-
 def hook():
-    STATE.append(os.environ["A"])  # of this very program's __main__, as its tasks see it
+    os.environ["HOOKED"] = os.environ["A"]
 
 def look(_):
     import mine
-    return mine.where, open("data.txt").read(), STATE, adopted()["env_vars"]
+    return mine.where, open("data.txt").read(), os.environ["HOOKED"], adopted()["env_vars"]
 
 if __name__ == "__main__":
     env = {"working_dir": "proj", "env_vars": {"A": "${B}1", "B": "unseen"}, "worker_process_setup_hook": hook}
     prepared = prepare(env, sys.argv[1])
     os.environ["B"] = "b"
-    with Pool(2, apply, (prepared.payload, sys.argv[1])) as pool:
+    with Pool(2, apply, (prepared.payload(), sys.argv[1])) as pool:
         print(*pool.map(look, range(2)), sep="\\n")
     pool.join()
     print("A" in os.environ, "mine" in sys.modules)
 """
-    one = "('proj', 'some data', ['b1'], {'A': 'b1', 'B': 'unseen'})"
+    one = "('proj', 'some data', 'b1', {'A': 'b1', 'B': 'unseen'})"
     assert run(place, short_tmpdir, program) == [one, one, "False False"]
 
 
@@ -77,7 +75,7 @@ from distpool.runtime_envs import apply, prepare
 
 if __name__ == "__main__":
     prepared = prepare({"worker_process_setup_hook": "nothing.here"}, sys.argv[1])
-    pool = Pool(1, apply, (prepared.payload, sys.argv[1]))
+    pool = Pool(1, apply, (prepared.payload(), sys.argv[1]))
     try:
         pool.apply(abs, (1,))
     except Exception as error:

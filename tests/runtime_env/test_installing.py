@@ -35,7 +35,7 @@ def environments(place: Place) -> list[str]:
 
 def test_packages_are_installed_once_and_come_first(place: Place) -> None:
     code = WHERE + "\nimport importlib.metadata as m; result.append(m.version('tinything'))"
-    payload = place.prepare({"pip": ["tinything==1.0"]}).payload
+    payload = place.prepare({"pip": ["tinything==1.0"]}).payload()
     results = [worker.result() for worker in [place.worker(payload, code) for _ in range(4)]]
     assert results == [results[0]] * 4
     version, file, executable, metadata = results[0]
@@ -209,7 +209,7 @@ def test_an_installer_whose_worker_is_killed_is_waited_for(place: Place) -> None
         "ls $site > $site/seen.py; echo \"version = 'second'\" > $site/tinything.py\n"
     )
     environment = fake_uv(place, script)
-    payload = place.prepare({"uv": ["tinything"]}).payload
+    payload = place.prepare({"uv": ["tinything"]}).payload()
     first = place.worker(payload, environment=environment)
     assert (place.root / "started").read_text() == "now\n"
     first.process.kill()

@@ -24,9 +24,8 @@ def clean(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = dict(sys.modules)
     for name, module in before.items():
-        if name.startswith(("tests.", "conftest")) or name == "tests":
-            monkeypatch.delitem(sys.modules, name)
-            assert module is not None
+        if runtime_env_modules._own_file(module, getattr(module, "__spec__", None)) is not None:
+            monkeypatch.delitem(sys.modules, name)  # the tests themselves, here
     yield
     for name in set(sys.modules) - set(before):
         del sys.modules[name]

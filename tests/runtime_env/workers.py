@@ -115,7 +115,7 @@ class Place:
         return folder
 
     def worker(self, env: Any, code: str = "", **more: Any) -> Worker:
-        payload = self.prepare(env).payload if isinstance(env, dict) else env
+        payload = self.prepare(env).payload() if isinstance(env, dict) else env
         return Worker(self, payload, code, **more)
 
     def end(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from distpool.scheduler.messages import GroupFacts, GroupQuery, MakeGroup, RemoveGroup, Strategy
+from tests.simulation.groups import GroupBook
+
 from .stage import Stage, Story
 
 
@@ -335,6 +338,54 @@ def a_late_answer() -> Stage:
     stage.world.network.ghost()
     stage.run(0.1)
     return stage
+
+
+def a_placement_group() -> Stage:
+    """Bundles are set aside on both nodes or on none. Work is pointed to its bundle's node, and ends with the group."""
+    stage = Stage({"n0": 2.0, "n1": 1.0}, with_head=True)
+    _group(stage, "STRICT_SPREAD")
+    stage.say("work in its second bundle")
+    inside = Strategy("group", group="g", bundle=1)
+    book = stage.pool(1, dedicated=False, resources={"CPU": 1.0}, strategy=inside)
+    stage.submit(book, ("plain", 5.0))
+    stage.run(0.1)
+    stage.say("the group is removed")
+    stage.driver.ask(RemoveGroup(0, "g"))
+    stage.run(0.2)
+    return stage
+
+
+def a_node_has_no_room_for_a_bundle() -> Stage:
+    """The head believes that it has: a lease was granted since it last reported. What the other has reserved is given
+    back, and all is tried again when there is room."""
+    stage = Stage({"n0": 2.0, "n1": 1.0}, with_head=True)
+    for _ in range(2):
+        book = stage.program.open_pool(1, dedicated=False, resources={"CPU": 1.0})
+        stage.submit(book, ("plain", 0.3))
+        stage.run(0.02)
+    _group(stage, "STRICT_SPREAD")
+    stage.run(2.0)
+    return stage
+
+
+def a_node_of_a_placement_group_is_lost() -> Stage:
+    """Its bundle is placed on another node, and who waits for that is told; the other bundle stays where it is."""
+    stage = Stage({"n0": 1.0, "n1": 1.0, "n2": 1.0}, with_head=True)
+    _group(stage, "STRICT_SPREAD")
+    stage.say("n1 crashes")
+    stage.world.uncertain()
+    stage.world.machines["n1"].crash()
+    stage.driver.ask(GroupQuery(0, "g", wait=True))
+    stage.run(0.5)
+    return stage
+
+
+def _group(stage: Stage, strategy: str) -> None:
+    facts = GroupFacts("g", ({"CPU": 1.0}, {"CPU": 1.0}), strategy)
+    stage.world.groups.books["g"] = GroupBook(facts, stage.driver)
+    stage.driver.ask(MakeGroup(0, facts))
+    stage.driver.ask(GroupQuery(0, "g", wait=True))
+    stage.run(0.1)
 
 
 STORIES: tuple[Story, ...] = tuple(

@@ -61,7 +61,7 @@ LOCK_TEXT = "cannot pickle '_thread.lock' object"
     [
         ((LOCK,), "args[0]"),
         ((1, [2, {"a": LOCK}]), "args[1][1]['a']"),
-        (({LOCK: 1},), f"args[0].<key {repr(LOCK)[:37]}...>"),
+        pytest.param(({LOCK: 1},), f"args[0].<key {repr(LOCK)[:37]}...>", id="a key"),
         ((Holder(connection=Holder(_lock=LOCK)),), "args[0].connection._lock"),
         ((_slotted(),), "args[0].lock"),
         ((_cyclic(),), "args[0].other.lock"),

@@ -70,12 +70,22 @@ class Groups:
         name = f"g{len(self.books)}"
         facts = GroupFacts(name, bundles, strategy, name=name, detached=chance.random() < 0.3)
         book = self.books[name] = GroupBook(facts, program.shell)
+        if chance.random() < 0.4:
+            self._compete(program)
         program.shell.ask(MakeGroup(0, facts))
         program.shell.ask(GroupQuery(0, name, wait=True))
         for _ in range(chance.choice((0, 1, 1, 2))):
             self.world.loop.after(chance.uniform(0.0, 2.0), self._open, program, book)
         if chance.random() < 0.6:
             self.world.loop.after(chance.uniform(0.5, 7.0), self.remove, book)
+
+    def _compete(self, program: Program) -> None:
+        """Work that takes CPUs at the very moment at which the head believes that they are free."""
+        pool = program.open_pool(4, dedicated=False, resources={"CPU": self.chance.choice((0.5, 1.0))})
+        length_s = self.chance.choice((0.01, 0.3))
+        program.submit(
+            pool, [program.job(pool, "plain", length_s) for _ in range(self.chance.randint(2, 12))]
+        )
 
     def _open(self, program: Program, book: GroupBook) -> None:
         if not program.shell.alive:

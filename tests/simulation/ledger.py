@@ -79,6 +79,7 @@ class PoolBook:
     jobs: list[Job] = field(default_factory=list)
     barrier: set[int] = field(default_factory=set)  # the tasks that have arrived, or will never come
     barrier_size: int = 0
+    actor: Any = None  # the actor that it is, or stands for
 
     @property
     def pending(self) -> bool:

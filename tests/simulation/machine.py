@@ -192,6 +192,7 @@ class Machine:
             case Signal(number, signal):
                 if (worker := self.workers.get(number)) is not None:
                     self._expect_no_task(worker, self.agent.core)
+                    self._expect_no_actor(worker, self.agent.core)
                     worker.die(signal)
             case _:
                 raise Violation("protocol", f"a nursery heard {message!r}")
@@ -204,6 +205,12 @@ class Machine:
             raise Violation(
                 "retiring_ends_no_task", f"{worker.name} is killed under task {worker.job.number}"
             )
+
+    def _expect_no_actor(self, worker: Worker, core: NodeCore) -> None:
+        """An actor is not killed for the sake of a call."""
+        known = core.workers.get(worker.number)
+        if worker.actor is not None and known is not None and "was cancelled" in known.reason:
+            raise Violation("actor_spared", f"{worker.name} is killed: {known.reason}")
 
     def _fork(self, number: int, slot: int, attach: Any) -> None:
         if slot in self.slots:
@@ -231,7 +238,8 @@ class Machine:
         del self.workers[worker.number]
         del self.slots[worker.slot]
         answers = tuple(entry for _, entry in worker.mailbox)
-        self.tell_agent(Exited(worker.number, death, worker.slot_running, answers))
+        begun = worker.actor.words if worker.actor is not None else ()
+        self.tell_agent(Exited(worker.number, death, worker.slot_running, answers, begun))
 
     def nursery_dies(self) -> None:
         """The forking parent dies: the agent kills its orphans, reports them, and starts another."""

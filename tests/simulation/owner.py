@@ -138,6 +138,11 @@ class OwnerShell(Shell):
             else:
                 assert isinstance(message, Dial)
                 self.dial(message.node)
+        elif kind == "peer":
+            other = next((s for s in self.world.owners.values() if f"peer:{s.owner}" == address), None)
+            if other is not None:
+                self.watch_owner(other)
+            self.world.network.send(self, address, message)
         elif kind == "control" and address in self.links and (waiting := self.early.get(address)) != []:
             if waiting is None:
                 self.early[address] = [message]
@@ -145,6 +150,16 @@ class OwnerShell(Shell):
                 waiting.append(message)
         else:
             self.world.network.send(self, address, message)
+
+    def watch_owner(self, other: OwnerShell) -> None:
+        """Have a link to another owner; if it cannot be had, it is as if that were gone."""
+        address = f"peer:{other.owner}"
+        if address in self.links:
+            return
+        if self.world.network.reachable(self, other):
+            self.world.network.connect(self, address, other, f"peer:{self.owner}")
+        else:
+            self.world.loop.after(0.3, self.hear, address, LinkLost())
 
     def tell(self, message: Any) -> None:
         """The program says something."""

@@ -35,6 +35,7 @@ class Plan:
     strike: float  # chance of a SIGKILL at each step of a worker's main thread
     limits: bool = False  # some tasks may only run for so long, ...
     wears: float = 0.0  # ... and some leave their worker too big
+    actors: bool = False
     groups: bool = False  # some run in placement groups
 
 

@@ -22,6 +22,7 @@ from distpool.scheduler.messages import (
     TerminatePool,
 )
 
+from .actors import ActorCall
 from .ledger import Job, PoolBook
 from .loop import Violation
 
@@ -132,14 +133,20 @@ class Program:
         match message:
             case Done(tasks, values):
                 for task, value in zip(tasks, values, strict=True):
+                    if isinstance(task.token, ActorCall):
+                        self.world.actors.done(task.token, value)
+                        continue
                     self.world.ledger.done(task.token, value)
                     self.settled(task.token)
+            case Failed(task=task) if isinstance(task.token, ActorCall):
+                self.world.actors.failed(task.token, message)
             case Failed(task=task):
                 self.world.ledger.failed(task.token, message)
                 self.settled(task.token)
             case PoolBroken(pool=number):
                 book = self.pools[number]
-                self.world.pool_broken(book, message)
+                if book.actor is None:
+                    self.world.pool_broken(book, message)
                 book.broke = True
                 if book.state == "open":
                     book.state = "broken"

@@ -29,17 +29,20 @@ def test_regression(seed: int, oracle: str, what: str) -> None:
     expect_well(seed)
 
 
-@pytest.mark.timeout(SECONDS * 3 + 120)
+@pytest.mark.timeout(SECONDS * 6 + 120)
 def test_seeds() -> None:
-    """As many as there is time for; always from the first, so that two runs agree on what they saw."""
-    began = time.perf_counter()
+    """As many as there is time for; always from the first, so that two runs agree on what they saw.
+
+    It is this process's own time that counts: other tests that run beside it take no worlds away.
+    """
+    began = time.process_time()
     seeds, outcomes = 0, dict.fromkeys(("done", "error", "death", "cancelled"), 0)
-    while time.perf_counter() - began < SECONDS or seeds < 20:
+    while time.process_time() - began < SECONDS or seeds < 20:
         world = expect_well(seeds)
         seeds += 1
         for outcome, count in world.ledger.outcomes.items():
             outcomes[outcome] = outcomes.get(outcome, 0) + count
-    print(f"{seeds} worlds in {time.perf_counter() - began:.1f} s: {outcomes}")
+    print(f"{seeds} worlds in {time.process_time() - began:.1f} s: {outcomes}")
     assert all(outcomes[kind] for kind in ("done", "error", "death", "cancelled")), (
         "worlds in which nothing happens"
     )

@@ -33,6 +33,7 @@ from distpool.scheduler.messages import (
     WornOut,
 )
 
+from .actor_worker import SimActor
 from .ledger import Job, answer_of
 from .loop import Event, Violation
 from .network import End
@@ -84,6 +85,7 @@ class Worker:
         self.step: Event | None = None
         self.nested: OwnerShell | None = None
         self.worn_s = 0.0  # since when it is too big, and runs nothing
+        self.actor: SimActor | None = None
 
     @property
     def owner(self) -> str:
@@ -139,6 +141,12 @@ class Worker:
             self._attach(attach)
 
     def hear(self, sender: str, message: Any) -> None:
+        if isinstance(message, Setup) and message.actor is not None and self.actor is None:
+            self.actor = SimActor(self, message)
+            return
+        if self.actor is not None and sender != "agent":
+            self.actor.hear(sender, message)
+            return
         match message:
             case Execute():
                 self._execute(message)
@@ -397,6 +405,9 @@ class Worker:
         if self.job is not None:
             self.world.ledger.died(self.job, self.name)
         self.world.ledger.answers_died(self)
+        if self.actor is not None:
+            self.actor.died()
+        self.world.actors.worker_died(self)
         if self.nested is not None:
             self.nested.die()
         self.host.ended(self, Death(self.pid, self.machine, signal, code))

@@ -17,7 +17,7 @@ from typing import Any
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import PoolBroken
 
-from . import faults, groups
+from . import actors, faults, groups
 from .ledger import Job, Ledger, PoolBook
 from .loop import Loop, Violation
 from .machine import HeadShell, Machine
@@ -50,9 +50,11 @@ class World:
         self.more_chance = random.Random(f"more {seed}")
         self.plan = plan or draw(self.loop.rng)
         self.group_chance = random.Random(f"groups {seed}")
+        self.actor_chance = random.Random(f"actors {seed}")
         if plan is None:
             add_limits(self.plan, self.more_chance)
             groups.add(self.plan, self.group_chance)
+            actors.add(self.plan, self.actor_chance)
         self.trace = trace
         self.limits = limits or Limits()
         self.network = Network(self.loop, self.plan.latency_s, trace)
@@ -68,6 +70,7 @@ class World:
         self.machines: dict[str, Machine] = {}
         self.head: HeadShell | None = None
         self.groups = groups.Groups(self)
+        self.actors = actors.Actors(self)
         self.idle_since: dict[Worker, float] = {}
         self.understaffed: dict[tuple[str, int], float] = {}
         self.attaches = 0
@@ -110,6 +113,7 @@ class World:
             home = rng.choice(list(self.machines))
             shell = self.add_driver(f"d{index}", f"m{index}" if self.plan.apart else home, home)
             write_program(self, Program(self, shell))
+        self.actors.write([shell.program for shell in self.drivers if shell.program is not None])
         faults.schedule(self, self.plan)
         self.loop.after(SAMPLE_S, self._sample)
 
@@ -120,6 +124,7 @@ class World:
 
     def owner_gone(self, shell: OwnerShell) -> None:
         self.owners.pop(shell.core.address, None)
+        self.actors.owner_gone(shell.owner)
         if shell.program is not None:
             for book in shell.program.pools.values():
                 for job in book.jobs:
@@ -280,12 +285,16 @@ class World:
 
     def _expect_end(self) -> None:
         def over() -> bool:
-            return not self._open_jobs() and all(
+            return not (self._open_jobs() or self.actors.open_calls) and all(
                 s.program.finished for s in self._living_drivers() if s.program
             )
 
         if not self.loop.run_until(self.loop.now + LIVENESS_S, over):
             jobs = self._open_jobs()
+            if calls := self.actors.open_calls:
+                raise Violation(
+                    "everything_ends", f"{len(calls)} calls without an outcome, such as {calls[:3]}"
+                )
             if jobs:
                 some = [(j.number, j.owner, j.pool.number, j.kind, sorted(j.running_on)) for j in jobs[:5]]
                 raise Violation("everything_ends", f"{len(jobs)} tasks without an outcome, such as {some}")

@@ -30,12 +30,15 @@ def test_regression(seed: int, oracle: str, what: str) -> None:
     expect_well(seed)
 
 
-@pytest.mark.timeout(SECONDS * 3 + 120)
+@pytest.mark.timeout(SECONDS * 6 + 120)
 def test_seeds() -> None:
-    """As many as there is time for; always from the first, so that two runs agree on what they saw."""
-    began = time.perf_counter()
+    """As many as there is time for; always from the first, so that two runs agree on what they saw.
+
+    It is this process's own time that counts: other tests that run beside it take no worlds away.
+    """
+    began = time.process_time()
     seeds = deaths = repairs = full = spills = 0
-    while time.perf_counter() - began < SECONDS or seeds < 20:
+    while time.process_time() - began < SECONDS or seeds < 20:
         world = expect_well(seeds)
         seeds += 1
         deaths += world.deaths

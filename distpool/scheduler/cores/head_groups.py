@@ -161,7 +161,7 @@ class Groups:
 
     def _why_not(self, group: Group) -> str:
         """Why it is not placed, if it is not: whether it ever can be."""
-        if group.placed:
+        if group.placed or group.plan:
             return ""
         wanted = _missing(group)
         rooms = [Room(node.node, to_units(node.total), node.labels) for node in self._nodes()]

@@ -43,6 +43,7 @@ from distpool.scheduler.cores.resources import (
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     DRIVER,
+    UNSCHEDULABLE,
     AgentWelcome,
     Answered,
     Attach,
@@ -468,11 +469,11 @@ class NodeCore:
                 if not owner.lost:
                     self.send(f"owner:{owner.name}", NodeLost(node, "it left, or was silent for too long"))
 
-    def refuse(self, pool: WantedPool, reason: str) -> None:
+    def refuse(self, pool: WantedPool, reason: str, kind: str = UNSCHEDULABLE) -> None:
         """The pool's owner will never get leases here, nor by way of here."""
         pool.count = 0
         self._look(pool)
-        self.send(f"owner:{pool.owner.name}", LeaseRefused(pool.number, reason))
+        self.send(f"owner:{pool.owner.name}", LeaseRefused(pool.number, reason, kind))
 
     # ------------------------------------------------------------------------ what the head says
 

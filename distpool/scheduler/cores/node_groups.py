@@ -34,7 +34,15 @@ from distpool.scheduler.cores.resources import (
     to_floats,
     to_units,
 )
-from distpool.scheduler.messages import GroupFacts, GroupNews, Release, Reserve, Reserved, WatchGroup
+from distpool.scheduler.messages import (
+    GROUP_REMOVED,
+    GroupFacts,
+    GroupNews,
+    Release,
+    Reserve,
+    Reserved,
+    WatchGroup,
+)
 
 if TYPE_CHECKING:
     from distpool.scheduler.cores.node import NodeCore
@@ -113,7 +121,7 @@ class NodeGroups:
             return
         del self.watched[facts.group]
         for pool in list(self._waiting_for(facts.group)):
-            self._core.refuse(pool, f"{_called(facts)} was removed")
+            self._core.refuse(pool, f"{_called(facts)} was removed", GROUP_REMOVED)
 
     def _waiting_for(self, group: str) -> Iterator[WantedPool]:
         for pools in self._core.hungry.values():

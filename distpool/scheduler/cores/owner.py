@@ -42,6 +42,7 @@ from distpool.scheduler.cores.owner_pools import PoolLife
 from distpool.scheduler.cores.tasks import Cancel, Lease, LeaseState, Output, Pool, PoolState, Task
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
+    GROUP_REMOVED,
     ActorDown,
     ActorExit,
     AgentWelcome,
@@ -159,7 +160,7 @@ class OwnerCore:
     def hello(self) -> OwnerHello:
         """The first word on a new link to an agent."""
         self.incarnation += 1
-        held = tuple(self.leases)
+        held = tuple([name for name, lease in self.leases.items() if not is_borrowed(lease.pool)])
         return OwnerHello(self.owner, self.pid, self.incarnation, self.address, held, self.node, self.worker)
 
     def check(self) -> None:
@@ -230,10 +231,10 @@ class OwnerCore:
         self._offer_again(pool, now)
         if not lease.offered:
             self._after_work(lease, now)
-        if not pool.dedicated and not pool.pending and pool.live:
-            if pool.ranks.idle and not self.offers.steal(pool):
-                for idle in pool.ranks.idle:
-                    self.idling.rest(idle, now)  # what it was waiting for has gone to others
+        shared = not pool.dedicated and not pool.pending and pool.live
+        if shared and pool.ranks.idle and not self.offers.steal(pool):
+            for idle in pool.ranks.idle:
+                self.idling.rest(idle, now)  # what it was waiting for has gone to others
 
     def _on_worn_out(self, sender: str, message: WornOut, now: float) -> None:
         lease = self.leases.get(_name_in(sender))
@@ -363,7 +364,9 @@ class OwnerCore:
             self.actors.owner_gone(_name_in(sender))
             return
         lease = self.leases.get(_name_in(sender))
-        if lease is not None:
+        if lease is not None and is_borrowed(lease.pool):
+            self.actors.link_lost(lease)
+        elif lease is not None:
             self.leasing.lose_link(lease)
 
     def _on_node_lost(self, sender: str, message: NodeLost, now: float) -> None:
@@ -398,7 +401,10 @@ class OwnerCore:
     def _on_refused(self, _sender: str, message: LeaseRefused, _now: float) -> None:
         pool = self.pools.get(message.pool)
         if pool is not None and pool.live:
-            self.pool_life.break_pool(pool, None, None, message.reason)
+            kind = message.kind
+            if pool.actor is not None:
+                kind = f"actor {kind}" if kind == GROUP_REMOVED else ""
+            self.pool_life.break_pool(pool, None, None, message.reason, kind)
 
     def _on_cluster_lost(self, _sender: str, message: ClusterLost, _now: float) -> None:
         self.pool_life.lose_cluster(message.reason)

@@ -110,6 +110,16 @@ class Actors:
         else:
             self._down(lease, down, ())
 
+    def link_lost(self, lease: Lease) -> None:
+        """Of a borrowed actor; its worker may live on, and its creator will never speak of it: so it is asked anew."""
+        pool = lease.pool
+        borrow = _actor(pool).borrow
+        assert borrow is not None
+        self.lost(lease, "the link to its worker was lost")
+        if pool.live:
+            self._tell(borrow.lender.owner, WantActor(borrow.actor, pool.pool, None))
+            self.opened(pool)
+
     def _down(self, lease: Lease, down: ActorDown, begun: tuple[int, ...]) -> None:
         """``down.running`` is still as the slot shows it."""
         pool, actor = lease.pool, _actor(lease.pool)

@@ -5,9 +5,9 @@
     answered its last, nothing pending ── rest ──► idle since ── due, linger_s later ──► retired by the owner
                                                       └── got work meanwhile: rests anew when that is done
 
-A worker that was given back has to be forked again for the next task, which costs a hundred times what a task costs; one
-that is kept holds resources that others may wait for. So one is kept for a while, and for a short while only where the
-agent has said that somebody waits.
+A worker that was given back has to be forked again for the next task, which costs a hundred times what a task costs;
+one that is kept holds resources that others may wait for. So one is kept for a while, and for a short while only
+where the agent has said that somebody waits.
 """
 
 from __future__ import annotations

@@ -227,11 +227,11 @@ class Outcomes:
             elif task.lease is not None:
                 recalls.setdefault(task.lease.control, []).append(task.attempt)
                 if message.running and (pool.actor is None or message.force):
-                    self._kill_later(task.lease, task.attempt, now)
+                    self._kill_later(task.lease, task.attempt, now, 0.0 if message.force else None)
         for control, attempts in recalls.items():
             self._out.append((control, Recall(0, tuple(attempts))))
-            if message.running:
-                self._out.extend((control, Interrupt(attempt)) for attempt in attempts)
+            if message.running and not message.force:
+                self._out.extend((control, Interrupt(attempt, message.recursive)) for attempt in attempts)
         touched = [pools[number] for number in {task.pool for task in message.tasks} if number in pools]
         for pool in touched:
             _sweep(pool)
@@ -244,8 +244,8 @@ class Outcomes:
         self._out.append((lease.control, Interrupt(task.attempt)))
         self._kill_later(lease, task.attempt, now)
 
-    def _kill_later(self, lease: Lease, attempt: int, now: float) -> None:
-        at_s = now + self._limits.cancel_grace_s
+    def _kill_later(self, lease: Lease, attempt: int, now: float, grace_s: float | None = None) -> None:
+        at_s = now + (self._limits.cancel_grace_s if grace_s is None else grace_s)
         self.kill_at[attempt] = (at_s, lease.lease)
         self._alarm.ask(at_s)
 

@@ -58,11 +58,17 @@ class LeaseElsewhere(Message, frozen=True):
     address: str
 
 
+#: Kinds of refusals.
+UNSCHEDULABLE = "unschedulable"
+GROUP_REMOVED = "placement group removed"
+
+
 class LeaseRefused(Message, frozen=True):
     """No node can ever satisfy this request; ``reason`` names what was asked and what the nodes have."""
 
     pool: int
     reason: str
+    kind: str = UNSCHEDULABLE
 
 
 class ReturnLease(Message, frozen=True):

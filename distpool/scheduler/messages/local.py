@@ -59,12 +59,14 @@ class Submit(Local, frozen=True):
 class CancelTasks(Local, frozen=True):
     """Take back tasks that have not started; with ``running`` also interrupt, then kill, those that have.
 
-    An actor is killed for the sake of a call only with ``force``.
+    With ``force`` they are killed without being interrupted; an actor is killed for the sake of a call only so.
+    ``recursive``: and so are the calls that they have made.
     """
 
     tasks: list[Any]
     running: bool
     force: bool = False
+    recursive: bool = True
 
 
 class KillActor(Local, frozen=True):

@@ -30,6 +30,7 @@ class Strategy(msgspec.Struct, frozen=True, array_like=True):
     ``kind``: "default" is the owner's node first, "spread" is all nodes in turn, "node" is the one named ``node`` (with
     ``soft`` also another, if that one is not there or could never do it), "group" is bundle number ``bundle`` (-1: any)
     of the placement group ``group``. A node must satisfy ``labels``, and is preferred if it satisfies ``wishes`` too.
+    ``capture``: what work in the group starts itself is in the group too, unless it says otherwise.
     """
 
     kind: str = "default"
@@ -39,6 +40,7 @@ class Strategy(msgspec.Struct, frozen=True, array_like=True):
     wishes: tuple[LabelTerm, ...] = ()
     group: str = ""
     bundle: int = -1
+    capture: bool = False
 
 
 class GroupFacts(msgspec.Struct, frozen=True, array_like=True):

@@ -148,9 +148,10 @@ class RemarksSeen(Message, frozen=True):
 
 
 class Interrupt(Message, frozen=True):
-    """Raise KeyboardInterrupt in this attempt if it is the one that runs."""
+    """Raise KeyboardInterrupt in this attempt if it is the one that runs; ``recursive``: cancel what it has called."""
 
     attempt: int
+    recursive: bool = True
 
 
 class ActorExit(Message, frozen=True):

@@ -36,6 +36,7 @@ from distpool.scheduler.messages import (
     Local,
     OpenPool,
     PoolBroken,
+    Strategy,
 )
 from distpool.scheduler.serialize import PLAIN_TYPES, is_plain
 from distpool.scheduler.shells.actor_calls import construct, method_blob
@@ -61,7 +62,8 @@ class ActorSpec:
     terms: ActorTerms = field(default_factory=ActorTerms)
     restarts: int = 0
     resources: Mapping[str, float] = field(default_factory=dict)
-    setup: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+    strategy: Strategy = Strategy()  # noqa: RUF009  # it is frozen
+    setup: tuple[Callable[..., Any], Any] | None = None
     name: str = "Actor-%d"
     on_event: Callable[[Event], None] | None = None
     keep: Any = None
@@ -95,7 +97,10 @@ class NativeActor(NativePool):
             return OpenPool(self.number, 1, b"", actor=self._lent.terms, borrow=borrow, self_contained=True)
         keep: list[Any] = [spec.keep]
         blob = self.exporter.dumps(spec.cls, label=spec.cls.__qualname__, keep=keep)
-        start = (spec.setup, blob, spec.payload)
+        first = spec.setup
+        if first is not None and callable(first[1]):  # made only now: see ``PoolSpec.arguments``
+            first = first[0], first[1](self.exporter.dumps)
+        start = (first, blob, spec.payload)
         setup, kept = make_setup(self.exporter, spec.name, construct, start)
         self.setup_keep = (keep, kept)
         return OpenPool(
@@ -103,6 +108,7 @@ class NativeActor(NativePool):
             1,
             setup,
             resources=dict(spec.resources),
+            strategy=spec.strategy,
             self_contained=True,
             actor=spec.terms,
             restarts=spec.restarts,

@@ -29,7 +29,7 @@ import msgspec
 
 from distpool.errors import Failure
 from distpool.scheduler.cores.tasks import Task
-from distpool.scheduler.messages import ActorEnd, ActorRestarts
+from distpool.scheduler.messages import ActorEnd, ActorRestarts, ActorTerms, Contact
 from distpool.scheduler.remote import refs, submitting
 from distpool.scheduler.remote.actor_pools import (
     ActorSpec,
@@ -134,7 +134,15 @@ class Link:
         if plan.simple and not kwargs and not self._line and submitting.all_plain(args):
             ref = ObjectRef(plan)
             ref.task = task = Task(
-                actor.number, ref, 0, number, blob, list(args), 64, plan.retries, self.handle()
+                actor.number,
+                ref,
+                submitting.made_by(),
+                number,
+                blob,
+                list(args),
+                64,
+                plan.retries,
+                self.handle(),
             )
             actor.leading.submit(task)
             return ref
@@ -258,6 +266,27 @@ def _arrive(base: str | None, number: int, where: bytes, came: list[ObjectRef]) 
     ref.contact = lent.creator
     refs.BORROWED[base, number] = ref
     came.append(ref)
+    return ref
+
+
+def of_another(base: str, number: int, name: str, creator: Contact, pool: int) -> ActorRef:
+    """A reference to an actor that another process has created, where one knows it without having got a reference."""
+    names = msgspec.msgpack.encode(
+        (
+            [base],
+            [None],
+            [
+                (
+                    0,
+                    number,
+                    refs.ACTOR,
+                    msgspec.msgpack.encode((Lent(creator, pool, ActorTerms()), name, False)),
+                )
+            ],
+        )
+    )
+    ref = refs.arrive(names)[0]
+    assert isinstance(ref, ActorRef)
     return ref
 
 

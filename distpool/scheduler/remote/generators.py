@@ -157,6 +157,10 @@ class ObjectRefGenerator:
         """A reference that is ready when the generator has ended; getting it raises what that has ended with."""
         return self._stream.done
 
+    def upcoming(self) -> ObjectRef:
+        """The reference that ``next`` would wait for."""
+        return self._stream.ref(self._index)
+
     def next_ready(self) -> bool:
         """Whether ``next`` would return at once."""
         return self._stream.ref(self._index).ready

@@ -43,6 +43,16 @@ if TYPE_CHECKING:
 
 _numbers = itertools.count(1)
 
+#: References of this process that are older are of a session that has ended.
+first_number = 1
+
+
+def session_ended() -> None:
+    """What this process's references meant is gone."""
+    global first_number
+    first_number = next(_numbers)
+
+
 #: A reference's value that is bigger than this goes into the store before the reference travels.
 TRAVELS_BYTES_MAX = 16 << 10
 
@@ -68,6 +78,23 @@ BORROWED: weakref.WeakValueDictionary[tuple[str, int], ObjectRef] = weakref.Weak
 _lock = threading.RLock()
 #: Told of each pending reference of another process that arrives: see ``following``.
 on_arrival: list[Callable[[ObjectRef, bool], None]] = []
+
+
+class HexId(str):
+    """A name in hexadecimal digits."""
+
+    __slots__ = ()
+
+    def hex(self) -> str:
+        """The same."""
+        return str(self)
+
+    def binary(self) -> bytes:
+        """As bytes, two digits each."""
+        return bytes.fromhex(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self!s})"
 
 
 class ObjectRef(Promise):
@@ -190,13 +217,13 @@ class ObjectRef(Promise):
         """The same, as 28 bytes."""
         return bytes.fromhex(self.hex())
 
-    def task_id(self) -> str:
+    def task_id(self) -> HexId:
         """The call that makes it, or has made it: 48 hexadecimal digits."""
-        return self.hex()[8:]
+        return HexId(self.hex()[8:])
 
-    def job_id(self) -> str:
+    def job_id(self) -> HexId:
         """The process that has made it: 8 hexadecimal digits."""
-        return self.hex()[12:20]
+        return HexId(self.hex()[12:20])
 
     def owner_address(self) -> str:
         """Where its owner is found, while its value is pending."""
@@ -246,7 +273,7 @@ class ObjectRef(Promise):
             if place == len(contacts):
                 contacts.append(None)
             if ref.is_actor:
-                entries.append((place, ref.number, _ACTOR, ref.describe_actor()))
+                entries.append((place, ref.number, ACTOR, ref.describe_actor()))
                 continue
             if not ref.ready and contacts[place] is None:
                 contacts[place] = ref.contact or _own_contact()
@@ -273,7 +300,7 @@ class ObjectRef(Promise):
         return self
 
 
-_PENDING, _READY, _FAILED, _ACTOR = range(4)
+_PENDING, _READY, _FAILED, ACTOR = range(4)
 _pinned: dict[tuple[int, str | None], ObjectRef] = {}
 
 
@@ -342,7 +369,7 @@ def arrive(names: bytes, expected: bool = False) -> list[ObjectRef]:
     with _lock:
         for place, number, state, value in message.entries:
             base = bases[place]
-            if state == _ACTOR:
+            if state == ACTOR:
                 refs.append(_arrive_actor(None if base == mine else base, number, value, came))
                 continue
             ref = EXPORTED.get(number) if base == mine else BORROWED.get((base, number))

@@ -30,7 +30,7 @@ from distpool.errors import Failure
 from distpool.scheduler import client
 from distpool.scheduler.client import NativePool, Session
 from distpool.scheduler.cores.tasks import Task
-from distpool.scheduler.messages import CancelTasks, Contact, Read
+from distpool.scheduler.messages import CancelTasks, Contact, Read, Strategy
 from distpool.scheduler.remote import refs
 from distpool.scheduler.remote.following import Following
 from distpool.scheduler.remote.generators import ObjectRefGenerator, Stream
@@ -53,6 +53,7 @@ class Shape:
     resources: tuple[tuple[str, float], ...] = (("CPU", 1.0),)
     max_calls: int = 0
     environment: str = ""  # the key of ``Plan.setup``
+    strategy: Strategy = Strategy()  # noqa: RUF009  # it is frozen
 
 
 @dataclass(eq=False)
@@ -65,17 +66,20 @@ class Plan:
     """
 
     name: str = ""
+    label: str = ""  # what the call was named, if it was: the worker is to know
     shape: Shape = field(default_factory=Shape)
     retries: int = 3
     retry_on: Callable[[Failure], bool] | None = None
     returns: int = 1
     yields: int | None = None
-    setup: tuple[Callable[..., Any], tuple[Any, ...]] | None = None
+    setup: tuple[Callable[..., Any], Any] | None = None
+    kept: Any = None  # what must live as long as workers of the shape may start
+    version: int = 0  # of the driver's own modules, when it was made
     link: Any = None  # of an actor's method: ``actors.Link``
     pool: NativePool | None = None  # the last one used
 
     def __post_init__(self) -> None:
-        self.simple = self.returns == 1 and self.yields is None and self.retry_on is None
+        self.simple = self.returns == 1 and self.yields is None and self.retry_on is None and not self.label
 
 
 class Remote:
@@ -107,6 +111,7 @@ class Remote:
                         initargs=setup[1],
                         max_tasks=shape.max_calls or None,
                         resources=needs,
+                        strategy=shape.strategy,
                         name="RemoteWorker-%d",
                         dedicated=False,
                         self_contained=True,
@@ -153,10 +158,16 @@ def call(plan: Plan, function: Callable[..., Any], args: Sequence[Any], kwargs: 
     number, blob, keep = exporter.function(function)
     if plan.simple and not kwargs and all_plain(args):  # what most calls are like
         ref = ObjectRef(plan)
-        ref.task = task = Task(pool.number, ref, 0, number, blob, list(args), 64, plan.retries, keep)
+        ref.task = task = Task(pool.number, ref, made_by(), number, blob, list(args), 64, plan.retries, keep)
         pool.leading.submit(task)
         return ref
     return Call(plan, pool, number, blob, keep, args, kwargs).submit()
+
+
+def made_by() -> int:
+    """The attempt whose call this is, the key of its task, so that it can be cancelled with that; 0 in a driver."""
+    start = worker_start.this_worker
+    return 0 if start is None else start.slot[0]
 
 
 def all_plain(values: Sequence[Any]) -> bool:
@@ -194,6 +205,8 @@ class Call:
             self.fields["a"] = pool.exporter.dumps((tuple(rest), named), keep=self.keep, brief=brief)
         else:
             self.fields["a"] = rest
+        if plan.label:
+            self.fields["t"] = plan.label
         if plan.yields is not None:
             self.fields["g"] = plan.yields
         elif plan.returns != 1:
@@ -242,7 +255,9 @@ class Call:
 
     def start(self, token: Promise, retries: int, results: Sequence[ObjectRef]) -> None:
         """Make an attempt; what is left of ``retries`` is for deaths of workers."""
-        task = Task(self.pool.number, token, 0, self.number, self.function_blob, None, 64, retries, self.keep)
+        task = Task(
+            self.pool.number, token, made_by(), self.number, self.function_blob, None, 64, retries, self.keep
+        )
         for ref in results:
             ref.task = task
         self.start_waiting(task, results)
@@ -382,7 +397,7 @@ class Attempts(Promise):
             self._promise.reject(0, failure)
 
 
-def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool) -> None:
+def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool, recursive: bool = True) -> None:
     """Cancel the call that makes this reference, if it is not done: before it starts, or where it runs."""
     if isinstance(ref, ObjectRefGenerator):
         ref = ref.completed()
@@ -396,7 +411,7 @@ def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool) -> None:
     if link is not None and link.cancel_waiting(ref):
         return
     if task is not None and not ref.ready:
-        remote.leading.tell(CancelTasks([task], True, force))
+        remote.leading.tell(CancelTasks([task], True, force, recursive))
 
 
 _exporter: Exporter | None = None
@@ -409,6 +424,8 @@ def put(value: Any) -> ObjectRef:
         What pickling it raises; StoreFull, DiskFull.
     """
     global _exporter
+    if worker_start.this_worker is None and client.current() is None:
+        here()
     ref = ObjectRef()
     if type(value) in PLAIN_TYPES and is_plain(value):
         ref.fulfil(0, value)
@@ -441,6 +458,27 @@ def _hand_over(keep: list[Any], whom: tuple[str, str, str, int]) -> None:
         here().following.hand_over(pending, Contact(*whom))
 
 
+def _cancel_calls(attempt: int) -> None:
+    """On the second thread: the attempt is cancelled, and what it has called with it."""
+    session = client.current()
+    if session is None or session.remote is None:
+        return
+    remote: Remote = session.remote
+
+    def find() -> None:
+        """In a step."""
+        pools = session.core.pools.values()
+        tasks = [task for pool in pools for task in pool.queue]
+        tasks += [task for pool in pools for lease in pool.leases.values() for task in lease.offered.values()]
+        called = [task for task in tasks if task.key == attempt]
+        if called:
+            session.leading.tell(CancelTasks(called, True))
+
+    for waiting in [waiting for waiting in list(remote.waiting.values()) if waiting.task.key == attempt]:
+        waiting.cancel()
+    session.leading.tell(find)
+
+
 def _arrived(ref: ObjectRef, expected: bool) -> None:
     here().following.follow(ref, expected)
 
@@ -453,5 +491,6 @@ def _forget_exporter() -> None:
 refs.on_arrival.append(_arrived)
 worker_hooks.make_safe = _make_safe
 worker_hooks.hand_over = _hand_over
+worker_hooks.cancel_calls = _cancel_calls
 os.register_at_fork(after_in_child=_forget_exporter)
 __all__ = ["Attempts", "Parts", "Plan", "Remote", "Shape", "call", "cancel", "here", "loads", "put"]

@@ -157,8 +157,8 @@ def pack(
 ) -> bytes:
     """The blob of a pickle whose output is ``pieces``; what is big goes into the store, and its Held into ``keep``.
 
-    The ``carried`` references are kept as well, and what they hold is handed to the ``holder``. ``brief``: it is loaded soon,
-    once, by one who answers.
+    The ``carried`` references are kept as well, and what they hold is handed to the ``holder``. ``brief``: it is
+    loaded soon, once, by one who answers.
 
     Raises:
         Refused: the store has no room.

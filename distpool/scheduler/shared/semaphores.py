@@ -25,8 +25,10 @@ def supported() -> bool:
     """Whether this platform has all that shared things are made of; elsewhere the standard library's serve."""
     return (
         sys.platform.startswith("linux")
-        and "glibc" in os.confstr("CS_GNU_LIBC_VERSION")  # type: ignore[operator]  # others close what they did not open
+        and "CS_GNU_LIBC_VERSION" in os.confstr_names  # others close what they did not open
+        and "glibc" in (os.confstr("CS_GNU_LIBC_VERSION") or "")
         and hasattr(os, "memfd_create")
+        and os.path.exists("/proc/self/fd")
     )
 
 

@@ -43,7 +43,8 @@ class Resolved:
     def __init__(self, call: Callable[..., Any], group: str) -> None:
         self.call = call
         self.group = group
-        self.is_async = inspect.iscoroutinefunction(inspect.unwrap(call))
+        plain = inspect.unwrap(call)
+        self.is_async = inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain)
 
 
 def construct(

@@ -18,6 +18,7 @@ import zmq
 
 from distpool.scheduler.messages import (
     CALLER_SHIFT,
+    Consumed,
     ControlHello,
     Interrupt,
     Recall,
@@ -47,6 +48,7 @@ class ActorControl:
         poller: zmq.Poller,
         links: list[zmq.Socket[bytes]],
     ) -> None:
+        self._others = set(links) - {control}  # what is polled too, and no affair of an actor's
         self._server = server
         self._poller = poller
         self._links = links
@@ -102,17 +104,17 @@ class ActorControl:
             self._let_go(lost)
             return True
         link = self._controls.get(source)
-        if link is None or not isinstance(source, zmq.Socket):
-            return False
-        self._handle(link, source, decode(source.recv()))
-        return True
+        if link is not None and isinstance(source, zmq.Socket):
+            self._handle(link, source, decode(source.recv()))
+            return True
+        return not isinstance(source, int) and source not in self._others  # let go of in this very turn
 
     def _handle(self, link: CallerLink, control: zmq.Socket[bytes], message: Any) -> None:
         server = self._server
         match message:
             case Recall(attempts=attempts):
                 taken = server.take_back(link, set(attempts)) if attempts else ()
-                frame = link.finished(0.0)
+                frame = link.finished(0.0, by_data_link=False)
                 if frame is not None:
                     while (remarks := server.worker.outbox.take(BUFFER_BYTES)) is not None:
                         self._say_remarks(remarks)
@@ -122,6 +124,8 @@ class ActorControl:
                 mark = link.index << CALLER_SHIFT | attempt
                 self._wanted[mark] = 0
                 server.interrupt(mark)
+            case Consumed(attempt=attempt, count=count):
+                server.consumed(link.index << CALLER_SHIFT | attempt, count)
             case RemarksSeen():
                 server.worker.outbox.seen(message.count_bytes)
             case _:

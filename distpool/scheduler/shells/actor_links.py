@@ -52,6 +52,8 @@ class CallerLink:
         self.functions: dict[int, Method] = {}
         self.done: deque[tuple[int, Any]] = deque()
         self.failed: deque[tuple[int, bytes]] = deque()
+        self.streamed: deque[tuple[int, Any]] = deque()  # like ``done``, of calls whose values went before
+        self.frames: deque[bytes] = deque()  # such values, where another thread must send them
         self.held_bytes = 0
         self.has_stored = False
         self.running = 0  # calls that run, where several can
@@ -110,10 +112,20 @@ class CallerLink:
         self.has_stored = self.has_stored or remote_calls.names_objects(blob)
         return blob
 
-    def finished(self, busy_s: float) -> bytes | None:
-        """The answers that have not been sent, encoded; either thread may send them, each once."""
+    @property
+    def has_answers(self) -> bool:
+        """Whether there is something to send."""
+        return bool(self.done or self.failed or self.streamed or self.frames)
+
+    def finished(self, busy_s: float, *, by_data_link: bool = True) -> bytes | None:
+        """The answers that have not been sent, encoded; either thread may send them, each once.
+
+        What was yielded goes by the data link, and so must the answer behind it.
+        """
         with self._lock:
             done = [self.done.popleft() for _ in range(len(self.done))]
+            if by_data_link:
+                done += [self.streamed.popleft() for _ in range(len(self.streamed))]
             failed = [self.failed.popleft() for _ in range(len(self.failed))]
             self.held_bytes = 0
         if self.gone or not (done or failed):

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -47,6 +47,7 @@ class OnLoop(ActorServer):
         super().__init__(worker, setup)
         self._groups = Groups(self.terms)
         self._tasks: dict[int, asyncio.Task[None]] = {}  # mark -> what runs
+        self._room: dict[int, asyncio.Event] = {}  # mark -> what a generator waits for that is too far ahead
         self._flushing = False  # at the end of this turn
         self._sent_s = 0.0
         self._stopped = False
@@ -155,9 +156,15 @@ class OnLoop(ActorServer):
                 value = await method(*payload)
             else:
                 args, kwargs = arguments(payload)
-                value = self.split(payload, await method(*args, **kwargs))
+                value = method(*args, **kwargs)
                 del args, kwargs
-            call.link.done.append((call.attempt, self.packed(call, value)))
+                if hasattr(value, "__anext__"):
+                    value = await self._stream(call, value)
+                else:
+                    value = await value
+                    if type(payload) is dict:
+                        value = self.parts(call, value)
+            self.done(call, self.packed(call, value))
         except ActorExit:
             self.exits(call)
         except SystemExit as leaving:
@@ -171,13 +178,50 @@ class OnLoop(ActorServer):
             self._go_on(group)
             self._flush_soon()
 
+    async def _stream(self, call: Call, generator: Any) -> int:
+        """Send what an asynchronous generator yields, as ``streaming.stream`` does; others run meanwhile."""
+        payload = call.payload
+        if type(payload) is not dict or "g" not in payload:
+            raise TypeError(
+                'a method that is an asynchronous generator is called with num_returns="streaming"'
+            )
+        sent = 0
+        self._room[call.mark] = room = asyncio.Event()
+        try:
+            while True:
+                while payload["g"] and self.reading.unread(call.mark, sent) >= payload["g"]:
+                    room.clear()
+                    await room.wait()
+                try:
+                    value = await generator.__anext__()
+                except StopAsyncIteration:
+                    return sent
+                except Exception as error:
+                    self.send_yielded(call, self.yielded_error(call, sent, error))
+                    return sent + 1
+                self.send_yielded(call, self.yielded(call, sent, value))
+                sent += 1
+        finally:
+            del self._room[call.mark]
+            self.reading.forget(call.mark)
+            await generator.aclose()
+
+    def consumed(self, mark: int, count: int) -> None:
+        """See ``ActorServer``."""
+        super().consumed(mark, count)
+        self._in_loop(self._make_room, mark)
+
+    def _make_room(self, mark: int) -> None:
+        if mark in self._room:
+            self._room[mark].set()
+
     def _run_here(self, call: Call) -> None:
         """A method that is no coroutine has the loop's thread for itself, and may be interrupted there."""
         worker = self.worker
         try:
             try:
                 worker.open = call.mark
-                call.link.done.append((call.attempt, self.perform(call, call.method.resolved())))
+                self.done(call, self.perform(call, call.method.resolved()))
             except ActorExit:
                 self.exits(call)
             except SystemExit as leaving:
@@ -229,8 +273,11 @@ class OnLoop(ActorServer):
 
     def interrupt(self, mark: int) -> None:
         """See ``ActorServer``; what is no coroutine is signalled by ``actor_control``."""
+        self._in_loop(self._cancel, mark)
+
+    def _in_loop(self, function: Callable[[int], None], mark: int) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._cancel, mark)
+            self._loop.call_soon_threadsafe(function, mark)
         except RuntimeError:
             pass  # the loop is closed
 

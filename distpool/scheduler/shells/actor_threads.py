@@ -107,8 +107,7 @@ class InThreads(ActorServer):
         """Run a call that was begun here, to its end."""
         try:
             try:
-                answer = call.attempt, self.perform(call, call.method.resolved())
-                call.link.done.append(answer)
+                self.done(call, self.perform(call, call.method.resolved()))
             except ActorExit:
                 self.exits(call)
             except SystemExit as leaving:
@@ -118,6 +117,11 @@ class InThreads(ActorServer):
                 self.failed(call, error)
         except KeyboardInterrupt as late:
             self.failed(call, late)
+
+    def send_yielded(self, call: Call, frame: bytes) -> None:
+        """See ``ActorServer``; the main thread sends it."""
+        call.link.frames.append(frame)
+        self.waker.wake()
 
     def end(self, group: Group, call: Call) -> None:
         """A call is done; no interrupt that was meant for it is raised from here on."""

@@ -37,6 +37,7 @@ from distpool.scheduler.messages import (
     Serve,
     Setup,
     SetupDone,
+    Yielded,
     decode,
     encode,
 )
@@ -48,6 +49,7 @@ from distpool.scheduler.shells.call_parts import arguments, cut, dump, flush_str
 from distpool.scheduler.shells.control import wait_for_the_end
 from distpool.scheduler.shells.links import close_watched, watched_dealer
 from distpool.scheduler.shells.remarks import BUFFER_BYTES
+from distpool.scheduler.shells.streaming import Reading, stream
 from distpool.scheduler.shells.waker import Waker
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class ActorServer:
         path = os.path.join(worker.start.directory, f"worker-{worker.start.worker}.begun")
         self.begun = Begun(path)
         self._latest_begun = self.begun.words
+        self.reading = Reading()
         actor_calls.is_actor = True
 
     # ------------------------------------------------------------------------------ subclasses say
@@ -190,10 +193,12 @@ class ActorServer:
     def flush(self, busy_s: float = 0.0) -> None:
         """Send every caller its answers, after what the calls have remarked."""
         for link in list(self.links.values()):
-            if link.done or link.failed:
-                frame = link.finished(busy_s)
+            if link.has_answers:
+                frame = link.finished(busy_s)  # first: what these calls have yielded is there by then
+                self.send_remarks()
+                while link.frames:
+                    self.send(link, link.frames.popleft())
                 if frame is not None:
-                    self.send_remarks()
                     self.send(link, frame)
                 self.look_whether_done(link)
 
@@ -218,15 +223,50 @@ class ActorServer:
         else:
             args, kwargs = arguments(payload)
             value = resolved.call(*args, **kwargs)
-            value = self.split(payload, value)
+            if type(payload) is dict:
+                value = self.parts(call, value)
         return self.packed(call, value)
 
-    @staticmethod
-    def split(payload: Any, value: Any) -> Any:
-        """The result as its caller wants it: in one piece, or taken apart."""
-        if type(payload) is dict and "n" in payload:
+    def parts(self, call: Call, value: Any) -> Any:
+        """A result as its caller wants it: taken apart, or sent value for value, which gives their number."""
+        payload = call.payload
+        if "n" in payload:
             return remote_calls.Split(value, payload["n"])
+        if "g" in payload:
+            return stream(
+                value,
+                call.mark,
+                payload["g"],
+                self.reading,
+                lambda index, item: self.send_yielded(call, self.yielded(call, index, item)),
+                lambda index, error: self.send_yielded(call, self.yielded_error(call, index, error)),
+            )
         return value
+
+    def yielded(self, call: Call, index: int, value: Any) -> bytes:
+        """One of the values that a call yields, encoded."""
+        blob = self.packed(call, value)
+        return encode(Yielded(call.attempt, index, blob, stored=remote_calls.names_objects(blob)))
+
+    def yielded_error(self, call: Call, index: int, error: BaseException) -> bytes:
+        """The error that a generator ends with, encoded."""
+        blob = dump(error, self.worker.answers_to)
+        cut(error)
+        return encode(Yielded(call.attempt, index, None, blob))
+
+    def send_yielded(self, call: Call, frame: bytes) -> None:
+        """Send it now: nobody knows when the next one comes."""
+        self.send_remarks()
+        self.send(call.link, frame)
+
+    def consumed(self, mark: int, count: int) -> None:
+        """So many of the values that a call has yielded were read. On the second thread."""
+        self.reading.consumed(mark, count)
+
+    def done(self, call: Call, answer: Any) -> None:
+        """The call has ended, with this answer."""
+        streamed = type(call.payload) is dict and "g" in call.payload
+        (call.link.streamed if streamed else call.link.done).append((call.attempt, answer))
 
     def packed(self, call: Call, value: Any) -> Any:
         """A result as it goes into an answer."""
@@ -341,7 +381,7 @@ class OneByOne(ActorServer):
                     worker.open = mark  # from here on an interrupt is raised, ...
                     if worker.interrupting == mark:
                         worker.on_sigint(0, None)  # it came a moment too early
-                    link.done.append((call.attempt, self.perform(call, call.method.resolved())))
+                    self.done(call, self.perform(call, call.method.resolved()))
                 except actor_calls.ActorExit:
                     self.exits(call)
                 except SystemExit as leaving:

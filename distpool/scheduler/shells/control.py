@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import zmq
 
+from distpool import worker_hooks
 from distpool.scheduler.messages import (
     Consumed,
     ControlHello,
@@ -238,6 +239,8 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts
             interrupts.recalled = frozenset(taken)
         case Interrupt():
             interrupts.want(message.attempt)
+            if message.recursive and worker_hooks.cancel_calls is not None:
+                worker_hooks.cancel_calls(message.attempt)
         case Consumed():
             worker.reading.consumed(message.attempt, message.count)
         case RemarksSeen():

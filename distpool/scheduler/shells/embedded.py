@@ -49,6 +49,11 @@ class EmbeddedCluster:
         """The ZeroMQ address of a socket in the session directory."""
         return f"ipc://{self._directory}/{name}"
 
+    @property
+    def directory(self) -> str:
+        """The session directory; "" until the cluster has started."""
+        return self._directory
+
     def open_store(self) -> ObjectStore | None:
         """This node's object store, as the driver uses it; None where there is no room for one."""
         return None if self._files is None else ObjectStore(self._files, DRIVER)

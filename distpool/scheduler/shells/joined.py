@@ -25,6 +25,11 @@ class JoinedCluster:
         """The ZeroMQ address of a socket in the session directory."""
         return f"ipc://{self._start.directory}/{name}"
 
+    @property
+    def directory(self) -> str:
+        """The session directory."""
+        return self._start.directory
+
     def open_store(self) -> ObjectStore | None:
         """The store that this worker uses already."""
         store = stored.current()

@@ -25,9 +25,9 @@ from distpool.scheduler.messages import encode
 
 
 class Question(Promise):
-    """One of them. ``value`` is for when it is ready."""
+    """One of them. ``value`` is for when it is ready; ``then`` is called at that moment, and must be quick."""
 
-    __slots__ = ("answer", "message", "quick", "ready", "reason", "said", "wakeups")
+    __slots__ = ("answer", "message", "quick", "ready", "reason", "said", "then", "wakeups")
 
     def __init__(self, message: messages.Question) -> None:
         self.message = message
@@ -35,8 +35,15 @@ class Question(Promise):
         self.wakeups: list[Any] | None = None
         self.quick = True
         self.said = False
+        self.then: Callable[[Question], None] | None = None
         self.answer: messages.Answer | None = None
         self.reason = ""  # why there is no answer
+
+    def settle(self) -> None:
+        """There is an answer, or there will be none."""
+        Promise.settle(self)
+        if self.then is not None:
+            self.then(self)
 
     def value(self) -> messages.Answer:
         """The answer. Raises ClusterError if there will be none."""
@@ -55,10 +62,11 @@ class Questions:
         self._open: dict[int, Question] = {}
         self._lost = ""  # why no question will ever be answered again
 
-    def put(self, message: messages.Question) -> Question:
+    def put(self, message: messages.Question, then: Callable[[Question], None] | None = None) -> Question:
         """On any thread: a question with a number of its own, to be said in the next step."""
         number = next(self._numbers)
         question = Question(msgspec.structs.replace(message, request=number))
+        question.then = then
         self._open[number] = question
         if self._lost:  # looked at last: ``lose`` sets it first
             self._fail(number, self._lost)

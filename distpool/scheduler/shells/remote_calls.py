@@ -6,6 +6,7 @@ A call with either comes as a dictionary instead of a list or a pickle::
     p   where in these the values of references belong: positions and names
     v   those values, undecoded
     n   into how many values the result is to be taken apart
+    t   what the call was named
     g   the call yields its values; how many of them may lie unread (0: any number)
 
 What it is not: needed by a pool's calls, which carry none of this.

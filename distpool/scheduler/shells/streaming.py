@@ -40,6 +40,10 @@ class Reading:
             while sent - self._read.get(attempt, 0) >= unread_max:
                 self._changed.wait(LOOK_S)
 
+    def unread(self, attempt: int, sent: int) -> int:
+        """How many of the values lie unread."""
+        return sent - self._read.get(attempt, 0)
+
     def forget(self, attempt: int) -> None:
         """The call is done."""
         with self._changed:
@@ -63,7 +67,8 @@ def stream(
     if not hasattr(generator, "__next__"):
         if not hasattr(generator, "__iter__"):
             raise TypeError(
-                f'with num_returns="streaming" a call yields its values, and this one has returned a {type(generator).__name__}'
+                'with num_returns="streaming" a call yields its values, '
+                f"and this one has returned a {type(generator).__name__}"
             )
         generator = iter(generator)
     sent = 0

@@ -406,7 +406,7 @@ class Worker:
     def on_sigint(self, _number: int, _frame: FrameType | None) -> None:
         """Raise in the task that is to be interrupted, and nowhere else."""
         if self.interrupting and self.interrupting == self.open:
-            self.interrupting = 0
+            worker_hooks.interrupted, self.interrupting = self.open, 0
             raise KeyboardInterrupt
 
 
