@@ -10,6 +10,7 @@
             measure.py                                  the far end: opens the peer, runs the row
                 peers/*.py  rows/*.py  bodies.py        how a library is driven; what is measured; the task
                 bodies
+                bouts.py  remote_bodies.py              rates of calls of remote functions and actors
                 memcpy.py  memory_watch.py  captured.py what rows about data compare with, or are made of
         verdict.py                                      best of the rounds against the targets
         report.py                                       the table for the terminal, and RESULTS.md

@@ -1,4 +1,4 @@
-"""The two shapes that most libraries have: `multiprocessing.Pool`'s and `concurrent.futures.Executor`'s.
+"""The shapes that most libraries have: `multiprocessing.Pool`'s, `concurrent.futures.Executor`'s, a module of names.
 
 A peer whose library has one of them is a few lines that open it; the others bring an adapter of their own.
 """
@@ -121,3 +121,14 @@ class NamesAdapter(NoSharing):
 
     def close(self) -> None:
         """Nothing was opened."""
+
+
+class StartedAdapter(NamesAdapter):
+    """A library's module that was started; `stop` ends what runs."""
+
+    def __init__(self, names: Any, stop: Callable[[], object]) -> None:
+        super().__init__(names)
+        self._stop = stop
+
+    def close(self) -> None:
+        self._stop()

@@ -1,4 +1,4 @@
-"""One private Ray, shared by the two ways of driving it (`peers/ray_tasks.py`, `peers/ray_pool.py`).
+"""One private Ray, shared by the ways of driving it (`peers/ray_tasks.py`, `ray_pool.py`, `ray_remote.py`).
 
 Ray's processes listen on every interface whatever address they are told. So its peers are `isolated`:
 `measure.py` refuses to import Ray outside a network namespace that holds nothing but loopback.

@@ -39,14 +39,16 @@ def claim(handle: ActorHandle, name: str, namespace: str | None) -> None:
     key = _key(name, namespace)
     link = handle._ref.link
     blob = Exporter(snapshot=False, stores_units=False).dumps(handle)
-    if not cluster_facts.key_put(key, blob, overwrite=False, mine=True):
-        if find(name, namespace) is None and cluster_facts.key_put(key, blob, overwrite=True, mine=True):
+    mine = link.base is None  # a detached actor's name is its driver's
+    if not cluster_facts.key_put(key, blob, overwrite=False, mine=mine):
+        if find(name, namespace) is None and cluster_facts.key_put(key, blob, overwrite=True, mine=mine):
             pass  # it had just ended
         else:
             raise ValueError(
                 f"there is an actor named {name!r} already: take another name, or get_if_exists=True to have that one"
             )
-    link.on_event_too = functools.partial(_forget, key, blob)
+    if mine:
+        link.on_event_too = functools.partial(_forget, key, blob)
 
 
 def _forget(key: str, blob: bytes, event: Any) -> None:
@@ -74,6 +76,11 @@ def names(all_namespaces: bool = False) -> list[dict[str, str]]:
     found = [key.removeprefix(_PREFIX).partition("/") for key in cluster_facts.keys(_PREFIX)]
     mine = None if all_namespaces else namespace_of(None)
     return [{"name": name, "namespace": space} for space, _, name in found if mine is None or space == mine]
+
+
+def key_of(name: str | None, namespace: str | None) -> str:
+    """Where the head keeps a name; "" for none."""
+    return "" if name is None else _key(name, namespace)
 
 
 def _key(name: str, namespace: str | None) -> str:

@@ -25,10 +25,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from distpool import actor_names, objects, remote_options
-from distpool.remote_plans import Here, for_actor, workers_of
+from distpool.remote_plans import Here, for_actor, job, workers_of
 from distpool.scheduler.messages import ActorTerms, Contact
-from distpool.scheduler.remote import actors, refs
-from distpool.scheduler.remote.actor_pools import ActorSpec
+from distpool.scheduler.remote import actors, adopting, refs
+from distpool.scheduler.remote.actor_pools import ActorSpec, Lent
 from distpool.scheduler.remote.actors import ActorRef, Link
 from distpool.scheduler.remote.refs import HexId, ObjectRef
 from distpool.scheduler.remote.submitting import ENDLESS, Plan
@@ -202,7 +202,12 @@ class ActorClass:
                 keep=(keep, workers.kept),
             )
 
-        return actors.create(spec, facts.name, detached=options.get("lifetime") == "detached")
+        detached = options.get("lifetime") == "detached"
+        if detached and job.driver is not None:
+            link = Link(refs.base(), refs.next_number(), facts.name)
+            key = actor_names.key_of(options.get("name"), options.get("namespace"))
+            return adopting.create_detached(job.driver, spec(link), link, key)
+        return actors.create(spec, facts.name, detached=detached)
 
     def _terms(self, facts: ClassFacts) -> ActorTerms:
         most = self._options.get("max_concurrency")
@@ -466,7 +471,9 @@ def own_handle(here: Here) -> ActorHandle:
     attach = start.attach
     number, base, facts = here.actor
     creator = Contact(attach.owner, attach.address, start.node if attach.process else "", attach.process)
-    return ActorHandle(actors.of_another(base, number, facts.name, creator, attach.pool), facts)
+    return ActorHandle(
+        actors.of_another(base, number, facts.name, Lent(creator, attach.pool, ActorTerms())), facts
+    )
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle:

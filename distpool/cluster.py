@@ -23,10 +23,10 @@ __all__ = ["available_resources", "cluster_resources", "nodes"]
 def nodes() -> list[dict[str, Any]]:
     """The nodes of the cluster, as a list of dicts, and those that it has lost, as far as they are remembered.
 
-    Of each: ``NodeID`` (its name: what ``NodeAffinitySchedulingStrategy`` and the resource ``node:NAME`` take),
-    ``Alive``, ``NodeManagerAddress``, ``NodeManagerHostname``, ``NodeName``, ``Resources`` (what it has in all; memory
-    in bytes; nothing if it is lost), ``Labels``. Keys about ports and sockets that a node here does not have are 0 or
-    empty (``ray.nodes``).
+    Of each: ``NodeID`` (what ``NodeAffinitySchedulingStrategy`` takes), ``NodeName`` (each node has a resource
+    ``node:NAME``), ``Alive``, ``NodeManagerAddress``, ``NodeManagerHostname``, ``Resources`` (what it has in all;
+    memory in bytes; nothing if it is lost), ``Labels``. Keys about ports and sockets that a node here does not have
+    are 0 or empty (``ray.nodes``).
 
     Raises:
         ClusterError: the cluster cannot be started, or was lost meanwhile.

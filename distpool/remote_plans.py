@@ -23,7 +23,7 @@ from distpool import remote_options, runtime_envs
 from distpool.runtime_env_modules import driver_modules_version
 from distpool.runtime_envs import Payload, Prepared, adopted, prepare
 from distpool.scheduler import client
-from distpool.scheduler.messages import Strategy
+from distpool.scheduler.messages import Contact, Strategy
 from distpool.scheduler.remote.submitting import Shape
 from distpool.scheduler.shells import worker_start
 
@@ -72,6 +72,7 @@ class Job:
     def __init__(self) -> None:
         self.here = Here()
         self.namespace = ""
+        self.driver: Contact | None = None  # in a worker: of the program itself
         self.job_id = ""
         self.runtime_env: Mapping[str, Any] | None = None
 
@@ -81,7 +82,7 @@ class Job:
 
     @property
     def facts(self) -> tuple[str, str]:
-        """What workers are told."""
+        """Namespace and name of the job."""
         if not self.namespace:
             self.namespace = str(uuid.uuid4())
         if not self.job_id:
@@ -100,8 +101,8 @@ def for_actor(setup: Setup, **facts: Any) -> Setup:
     function, arguments = setup
 
     def with_facts(dumps: Callable[[Any], bytes]) -> tuple[Any, ...]:
-        of_job, here, *rest = arguments(dumps)
-        return of_job, replace(here, **facts), *rest
+        of_job, driver, here, *rest = arguments(dumps)
+        return of_job, driver, replace(here, **facts), *rest
 
     return function, with_facts
 
@@ -143,14 +144,18 @@ def _set_up(here: Here, prepared: Prepared, base_dir: str) -> Setup:
     """``enter`` and its arguments, which are made when the workers' pool is opened."""
 
     def arguments(dumps: Callable[[Any], bytes]) -> tuple[Any, ...]:
-        return job.facts, here, prepared.payload(dumps) if prepared.key else None, base_dir
+        driver = job.driver or client.session().contact
+        return job.facts, driver, here, prepared.payload(dumps) if prepared.key else None, base_dir
 
     return enter, arguments
 
 
-def enter(facts: tuple[str, str], here: Here, payload: Payload | None, base_dir: str) -> None:
+def enter(
+    facts: tuple[str, str], driver: Contact, here: Here, payload: Payload | None, base_dir: str
+) -> None:
     """In a worker, before any of the user's code."""
     job.namespace, job.job_id = facts
+    job.driver = driver
     job.here = here
     here.leave_mark()
     if payload is not None:

@@ -25,6 +25,8 @@ unsafe = False
 make_safe: Callable[[], None] | None = None
 #: In a worker: cancels the remote calls that this attempt has made and that are not done.
 cancel_calls: Callable[[int], None] | None = None
+#: In a worker that was told to retire: returns when nothing that it has called goes on without its being waited for.
+linger: Callable[[], None] | None = None
 #: In a worker: the latest attempt that was interrupted.
 interrupted = 0
 #: Called with what an answer holds, before it goes to this owner: (name, address, node, process number).

@@ -31,6 +31,7 @@ _ORDER = (
     "shared_things",
     "queues",
     "progress",
+    "remote",
 )
 
 

@@ -48,6 +48,8 @@ class Limits(msgspec.Struct, frozen=True):
     linger_s: float = 1.0  # one without work is kept for this long, ...
     linger_pressed_s: float = 0.005  # ... and for this long where others wait for what it holds.
 
+    turn_s: float = 1.0  # one that has work is given back after this long where others wait for it.
+
     # Watching.
     heartbeat_s: float = 2.0
     node_silent_s: float = 10.0  # a node silent for this long is dead.

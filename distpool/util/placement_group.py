@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distpool.cluster import node_id_of, node_name_of
 from distpool.scheduler.messages import GroupFacts
 from distpool.scheduler.remote import placement
 from distpool.scheduler.remote.refs import ObjectRef
@@ -179,7 +180,7 @@ def placement_group(
             _namespace(),
             lifetime == "detached",
             labels,
-            _soft_target_node_id or "",
+            node_name_of(_soft_target_node_id or ""),
         )
     )
     return PlacementGroup(group, checked)
@@ -231,7 +232,7 @@ def _row(facts: GroupFacts) -> dict[str, Any]:
         "placement_group_id": facts.group,
         "name": facts.name,
         "bundles": {index: dict(bundle) for index, bundle in enumerate(facts.bundles)},
-        "bundles_to_node_id": dict(enumerate(facts.nodes or ("",) * len(facts.bundles))),
+        "bundles_to_node_id": dict(enumerate(map(node_id_of, facts.nodes or ("",) * len(facts.bundles)))),
         "strategy": facts.strategy,
         "state": facts.state.upper(),
         "stats": {

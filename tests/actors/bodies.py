@@ -265,3 +265,27 @@ def create_and_lend(then: Callable[..., Any] | None = None) -> Lent:
 
 
 _kept: list[Any] = []
+
+
+class Yielding:
+    """Methods that are generators."""
+
+    def numbers(self, count: int) -> Any:
+        yield from range(count)
+
+
+class AsyncYielding:
+    """Methods that are asynchronous generators."""
+
+    async def numbers(self, count: int) -> Any:
+        for number in range(count):
+            await asyncio.sleep(0)
+            yield number
+
+    async def broken(self) -> Any:
+        yield 1
+        yield 2
+        raise ValueError("after two")
+
+    async def plain(self) -> int:
+        return 1

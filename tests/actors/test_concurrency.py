@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import distpool
 from distpool.scheduler.messages import ActorEnd, ActorTerms
+from tests.actors import bodies
 from tests.actors.bodies import Async, Threaded, call, notes
 from tests.processes.scene import wait_until
 
@@ -126,3 +130,19 @@ def test_what_an_actor_left_running_is_cancelled_when_it_is_closed(opened: Any, 
     actor.close()
     assert actor.wait_gone(5.0)
     assert notes(log) == ["constructed", "background-ended", "exit-handler"]
+
+
+def test_generators_of_every_kind_send_their_values_as_they_come(engine: Any) -> None:
+    """Through the front door, which puts the values together again."""
+    for options in ({}, {"max_concurrency": 2}):
+        handle = distpool.remote(bodies.Yielding).options(**options).remote()
+        assert [distpool.get(ref) for ref in handle.numbers.remote(300)] == list(range(300))
+    handle = distpool.remote(bodies.AsyncYielding).remote()
+    assert [distpool.get(ref) for ref in handle.numbers.remote(300)] == list(range(300))
+    bounded = handle.numbers.options(_generator_backpressure_num_objects=2).remote(50)
+    assert [distpool.get(ref) for ref in bounded] == list(range(50))
+    refs = list(handle.broken.remote())
+    assert distpool.get(refs[:2]) == [1, 2]
+    with pytest.raises(ValueError, match="after two"):
+        distpool.get(refs[2])
+    assert distpool.get(handle.plain.remote()) == 1

@@ -30,6 +30,7 @@ from distpool.scheduler.messages import (
     OwnerBye,
     OwnerGone,
     OwnerHello,
+    Pressed,
     Tick,
     View,
     WakeAt,
@@ -211,7 +212,7 @@ def test_a_worker_that_waits_for_its_children_lends_them_its_cpu() -> None:
     node.want("o", 1, CPU)
     node.starts(1)
     child = nest(node, 1)
-    assert node.want(child, 1, CPU) == []
+    assert node.want(child, 1, CPU) == [("owner:o", Pressed(True))]
     assert forks(node.tell(f"owner:{child}", Blocked("n.1.1", True))) == [(child, 1)]
 
 
@@ -247,7 +248,8 @@ def test_chains_of_waiting_workers_are_bounded_and_the_error_names_the_chain() -
     node.starts(3)
     deepest = nest(node, 3)
     node.want(deepest, 1, CPU)
-    ((to, refused),) = node.tell(f"owner:{deepest}", Blocked("n.1.3", True))
+    said = node.tell(f"owner:{deepest}", Blocked("n.1.3", True))
+    ((to, refused),) = [(to, message) for to, message in said if not isinstance(message, Pressed)]
     assert to == "owner:w3"
     assert refused == LeaseRefused(
         1,

@@ -142,7 +142,7 @@ def put_key(key: str, value: bytes, mine: bool) -> bool:
 def known_nodes() -> list[str]:
     from distpool import cluster
 
-    return [facts["NodeID"] for facts in cluster.nodes() if facts["Alive"]]
+    return [facts["NodeName"] for facts in cluster.nodes() if facts["Alive"]]
 
 
 def get_key(key: str) -> bytes | None:

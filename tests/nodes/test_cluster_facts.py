@@ -38,12 +38,13 @@ def no_keys(engine: client.Session) -> Iterator[None]:
 
 def test_nodes_have_ray_s_shape(engine: client.Session, join: Callable[..., JoiningAgent]) -> None:
     join(resources={"CPU": 3.0, "wheel": 2.5}, labels={"zone": "east"})
-    facts = {node["NodeID"]: node for node in cluster.nodes() if node["Alive"]}
+    facts = {node["NodeName"]: node for node in cluster.nodes() if node["Alive"]}
     assert set(facts) == {current_node(), "b"}
     there = facts["b"]
     assert there["NodeManagerHostname"] == socket.gethostname()
     assert there["NodeManagerAddress"] == "127.0.0.1"
-    assert there["Labels"] == {"zone": "east", "ray.io/node-id": "b"}
+    assert there["NodeID"] == b"b".hex()
+    assert there["Labels"] == {"zone": "east", "ray.io/node-id": there["NodeID"]}
     amounts = there["Resources"]
     assert amounts["CPU"] == 3.0
     assert amounts["wheel"] == 2.5
@@ -74,7 +75,7 @@ def test_a_node_that_has_left_is_shown_as_dead(
 ) -> None:
     join("leaver", resources={"CPU": 1.0}).stop()
     wait_until(lambda: "leaver" not in bodies.known_nodes(), "the head has seen it leave")
-    (gone,) = (node for node in cluster.nodes() if node["NodeID"] == "leaver")
+    (gone,) = (node for node in cluster.nodes() if node["NodeName"] == "leaver")
     assert not gone["Alive"]
     assert not gone["Resources"]
 

@@ -53,6 +53,12 @@ def get(refs: Any) -> Any:
     return distpool.get(refs, timeout=BOUND_S)
 
 
+def places_of(group: PlacementGroup) -> dict[int, str]:
+    """On which node each bundle is, by name."""
+    table = placement_group_table(group)["bundles_to_node_id"]
+    return {index: cluster.node_name_of(node) for index, node in table.items()}
+
+
 def in_group(group: PlacementGroup, bundle: int = -1) -> PlacementGroupSchedulingStrategy:
     return PlacementGroupSchedulingStrategy(group, bundle)
 
@@ -112,7 +118,7 @@ def test_bundles_are_on_their_nodes_and_work_runs_where_they_are(
     assert group.wait(BOUND_S)
     table = placement_group_table(group)
     assert table["state"] == "CREATED"
-    places = table["bundles_to_node_id"]
+    places = places_of(group)
     assert sorted(places.values()) == sorted([current_node(), "b"])
     for index, node in places.items():
         assert get(task(placing.where, scheduling_strategy=in_group(group, index)).remote()) == node
@@ -123,11 +129,19 @@ def test_bundles_are_on_their_nodes_and_work_runs_where_they_are(
     assert get_placement_group("spread").bundle_specs == [CPU, CPU]
 
 
+def test_a_target_is_taken_if_it_has_room(no_groups: None, second_agent: JoiningAgent) -> None:
+    for name in ("b", current_node()):
+        target = cluster.node_id_of(name)
+        group = make_group([CPU, CPU], strategy="STRICT_PACK", _soft_target_node_id=target)
+        assert group.wait(BOUND_S)
+        assert set(places_of(group).values()) == {name}
+
+
 def test_what_is_set_aside_is_for_nobody_else(no_groups: None, second_agent: JoiningAgent) -> None:
     before = cluster.available_resources()["CPU"]
     group = make_group([CPU, CPU], strategy="PACK")
     assert group.wait(BOUND_S)
-    assert set(placement_group_table(group)["bundles_to_node_id"].values()) < {current_node(), "b"}
+    assert set(places_of(group).values()) < {current_node(), "b"}
     wait_until(lambda: cluster.available_resources()["CPU"] == before - 2, "two CPUs are set aside")
     remove_placement_group(group)
     wait_until(lambda: cluster.available_resources()["CPU"] == before, "they are free again")
@@ -190,13 +204,13 @@ def test_bundles_of_a_killed_node_are_placed_on_another(
     agents = {node: join(node, resources={"CPU": 1.0, "wheel": 1.0}) for node in ("b", "c")}
     group = make_group([{"wheel": 1}])
     assert group.wait(BOUND_S)
-    (node,) = placement_group_table(group)["bundles_to_node_id"].values()
+    (node,) = places_of(group).values()
     (other,) = agents.keys() - {node}
     rolls = task(placing.where, num_cpus=0, resources={"wheel": 1}, scheduling_strategy=in_group(group, 0))
     assert get(rolls.remote()) == node
     pids = everything(agents[node])
     os.kill(agents[node].pid, signal.SIGKILL)
-    wait_until(lambda: placement_group_table(group)["bundles_to_node_id"] == {0: other}, "it is placed anew")
+    wait_until(lambda: places_of(group) == {0: other}, "it is placed anew")
     assert group.wait(BOUND_S)
     assert get(rolls.remote()) == other
     expect_gone(agents[node], pids)

@@ -81,6 +81,8 @@ class ActorBook:
 def add(plan: Plan, chance: Any) -> None:
     """By a chance of its own, so that the worlds without are what they were before there were actors."""
     plan.actors = chance.random() < 0.25
+    if plan.actors:
+        plan.owners = max(2, plan.owners)  # one creates, another borrows
 
 
 class Actors:
@@ -159,7 +161,7 @@ class Actors:
         length_s = chance.choice((0.0, 1e-5, 1e-3, 0.02))
         calls = []
         for _ in range(chance.choice((1, 3, 30, 150))):
-            kind = chance.choices(KINDS, weights=(600, 10, 1, 3, 2, 1, 0.3))[0]
+            kind = chance.choices(KINDS, weights=(600, 10, 1, 6, 2, 1, 0.3))[0]
             call = ActorCall(
                 len(self.calls),
                 book,
@@ -167,7 +169,7 @@ class Actors:
                 sum(other.caller is pool for other in book.calls),
                 kind,
                 8.0 if kind == "deaf" else length_s,
-                chance.choice((0, 0, 1, ENDLESS)) if kind != "crash" else 0,
+                chance.choice((0, 1, 1) if kind == "crash" else (0, 0, 1, ENDLESS)),
             )
             payload = [call.number, kind, call.duration_s, None]
             call.task = Task(

@@ -513,14 +513,14 @@ MUTATIONS = (
         'and not group.facts.detached',
         'and group.facts.detached',
         "what a dead driver has set aside is never given back",
-        "check", 62,
+        "check", 46,
     ),
     Mutation(
         "believe_in_a_lost_node", head_groups, "Groups.node_gone",
         'self._lose(group, node, ())',
         'pass',
         "work in bundles of a lost node waits for ever",
-        "check", 5,
+        "check", 125,
     ),
     Mutation(
         "go_on_in_a_removed_group", node_groups, "NodeGroups._release",

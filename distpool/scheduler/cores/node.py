@@ -28,6 +28,7 @@ import msgspec
 from distpool.scheduler.cores.deadlines import Deadlines
 from distpool.scheduler.cores.node_groups import NodeGroups
 from distpool.scheduler.cores.node_head import HeadLink, Key
+from distpool.scheduler.cores.node_pressure import Pressure
 from distpool.scheduler.cores.node_records import Lease, Owner, WantedPool, Worker
 from distpool.scheduler.cores.place import Placed, home_is_best, may_be, place, refusal
 from distpool.scheduler.cores.resources import (
@@ -64,6 +65,7 @@ from distpool.scheduler.messages import (
     KillWorker,
     LeaseElsewhere,
     LeaseRefused,
+    Lingers,
     LinkLost,
     MakeGroup,
     Message,
@@ -72,6 +74,7 @@ from distpool.scheduler.messages import (
     OwnerBye,
     OwnerHello,
     PoolDropped,
+    Pressed,
     Release,
     RemoveGroup,
     Reserve,
@@ -126,6 +129,7 @@ class NodeCore:
             node, address, to_floats(self.total), {}, self.labels, host
         )  # but for what is free
         self.groups = NodeGroups(self)
+        self.pressure = Pressure(self.send)
         self.head = HeadLink(
             self._facts,
             self.groups.bundles,
@@ -154,6 +158,7 @@ class NodeCore:
             case _:
                 raise AssertionError(f"a node has no dealings with {sender}")
         self._grant(now)
+        self.pressure.tell(self.hungry, self.owners.values())
         self.head.tell_changes(now)
         if (at_s := self.deadlines.wake()) is not None:
             self.send("timer", WakeAt(at_s))
@@ -192,6 +197,8 @@ class NodeCore:
                 | MakeGroup() | RemoveGroup() | GroupQuery()
             ):  # fmt: skip
                 self._ask_head(owner, message)
+            case Lingers():
+                self._linger(owner)
             case OwnerBye():
                 self._end_owner(owner, final=True)
             case LinkLost():
@@ -239,6 +246,7 @@ class NodeCore:
         else:
             owner.incarnation, owner.address = hello.incarnation, hello.address
             owner.lost = owner.final = False
+            owner.pressed, self.pressure.news = Pressed(False), True
             self.deadlines.clear(("owner", name))
         self._square_up(owner, set(hello.held))
 
@@ -434,6 +442,7 @@ class NodeCore:
         self.leases[lease.name] = pool.leases[lease.name] = lease
         subtract(purse, lease.need)
         pool.last = self.node
+        self.pressure.news |= not pool.dedicated
         self.deadlines.set(("worker", number), now + self.limits.worker_start_s)
         owner = pool.owner
         process = 0 if owner.foreign else owner.worker or DRIVER
@@ -482,7 +491,7 @@ class NodeCore:
             self.head.answered(message)
             return
         if isinstance(message, Reserve | Release | GroupNews):
-            self.groups.hear(message)
+            self.groups.hear(message, now)
             return
         known = self.head.registered
         for lost in self.head.hear(message, now):
@@ -497,7 +506,7 @@ class NodeCore:
         if lease.returned:
             return
         lease.returned = True
-        if not lease.worker.doomed:
+        if not lease.worker.doomed and not lease.worker.lingers:
             self.deadlines.set(("worker", lease.worker.number), now + self.limits.retire_grace_s)
         self._look(lease.pool)
 
@@ -513,7 +522,7 @@ class NodeCore:
 
     def _block(self, lease: Lease, blocked: bool) -> None:
         """A task that waits for its own children lends its resources, so that they can run; not without bound."""
-        if lease.blocked == blocked:
+        if lease.blocked == blocked or lease.worker.lingers:
             return
         lease.blocked = blocked
         if blocked and lease.charged and lease.need and self.lending() < self.lending_max():
@@ -524,9 +533,22 @@ class NodeCore:
         elif not lease.charged:
             self.owed[lease.name] = lease
 
+    def _linger(self, owner: Owner) -> None:
+        """A retired worker stays for the sake of what it has called; what it had taken of the node is free."""
+        worker = self.workers.get(owner.worker)
+        if worker is None or worker.lingers or worker.doomed:
+            return
+        worker.lingers = True
+        self.deadlines.clear(("worker", worker.number))
+        lease = worker.lease
+        self.owed.pop(lease.name, None)
+        if lease.charged:
+            lease.charged = False
+            add(lease.purse, lease.need)
+
     def lending(self) -> int:
         """How many leases do without their resources: blocked, or waiting to get them back."""
-        return sum(not lease.charged for lease in self.leases.values())
+        return sum(not lease.charged and not lease.worker.lingers for lease in self.leases.values())
 
     def lending_max(self) -> int:
         """How many leases may be lent at once."""

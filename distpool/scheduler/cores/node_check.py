@@ -18,7 +18,7 @@ def check_node(node: NodeCore) -> None:
         assert lease.pool.leases[name] is lease
         assert lease.worker.lease is lease
         assert node.workers[lease.worker.number] is lease.worker, "a lease on a dead worker"
-        assert (name in node.owed) == (not lease.charged and not lease.blocked)
+        assert (name in node.owed) == (not lease.charged and not lease.blocked and not lease.worker.lingers)
         if lease.purse is node.free:
             add(charged, lease.need if lease.charged else {})
     for pots in node.groups.pots.values():
@@ -41,7 +41,7 @@ def _check_workers(node: NodeCore) -> None:
     for number, worker in node.workers.items():
         assert worker.number == number
         assert worker.lease.worker is worker
-        if not worker.doomed and (worker.lease.returned or not worker.greeted):
+        if not worker.doomed and not worker.lingers and (worker.lease.returned or not worker.greeted):
             assert ("worker", number) in node.deadlines.at_s, "nothing bounds the wait for a worker"
 
 

@@ -70,13 +70,14 @@ class NodeGroups:
 
     # --------------------------------------------------------------------- what the head says
 
-    def hear(self, message: Reserve | Release | GroupNews) -> None:
+    def hear(self, message: Reserve | Release | GroupNews, now: float) -> None:
         """A word of the head."""
         match message:
             case Reserve():
                 self._reserve(message)
             case Release(group=group, bundles=bundles, reason=reason):
                 self._release(group, bundles, reason)
+                self._core.head.beat(now)  # who waits for a group may have been waiting for just that
             case GroupNews(facts=facts):
                 self._news(facts)
 

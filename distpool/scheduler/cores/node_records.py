@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from distpool.scheduler.cores.resources import Amounts
-from distpool.scheduler.messages import Strategy, WorkerDied
+from distpool.scheduler.messages import Pressed, Strategy, WorkerDied
 
 
 @dataclass(slots=True)
@@ -26,6 +26,7 @@ class Worker:
     pid: int = 0  # 0 until Forked
     greeted: bool = False  # has said WorkerHello
     doomed: bool = False  # SIGKILL is on its way
+    lingers: bool = False  # retired, and stays while what it has called goes on
     reason: str = ""  # why we kill it
 
 
@@ -94,5 +95,6 @@ class Owner:
     lost: bool = False  # its link is gone, and all that it had is being killed
     final: bool = False  # ... and it will not come back: forgotten when the last of its workers is reaped
     pools: dict[int, WantedPool] = field(default_factory=dict)
+    pressed: Pressed = Pressed(False)  # noqa: RUF009  # what it was last told; it is frozen
     untold: list[WorkerDied] = field(default_factory=list)  # deaths since it was lost
     pointed: set[str] = field(default_factory=set)  # other nodes that we have sent it to

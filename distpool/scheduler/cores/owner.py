@@ -62,6 +62,7 @@ from distpool.scheduler.messages import (
     OpenPool,
     OwnerHello,
     PoolDropped,
+    Pressed,
     Read,
     Recalled,
     ResizePool,
@@ -139,6 +140,7 @@ class OwnerCore:
             ActorDown: self._on_actor_down,
             EndActor: self._on_end_actor,
             Seen: self._on_seen,
+            Pressed: self._on_pressed,
             LinkLost: self._on_link_lost,
             NodeLost: self._on_node_lost,
             ClusterLost: self._on_cluster_lost,
@@ -211,6 +213,11 @@ class OwnerCore:
             if not pool.live:
                 return
         if pool.queue and lease.state is LeaseState.READY:
+            if self.idling.pressed.pressed and self.idling.turn_is_over(lease, now):
+                if not lease.offered:
+                    self.leasing.retire(lease)
+                    self.leasing.ask(pool)
+                return
             self.offers.top_up(lease, now)
         if lease.offered or lease.state is not LeaseState.READY:
             return
@@ -219,6 +226,8 @@ class OwnerCore:
         elif not pool.pending:
             may_get_some = pool.offered and self.offers.steal(pool)
             if not may_get_some and not pool.dedicated:
+                if pool.wanted_in_all > len(pool.leases):
+                    self.leasing.ask(pool)  # there is no work for more
                 self.idling.rest(lease, now)
 
     def _on_recalled(self, sender: str, message: Recalled, now: float) -> None:
@@ -251,6 +260,9 @@ class OwnerCore:
         lease = self.leases.get(message.lease)
         if lease is not None:
             self.time_limits.seen(lease, message, now)
+
+    def _on_pressed(self, _sender: str, message: Pressed, now: float) -> None:
+        self.idling.press(message, now)
 
     def _offer_again(self, pool: Pool, now: float) -> None:
         """Tasks have come back to the queue."""

@@ -1,4 +1,4 @@
-"""Shared workers that have nothing to do: how long they are kept for what may come next.
+"""Shared workers that have nothing to do, and how long they are kept for what may come next; whose turn is over.
 
 ::
 
@@ -15,13 +15,14 @@ from __future__ import annotations
 from distpool.scheduler.cores.deadlines import Alarm
 from distpool.scheduler.cores.tasks import Lease, LeaseState
 from distpool.scheduler.limits import Limits
+from distpool.scheduler.messages import Pressed
 
 
 class Idling:
     """A part of ``OwnerCore``: it shares the core's alarm."""
 
     def __init__(self, limits: Limits, alarm: Alarm) -> None:
-        self.pressed = False  # whether others wait for what our leases hold
+        self.pressed = Pressed(False)  # whether others wait for what our leases hold
         self._limits = limits
         self._alarm = alarm
         self._since_s: dict[Lease, float] = {}
@@ -29,27 +30,38 @@ class Idling:
     def rest(self, lease: Lease, now: float) -> None:
         """A worker has nothing to do from now on."""
         self._since_s[lease] = now
-        self._alarm.ask(now + self._linger_s)
+        self._alarm.ask(now + self._linger_s(lease))
 
-    @property
-    def _linger_s(self) -> float:
-        return self._limits.linger_pressed_s if self.pressed else self._limits.linger_s
+    def _linger_s(self, lease: Lease) -> float:
+        return self._limits.linger_pressed_s if self._is_pressed(lease) else self._limits.linger_s
 
-    def press(self, pressed: bool, now: float) -> None:
+    def _is_pressed(self, lease: Lease) -> bool:
+        return self.pressed.pressed and lease.pool.pool != self.pressed.but
+
+    def turn_is_over(self, lease: Lease, now: float) -> bool:
+        """Whether others wait for this lease, and it has been ours for long enough: it gets nothing more to do."""
+        return (
+            self.pressed.pressed
+            and not lease.pool.dedicated
+            and self._is_pressed(lease)
+            and now >= lease.since_s + self._limits.turn_s
+        )
+
+    def press(self, pressed: Pressed, now: float) -> None:
         """Others wait for what our leases hold, or do so no more."""
         self.pressed = pressed
-        if pressed and self._since_s:
-            self._alarm.ask(now + self._linger_s)
+        if pressed.pressed and self._since_s:
+            self._alarm.ask(now + self._limits.linger_pressed_s)
 
     def due(self, now: float) -> list[Lease]:
         """Workers that have rested for long enough, and are forgotten here."""
-        linger_s, due = self._linger_s, []
+        due = []
         for lease, since_s in list(self._since_s.items()):
             if lease.offered or lease.state is not LeaseState.READY:
                 del self._since_s[lease]
-            elif since_s + linger_s <= now:
+            elif since_s + self._linger_s(lease) <= now:
                 del self._since_s[lease]
                 due.append(lease)
             else:
-                self._alarm.ask(since_s + linger_s)
+                self._alarm.ask(since_s + self._linger_s(lease))
         return due

@@ -121,6 +121,7 @@ class Lease:
         "received",
         "returned",
         "settled",
+        "since_s",
         "stalled",
         "state",
         "tasks_left",
@@ -147,7 +148,7 @@ class Lease:
         self.keep: list[
             Any
         ] = []  # of tasks that failed while they lay with it: what must live as long as it does
-        self.heard_s = now
+        self.heard_s = self.since_s = now
         self.asked_s = -1.0  # an actor: it was asked for its answers when it was last heard of then
         self.doomed = 0  # an attempt that is to be ended there, and nothing new comes behind it
         self.look_s = (

@@ -29,13 +29,13 @@ Who says what to whom::
 
     app     -> owner    OpenPool Submit CancelTasks ClosePool TerminatePool ResizePool KillActor
     owner   -> app      Done Failed PoolReady PoolBroken PoolGone WorkerUp WorkerGone ActorUp ActorRestarts
-    owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker LookAt DropPool Blocked OwnerBye
-    agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped NodeLost
+    owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker LookAt DropPool Blocked Lingers Preload OwnerBye
+    agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped Pressed NodeLost
     worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled WornOut ActorExit Remarks
     owner   -> worker   Setup Execute Serve Retire   (data)      Recall Interrupt RemarksSeen   (control)
     owner  <-> owner    WantActor EndActor / ActorDown
     worker  -> agent    WorkerHello
-    agent  <-> nursery  Fork (with its Attach) Signal / Forked Exited
+    agent  <-> nursery  Fork (with its Attach) Signal Preload / Forked Exited
     agent  <-> head     NodeHello NodeReport NodeBye OwnerGone Asked / NodeWelcome View Answered
     head   <-> agent    Reserve Release GroupNews / Reserved WatchGroup
     owner  <-> head     FactsQuery KeyPut KeyGet KeyDelete KeyList / FactsReport KeyAnswer KeysReport

@@ -122,6 +122,26 @@ class Blocked(Message, frozen=True):
     blocked: bool
 
 
+class Preload(Message, frozen=True):
+    """Have the nursery import these modules of distpool's, which its forks will need, before it forks the next."""
+
+    modules: tuple[str, ...]
+
+
+class Lingers(Message, frozen=True):
+    """The owner is a worker that was told to retire, and stays while calls and actors that it has made go on.
+
+    It needs nothing but that, so its resources are free. Its own owner's end is its end.
+    """
+
+
+class Pressed(Message, frozen=True):
+    """Whether others wait for what this owner's shared leases hold; those of pool ``but`` only want more themselves."""
+
+    pressed: bool
+    but: int = -1
+
+
 class Death(Message, frozen=True):
     """How a worker ended. ``signal`` is 0 for an exit; ``exit_code`` as multiprocessing counts (-9 for SIGKILL)."""
 

@@ -6,6 +6,8 @@ import msgspec
 
 from distpool.scheduler.messages.base import Message, Payload
 from distpool.scheduler.messages.leasing import Death
+from distpool.scheduler.messages.placing import Strategy
+from distpool.scheduler.messages.running import ActorTerms
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):
@@ -66,6 +68,30 @@ class ActorEnd:
     CLOSED = "actor closed"  # nobody had a handle any more
     OWNER_DIED = "owner died"  # the process that had created it is gone
     REFUSED = "actor refused"  # no node can have it, or there is no cluster
+
+
+class Adopt(Message, frozen=True):
+    """Driver, take over this detached actor, named by ``base`` and ``number``; ``key`` in the head goes with it."""
+
+    request: int
+    base: str
+    number: int
+    name: str  # of its class
+    setup: bytes
+    resources: dict[str, float]
+    strategy: Strategy
+    terms: ActorTerms
+    restarts: int
+    key: str
+
+
+class Adopted(Message, frozen=True):
+    """It is pool ``pool`` of ``creator``'s now."""
+
+    request: int
+    creator: Contact
+    pool: int
+    terms: ActorTerms
 
 
 class WantActor(Message, frozen=True):

@@ -29,7 +29,7 @@ import msgspec
 
 from distpool.errors import Failure
 from distpool.scheduler.cores.tasks import Task
-from distpool.scheduler.messages import ActorEnd, ActorRestarts, ActorTerms, Contact
+from distpool.scheduler.messages import ActorEnd, ActorRestarts
 from distpool.scheduler.remote import refs, submitting
 from distpool.scheduler.remote.actor_pools import (
     ActorSpec,
@@ -118,6 +118,7 @@ class Link:
         elif isinstance(event, Failure):
             self.ended = event
             OWN.pop(self.number, None)
+            ADOPTED.pop((self.base, self.number), None)
             if (ref := self.handle()) is not None:
                 ref.reject(0, event)
         if self.on_event_too is not None:
@@ -200,6 +201,10 @@ class Called(submitting.Call):
         self._link.in_line(self, task, results)
 
 
+#: One reference at a time, so that there is one Link for an actor. Reentrant: what is allocated may run a ``__del__``.
+_arriving = threading.RLock()
+#: Actors that others have created and this process, the driver, has taken over: see ``adopting``.
+ADOPTED: dict[tuple[str | None, int], Link] = {}
 #: Actors that this process has created and that have not ended, by the number of their reference.
 OWN: dict[int, Link] = {}
 
@@ -249,8 +254,16 @@ def create(make_spec: Callable[[Link], ActorSpec], name: str, *, detached: bool 
 def _arrive(base: str | None, number: int, where: bytes, came: list[ObjectRef]) -> ActorRef:
     """See ``refs.arrive_actor``."""
     lent, name, detached = _decode(where)
-    if base is None:
-        own = OWN.get(number)
+    with _arriving:
+        return _find_or_borrow(base, number, lent, name, detached, came)
+
+
+def _find_or_borrow(
+    base: str | None, number: int, lent: Lent, name: str, detached: bool, came: list[ObjectRef]
+) -> ActorRef:
+    adopted = ADOPTED.get((base, number))
+    if base is None or adopted is not None:
+        own = adopted or OWN.get(number)
         if own is None:
             own = Link(None, number, name)
             own.ended = Failure(kind=ActorEnd.CLOSED, reason="it had ended before")
@@ -269,23 +282,10 @@ def _arrive(base: str | None, number: int, where: bytes, came: list[ObjectRef]) 
     return ref
 
 
-def of_another(base: str, number: int, name: str, creator: Contact, pool: int) -> ActorRef:
-    """A reference to an actor that another process has created, where one knows it without having got a reference."""
-    names = msgspec.msgpack.encode(
-        (
-            [base],
-            [None],
-            [
-                (
-                    0,
-                    number,
-                    refs.ACTOR,
-                    msgspec.msgpack.encode((Lent(creator, pool, ActorTerms()), name, False)),
-                )
-            ],
-        )
-    )
-    ref = refs.arrive(names)[0]
+def of_another(base: str, number: int, name: str, lent: Lent, *, detached: bool = False) -> ActorRef:
+    """A reference to an actor of another process, where one knows it without having got a reference."""
+    where = msgspec.msgpack.encode((lent, name, detached))
+    ref = refs.arrive(msgspec.msgpack.encode(([base], [None], [(0, number, refs.ACTOR, where)])))[0]
     assert isinstance(ref, ActorRef)
     return ref
 

@@ -9,7 +9,6 @@ Waking a loop from another thread costs a system call; a thousand references tha
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import importlib
 import threading
@@ -18,6 +17,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import asyncio
+
     from distpool.scheduler.remote.refs import ObjectRef
 
 
@@ -63,6 +64,8 @@ _inboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Inbox] = weakref
 
 def as_future(ref: ObjectRef) -> asyncio.Future[Any]:
     """A future of the running loop. Raises RuntimeError where none runs."""
+    import asyncio  # whoever awaits has it already; nobody else pays for it
+
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
     if ref.ready:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from distpool import worker_hooks
 from distpool.engines.protocol import Promise
 from distpool.errors import Failure
-from distpool.scheduler.messages import Contact, Subscribe, Subscribed, Value
+from distpool.scheduler.messages import Adopt, Adopted, Contact, Subscribe, Subscribed, Value
 from distpool.scheduler.remote import refs
 from distpool.scheduler.remote.refs import BORROWED, EXPORTED, ObjectRef, pack_failure, unpack_failure
 from distpool.scheduler.serialize import parcels, stored
@@ -82,6 +82,11 @@ class Following:
         ] = {}  # came before its reference: when, with its data
         self._served: dict[tuple[int, str], None] = {}  # number and subscriber's owner, oldest first
         self._shell.on_peer = self._hear
+
+    @property
+    def owes(self) -> bool:
+        """Whether others wait for values of this process."""
+        return bool(self._waiting)
 
     # --------------------------------------------------------------------------------- following
 
@@ -163,7 +168,7 @@ class Following:
 
     # ------------------------------------------------------------------------------ what is heard
 
-    def _hear(self, owner: str, message: Subscribe | Subscribed | Value | None) -> None:
+    def _hear(self, owner: str, message: Subscribe | Subscribed | Value | Adopt | Adopted | None) -> None:
         match message:
             case Subscribe(base=base, numbers=numbers, subscriber=subscriber):
                 for number in numbers:
@@ -185,7 +190,10 @@ class Following:
                 self._strike(whose, names)
             case Value():
                 self._arrived(message)
+            case Adopt() | Adopted():
+                self._session.remote.adopting.hear(owner, message)
             case None:
+                self._session.remote.adopting.hear(owner, None)
                 self._lose(owner)
 
     def _strike(self, whose: str, names: Iterable[Name]) -> None:

@@ -365,12 +365,14 @@ def arrive(names: bytes, expected: bool = False) -> list[ObjectRef]:
     bases, contacts, mine = message.bases, message.contacts, _Process.base
     refs: list[ObjectRef] = []
     came: list[ObjectRef] = []
+    actors: list[tuple[int, str | None, int, bytes]] = []
     settled: list[tuple[ObjectRef, int, Any]] = []  # not under the lock: what watches them is not ours
     with _lock:
         for place, number, state, value in message.entries:
             base = bases[place]
             if state == ACTOR:
-                refs.append(_arrive_actor(None if base == mine else base, number, value, came))
+                actors.append((len(refs), None if base == mine else base, number, value))
+                refs.append(_NO_REF)
                 continue
             ref = EXPORTED.get(number) if base == mine else BORROWED.get((base, number))
             if ref is None:
@@ -383,6 +385,8 @@ def arrive(names: bytes, expected: bool = False) -> list[ObjectRef]:
             if state != _PENDING and not ref.ready:
                 settled.append((ref, state, value))
             refs.append(ref)
+    for index, base_or_none, number, where in actors:  # nor this: it opens something, and may have to wait
+        refs[index] = _arrive_actor(base_or_none, number, where, came)
     for ref, state, value in settled:
         _settle(ref, state, value)
     for ref in came:
@@ -391,6 +395,7 @@ def arrive(names: bytes, expected: bool = False) -> list[ObjectRef]:
     return refs
 
 
+_NO_REF: Any = None
 #: Makes, or finds, the reference to an actor: see ``actors``. It notes those that are new.
 arrive_actor: list[Callable[[str | None, int, bytes, list[ObjectRef]], ObjectRef]] = []
 

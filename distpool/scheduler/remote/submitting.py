@@ -30,18 +30,20 @@ from distpool.errors import Failure
 from distpool.scheduler import client
 from distpool.scheduler.client import NativePool, Session
 from distpool.scheduler.cores.tasks import Task
-from distpool.scheduler.messages import CancelTasks, Contact, Read, Strategy
+from distpool.scheduler.messages import CancelTasks, Contact, Lingers, Preload, Read, Strategy, encode
 from distpool.scheduler.remote import refs
 from distpool.scheduler.remote.following import Following
 from distpool.scheduler.remote.generators import ObjectRefGenerator, Stream
 from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain, loads, stored
 from distpool.scheduler.serialize.kept import Kept
-from distpool.scheduler.shells import worker_start
+from distpool.scheduler.shells import actor_calls, worker_start
 
 #: Leases of one shape, at most. What they ask of a node bounds them, or for those that ask nothing, this.
 LEASES_MAX = 1024
 FREE_LEASES_MAX = 32
+#: How often a retired worker looks whether it may go.
+LINGER_LOOK_S = 0.05
 #: Stands for "without end" among retries.
 ENDLESS = 1 << 40
 
@@ -82,6 +84,16 @@ class Plan:
         self.simple = self.returns == 1 and self.yields is None and self.retry_on is None and not self.label
 
 
+#: What workers of remote calls need, and would have to import one by one.
+PRELOADED = ("distpool.tasks", "distpool.objects", "distpool.actors", "distpool.scheduler.shells.actor_loop")
+
+
+def _adopting(session: Session) -> Any:
+    from distpool.scheduler.remote.adopting import Adopting  # which stands on this module
+
+    return Adopting(session)
+
+
 class Remote:
     """What a session has of remote calls."""
 
@@ -89,11 +101,14 @@ class Remote:
         self.session = session
         self.leading = session.leading
         self.following = Following(session)
-        self.actors: Any = None  # see ``actors.Living``
+        self.adopting: Any = _adopting(session)
         self.waiting: dict[
             ObjectRef, _Waiting
         ] = {}  # calls that wait for their arguments, by their (first) result
         self._pools: dict[Shape, NativePool] = {}
+        if worker_start.this_worker is None:
+            preload = encode(Preload(PRELOADED))
+            self.leading.tell(lambda: session.shell.say(session.core.node, preload))
         self._lock = threading.RLock()
 
     def pool(self, plan: Plan) -> NativePool:
@@ -124,6 +139,17 @@ class Remote:
         """Call ``what`` on the thread that delivers, after a while."""
         shell = self.session.shell
         self.leading.tell(lambda: shell.call_later(delay_s, what))
+
+    def unfinished(self) -> bool:
+        """Whether this process must stay: it has calls under way, or owes others values or actors. In a delivery."""
+        core = self.session.core
+        for pool in core.pools.values():
+            actor = pool.actor
+            if pool.pending or pool.offered:
+                return True
+            if actor is not None and actor.borrow is None and pool.live:
+                return True
+        return bool(self.waiting) or self.following.owes
 
 
 def here() -> Remote:
@@ -167,7 +193,7 @@ def call(plan: Plan, function: Callable[..., Any], args: Sequence[Any], kwargs: 
 def made_by() -> int:
     """The attempt whose call this is, the key of its task, so that it can be cancelled with that; 0 in a driver."""
     start = worker_start.this_worker
-    return 0 if start is None else start.slot[0]
+    return 0 if start is None else actor_calls.running.get() or start.slot[0]
 
 
 def all_plain(values: Sequence[Any]) -> bool:
@@ -479,6 +505,35 @@ def _cancel_calls(attempt: int) -> None:
     session.leading.tell(find)
 
 
+class _Over(Promise):
+    """Ready when a retired worker may go."""
+
+    quick = False
+
+
+def _linger() -> None:
+    """On the main thread of a worker that was told to retire."""
+    session = client.current()
+    if session is None or session.remote is None:
+        return
+    remote: Remote = session.remote
+    over = _Over()
+    said = False
+
+    def look() -> None:
+        nonlocal said
+        if not remote.unfinished():
+            over.settle()
+            return
+        if not said:
+            said = True
+            session.leading.tell(lambda: session.shell.say(session.core.node, encode(Lingers())))
+        remote.later(LINGER_LOOK_S, look)
+
+    session.leading.tell(lambda: session.shell.deliveries.append(look))
+    session.wait(over)
+
+
 def _arrived(ref: ObjectRef, expected: bool) -> None:
     here().following.follow(ref, expected)
 
@@ -492,5 +547,6 @@ refs.on_arrival.append(_arrived)
 worker_hooks.make_safe = _make_safe
 worker_hooks.hand_over = _hand_over
 worker_hooks.cancel_calls = _cancel_calls
+worker_hooks.linger = _linger
 os.register_at_fork(after_in_child=_forget_exporter)
 __all__ = ["Attempts", "Parts", "Plan", "Remote", "Shape", "call", "cancel", "here", "loads", "put"]

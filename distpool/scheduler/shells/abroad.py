@@ -32,7 +32,7 @@ def node_of(lease: str) -> str:
 def frames(message: Any) -> Iterator[bytes]:
     """The message as frames for a worker that has no part in this node's store."""
     match message:
-        case Setup(blob=blob):
+        case Setup(blob=blob) if blob:  # whoever borrows an actor has none for it
             yield encode(msgspec.structs.replace(message, blob=contained_setup(blob)))
         case Execute():
             yield from map(encode, _batches(message))

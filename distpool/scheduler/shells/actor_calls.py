@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import msgspec
@@ -24,6 +25,8 @@ __all__ = ["ActorExit", "Resolved", "construct", "exit_actor", "method_blob", "r
 instance: Any = None
 #: Whether this process is an actor's worker, from before its constructor on.
 is_actor = False
+#: Where several calls run at once: the mark of the one that this thread, or task, runs. (Else the slot shows it.)
+running: ContextVar[int] = ContextVar("running", default=0)
 
 
 class ActorExit(BaseException):

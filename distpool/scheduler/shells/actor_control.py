@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from distpool import worker_hooks
 from distpool.scheduler.messages import (
     CALLER_SHIFT,
     Consumed,
@@ -120,10 +121,12 @@ class ActorControl:
                         self._say_remarks(remarks)
                     self._say(control, frame)
                 self._say(control, encode(Recalled(taken, 0)))
-            case Interrupt(attempt=attempt):
+            case Interrupt(attempt=attempt, recursive=recursive):
                 mark = link.index << CALLER_SHIFT | attempt
                 self._wanted[mark] = 0
                 server.interrupt(mark)
+                if recursive and worker_hooks.cancel_calls is not None:
+                    worker_hooks.cancel_calls(mark)
             case Consumed(attempt=attempt, count=count):
                 server.consumed(link.index << CALLER_SHIFT | attempt, count)
             case RemarksSeen():

@@ -25,7 +25,7 @@ import zmq
 
 from distpool.scheduler import limits as limits_module
 from distpool.scheduler.messages import Setup, decode
-from distpool.scheduler.shells.actor_calls import ActorExit
+from distpool.scheduler.shells.actor_calls import ActorExit, running
 from distpool.scheduler.shells.actor_groups import Group, Groups
 from distpool.scheduler.shells.actor_links import Call, CallerLink
 from distpool.scheduler.shells.actor_worker import ActorServer
@@ -144,11 +144,12 @@ class OnLoop(ActorServer):
             if call.method.resolved().is_async:
                 group.running += 1
                 call.link.running += 1
-                self._tasks[call.mark] = self._loop.create_task(self._run(group, call))
+                self._tasks[call.mark] = self._loop.create_task(self._await(group, call))
             else:
                 self._run_here(call)
 
-    async def _run(self, group: Group, call: Call) -> None:
+    async def _await(self, group: Group, call: Call) -> None:
+        running.set(call.mark)
         try:
             payload = call.payload
             method = call.method.resolved().call
@@ -218,6 +219,7 @@ class OnLoop(ActorServer):
     def _run_here(self, call: Call) -> None:
         """A method that is no coroutine has the loop's thread for itself, and may be interrupted there."""
         worker = self.worker
+        before = running.set(call.mark)
         try:
             try:
                 worker.open = call.mark
@@ -232,6 +234,7 @@ class OnLoop(ActorServer):
         except KeyboardInterrupt as late:
             worker.open = 0
             self.failed(call, late)
+        running.reset(before)
         self._flush_soon()
         if time.perf_counter() - self._sent_s > _LIMITS.hold_results_s:
             self._flush_now()  # others of this turn may take long

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import zmq
 
 from distpool.scheduler.messages import Setup, decode
-from distpool.scheduler.shells.actor_calls import ActorExit
+from distpool.scheduler.shells.actor_calls import ActorExit, running
 from distpool.scheduler.shells.actor_groups import Group, Groups
 from distpool.scheduler.shells.actor_links import Call, CallerLink
 from distpool.scheduler.shells.actor_worker import ActorServer
@@ -105,6 +105,7 @@ class InThreads(ActorServer):
 
     def run(self, call: Call) -> None:
         """Run a call that was begun here, to its end."""
+        running.set(call.mark)
         try:
             try:
                 self.done(call, self.perform(call, call.method.resolved()))

@@ -53,6 +53,7 @@ from distpool.scheduler.messages import (
     NodeWelcome,
     OwnerBye,
     OwnerHello,
+    Preload,
     Signal,
     StoreQuery,
     StoreReport,
@@ -240,6 +241,9 @@ class Agent:
         self._send_to(identity, msgspec.structs.replace(report, request=request))
 
     def _from_owner(self, name: str, message: Message) -> None:
+        if isinstance(message, Preload):
+            self._brood.say(message)
+            return
         if isinstance(message, LookAt) or (isinstance(message, KillWorker) and message.only):
             number = self._node.worker_of(name, message.lease)
             seen = None if number is None else self._brood.look(number, message.lease)

@@ -24,7 +24,18 @@ from collections.abc import Set
 import msgspec
 
 from distpool.scheduler.limits import Limits
-from distpool.scheduler.messages import Death, Exited, Fork, Forked, Message, Seen, Signal, decode, encode
+from distpool.scheduler.messages import (
+    Death,
+    Exited,
+    Fork,
+    Forked,
+    Message,
+    Preload,
+    Seen,
+    Signal,
+    decode,
+    encode,
+)
 from distpool.scheduler.shells import nursery, processes
 from distpool.scheduler.shells.begun import take_begun
 from distpool.scheduler.shells.frames import Frames, frame
@@ -86,7 +97,7 @@ class Brood:
         """Whether ``flush`` has something to do once the link is writable."""
         return bool(self._unsent)
 
-    def say(self, message: Fork | Signal) -> None:
+    def say(self, message: Fork | Signal | Preload) -> None:
         """Tell the nursery; never blocks, or two full sockets could wait for each other."""
         if isinstance(message, Fork):
             self._slots.clear(message.slot)

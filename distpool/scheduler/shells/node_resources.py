@@ -22,7 +22,7 @@ from distpool.scheduler.store.files import StoreFiles, usable_memory_bytes
 TASKS_SHARE = 0.7
 #: What a task asks for to run beside the head.
 HEAD = "node:__internal_head__"
-#: A label that each node has: its name.
+#: A label that each node has: its id.
 NODE_LABEL = "ray.io/node-id"
 
 
@@ -36,8 +36,8 @@ def total(
 
 
 def labels(said: Mapping[str, str], node: str) -> dict[str, str]:
-    """The labels of a node: those that were given to it, and its name."""
-    return {**said, NODE_LABEL: node}
+    """The labels of a node: those that were given to it, and its id as ``distpool.nodes`` tells it."""
+    return {**said, NODE_LABEL: node.encode().hex()}
 
 
 def ip_of(address: str) -> str:

@@ -37,6 +37,8 @@ from distpool.scheduler.cores.tasks import Cancel, Task
 from distpool.scheduler.messages import (
     DRIVER,
     ActorDown,
+    Adopt,
+    Adopted,
     Answer,
     Contact,
     ControlHello,
@@ -475,7 +477,7 @@ class OwnerShell:
         match message:
             case PeerHello(contact=contact):
                 self.contacts[owner] = contact
-            case Subscribe() | Subscribed() | Value():
+            case Subscribe() | Subscribed() | Value() | Adopt() | Adopted():
                 self.deliveries.append(lambda: self.on_peer(owner, message))
             case _:
                 if type(message) is ActorDown:

@@ -422,6 +422,8 @@ def main(start: WorkerStart) -> int:
     try:
         worker = Worker(start, start.attach)
         worker.run()
+        if worker_hooks.linger is not None:
+            worker_hooks.linger()
         status = _say_goodbye() or worker.status
         worker.send_last_remarks()
         return status
