@@ -26,6 +26,8 @@ examples:
   python -m benchmarks --rows small_tasks           a group of rows
   python -m benchmarks --rows big_arrays,one_array_many_tasks,shared_memory_use,sizes,frames
                                                     everything about data: arrays, frames, byte strings
+  python -m benchmarks --rows remote --peers distpool,ray --rounds 2
+                                                    remote functions, objects and actors beside Ray
   python -m benchmarks --peers distpool,stdlib,memcpy
                                                     three families of libraries; memcpy is none, but how fast
                                                     this machine copies, which rows with arrays compare with

@@ -6,14 +6,15 @@ follows `ray microbenchmark` (Ray's `python/ray/_private/ray_perf.py`); the code
 
 from __future__ import annotations
 
-import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 #: What each of them answers.
 OK = b"ok"
-_GATE_POLL_S = 0.02
+#: How often those look that wait for files.
+POLL_S = 0.02
 
 
 def define(ray: Any) -> SimpleNamespace:
@@ -39,10 +40,11 @@ def define(ray: Any) -> SimpleNamespace:
         return [ray.put(place) for place in range(count)]
 
     @ray.remote
-    def stand_before(gate: str) -> bytes:
-        """Keep a worker until there is a file of this name."""
-        while not os.path.exists(gate):
-            time.sleep(_GATE_POLL_S)
+    def keep_worker(folder: str, number: int) -> bytes:
+        """Tell by a file that it has begun, then keep its worker until the folder has gone."""
+        Path(folder, str(number)).touch()
+        while Path(folder).exists():
+            time.sleep(POLL_S)
         return OK
 
     @ray.remote(num_cpus=0)

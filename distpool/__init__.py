@@ -150,7 +150,7 @@ _STANDARD_MODULES = (
 # Modules of distpool that are reached as attributes without an import of their own.
 _MODULES = (
     "actor",
-    "actor",
+    "cloudpickle",
     "context",
     "errors",
     "exceptions",

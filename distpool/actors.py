@@ -92,6 +92,7 @@ class ClassFacts:
     max_pending_calls: int = -1
     is_async: bool = False
     module: str = ""
+    groups: tuple[str, ...] = ()  # concurrency groups that there are
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -204,7 +205,7 @@ class ActorClass:
 
         detached = options.get("lifetime") == "detached"
         if detached and job.driver is not None:
-            link = Link(refs.base(), refs.next_number(), facts.name)
+            link = Link(f"d{refs.base()}", refs.next_number(), facts.name)  # nobody's own
             key = actor_names.key_of(options.get("name"), options.get("namespace"))
             return adopting.create_detached(job.driver, spec(link), link, key)
         return actors.create(spec, facts.name, detached=detached)
@@ -213,10 +214,13 @@ class ActorClass:
         most = self._options.get("max_concurrency")
         if most is None:
             most = ASYNC_CONCURRENCY if facts.is_async else 1
+        return ActorTerms(most, facts.is_async, self._groups())
+
+    def _groups(self) -> dict[str, int]:
         groups = self._options.get("concurrency_groups") or {}
         if isinstance(groups, list):
             groups = {group["name"]: group["max_concurrency"] for group in groups}
-        return ActorTerms(most, facts.is_async, dict(groups))
+        return dict(groups)
 
     def _facts(self) -> ClassFacts:
         methods: dict[str, MethodFacts] = {}
@@ -240,6 +244,7 @@ class ActorClass:
             self._options.get("max_pending_calls") or -1,
             is_async,
             self._cls.__module__,
+            tuple(self._groups()),
         )
 
     def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -311,6 +316,9 @@ class _MethodPlan:
         self.facts = facts
         self.name = name
         self.group = options.get("concurrency_group") or ""
+        if self.group and self.group not in of_class.groups:
+            there = ", ".join(of_class.groups) or "none"
+            raise ValueError(f"{of_class.name} has no concurrency group {self.group}; there are: {there}")
         self.plan = Plan(
             name=options.get("name") or f"{of_class.name}.{name}",
             retries=ENDLESS if retries < 0 else retries,

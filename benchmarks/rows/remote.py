@@ -15,14 +15,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from benchmarks import bouts, proc, remote_bodies
 from benchmarks.adapters import NamesAdapter
 from benchmarks.model import Metric, Row, Session, Target
-from benchmarks.remote_bodies import OK
+from benchmarks.remote_bodies import OK, POLL_S
 
 TITLE = "Remote functions, objects and actors"
 
@@ -238,14 +237,12 @@ def measure_memory(session: Session) -> Mapping[str, float]:
 
     values = {"done": _growth_bytes(finish) / count, "put": _growth_bytes(put_all) / count}
     with tempfile.TemporaryDirectory() as folder:
-        gate = Path(folder) / "gate"
-        keepers = [remote.stand_before.remote(str(gate)) for _ in range(session.workers)]
-        try:
-            values["pending"] = _growth_bytes(queue_up) / count
-            assert not ray.wait([*pending[:_RUN], *keepers], timeout=0)[0], "nothing was to run"
-        finally:
-            gate.touch()
-        assert ray.get([*keepers, pending[-1]]) == [OK] * (session.workers + 1), "wrong answers"
+        keepers = [remote.keep_worker.remote(folder, place) for place in range(session.workers)]
+        while len(os.listdir(folder)) < session.workers:
+            time.sleep(POLL_S)
+        values["pending"] = _growth_bytes(queue_up) / count
+        assert not ray.wait([*pending[:_RUN], *keepers], timeout=0)[0], "nothing was to run"
+    assert ray.get([*keepers, pending[-1]]) == [OK] * (session.workers + 1), "wrong answers"
     return values
 
 

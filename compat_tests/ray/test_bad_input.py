@@ -100,8 +100,6 @@ def test_actor_classes_and_methods_are_not_called_directly(ray, actor):
 def test_remote_wants_a_function_or_a_class(ray):
     with pytest.raises((TypeError, AssertionError)):
         ray.remote(3)
-    with pytest.raises(TypeError):
-        ray.remote(num_cpus=1)(3)
 
 
 @pytest.mark.parametrize("arguments", [(), (1, 2), (lambda: None, 2)], ids=len)
@@ -232,7 +230,7 @@ def test_a_wrong_option_of_a_method(ray, actor):
 
 def test_an_unknown_concurrency_group(ray, actor):
     handle = actor.remote()
-    with pytest.raises(Exception, match="unknown"):
+    with pytest.raises((ValueError, ray.exceptions.RayError)):
         ray.get(handle.method.options(concurrency_group="unknown").remote(1), timeout=10)
 
 

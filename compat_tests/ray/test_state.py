@@ -16,6 +16,21 @@ def state(ray):
     return ray.util.state
 
 
+class Seen:
+    """Of a module, because a class of a function is listed with the function's name."""
+
+    def process(self):
+        return os.getpid()
+
+
+class Excluded(Seen):
+    pass
+
+
+class SummedUp(Seen):
+    pass
+
+
 def test_a_finished_task(ray, state):
     @ray.remote
     def a_finished_one():
@@ -56,12 +71,8 @@ def test_a_failed_task_says_why(ray, state):
 
 
 def test_actors_and_their_states(ray, state):
-    @ray.remote
-    class Seen:
-        def process(self):
-            return os.getpid()
-
-    alive, dead = Seen.options(name="seen alive").remote(), Seen.remote()
+    cls = ray.remote(Seen)
+    alive, dead = cls.options(name="seen alive").remote(), cls.remote()
     pid = ray.get(alive.process.remote())
     ray.get(dead.process.remote())
     ray.kill(dead)
@@ -73,13 +84,8 @@ def test_actors_and_their_states(ray, state):
 
 
 def test_filters_may_exclude(ray, state):
-    @ray.remote
-    class Excluded:
-        def ready(self):
-            return True
-
-    handle = Excluded.remote()
-    assert ray.get(handle.ready.remote())
+    handle = ray.remote(Excluded).remote()
+    ray.get(handle.process.remote())
     found = eventually(
         lambda: state.list_actors(filters=[("class_name", "!=", "Seen"), ("state", "=", "ALIVE")])
     )
@@ -111,7 +117,7 @@ def test_nodes(ray, state):
 
 
 def test_workers(ray, state):
-    pid = ray.get(ray.remote(os.getpid).remote())
+    pid = ray.get(ray.remote(lambda: os.getpid()).remote())
     assert eventually(lambda: [w for w in state.list_workers(detail=True) if w.pid == pid])
 
 
@@ -141,13 +147,8 @@ def test_a_summary_of_tasks(ray, state):
 
 
 def test_a_summary_of_actors(ray, state):
-    @ray.remote
-    class SummedUp:
-        def ready(self):
-            return True
-
-    handle = SummedUp.remote()
-    assert ray.get(handle.ready.remote())
+    handle = ray.remote(SummedUp).remote()
+    ray.get(handle.process.remote())
 
     def counts():
         summary = state.summarize_actors()["cluster"]["summary"]

@@ -195,7 +195,7 @@ class ActorPool:
         """
         busy = [each for _, each in self._under_way.values()]
         if actor in self._idle_actors or actor in busy:
-            raise ValueError("this actor is in the pool already")
+            raise ValueError("this actor is in the ActorPool already")
         self._return(actor)
 
 

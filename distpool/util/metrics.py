@@ -84,7 +84,7 @@ class Metric:
         if not isinstance(name, str):
             raise TypeError(f"a metric's name is a string, not a {type(name).__name__}")
         if not name:
-            raise ValueError("a metric needs a name")
+            raise ValueError("a metric needs a name that is not empty")
         tag_keys = () if tag_keys is None else tag_keys
         if not isinstance(tag_keys, tuple):
             raise TypeError(f"tag_keys is a tuple of strings, not a {type(tag_keys).__name__}")

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import distpool
+from distpool.exceptions import RayActorError
 from distpool.objects import ObjectRef, cancel, get, wait
 
 __all__ = ["Empty", "Full", "Queue"]
@@ -73,7 +74,8 @@ class Queue:
 
         Raises:
             Full: there is no room, or none in time.
-            ValueError: the timeout is negative, or the queue was shut down.
+            ValueError: the timeout is negative.
+            RayActorError: the queue was shut down.
         """
         if not _wait_here(self._alive().put.remote(item, _seconds(block, timeout))):
             raise Full
@@ -92,7 +94,8 @@ class Queue:
 
         Raises:
             Empty: there is none, or none in time.
-            ValueError: the timeout is negative, or the queue was shut down.
+            ValueError: the timeout is negative.
+            RayActorError: the queue was shut down.
         """
         return _only(_wait_here(self._alive().get.remote(_seconds(block, timeout))))
 
@@ -155,7 +158,7 @@ class Queue:
 
     def _alive(self) -> Any:
         if self.actor is None:
-            raise ValueError("this queue was shut down")
+            raise RayActorError("this queue was shut down, and its actor with it")
         return self.actor
 
 
@@ -216,7 +219,7 @@ def _seconds(block: bool, timeout: float | None) -> float | None:
     if not block:
         return 0
     if timeout is not None and timeout < 0:
-        raise ValueError(f"the timeout is a number of seconds, zero or more, not {timeout}")
+        raise ValueError(f"the timeout is negative: {timeout}; it is a number of seconds, zero or more")
     return timeout
 
 

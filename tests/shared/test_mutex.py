@@ -186,13 +186,12 @@ def test_nobody_is_inside_with_another_however_they_are_killed(children: list[in
     children += [in_child(go_in_and_out) for _ in range(3)]
     kills, until_s = 0, time.monotonic() + 2.5
     paused = threading.Event()
-    while time.monotonic() < until_s:
+    while time.monotonic() < until_s or kills < 21:  # as many on a machine that others keep busy
         paused.wait(chance.random() * 0.02)
         index = chance.randrange(len(children))
         killed(children[index])
         children[index] = in_child(go_in_and_out)
         kills += 1
-    assert kills > 20
     assert words[2] == 0
     before = words[0]
     with lock:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Kinds of calls. ``crash`` dies of a signal each time, ``crash_once`` the first time, ``exit`` calls os._exit once.
 KINDS = ("plain", "raise", "crash", "crash_once", "exit", "deaf", "leave")
+#: What was under way to a worker when something happened has arrived after so long.
+PATIENCE_S = 3.0
 #: Retries without end.
 ENDLESS = -1
 
@@ -71,7 +73,7 @@ class ActorBook:
     constructed: int = 0  # set-ups that have begun
     deaths: int = 0  # of workers that had come for it
     instances: set[Worker] = field(default_factory=set)
-    killed: bool = False  # for good, by the program
+    killed_s: float = 0.0  # for good, by the program
     left: bool = False  # it has called exit_actor
     restarts_told: int = 0
     callers: list[PoolBook] = field(default_factory=list)
@@ -103,6 +105,8 @@ class Actors:
         for _ in range(self.chance.randint(1, 3)):
             creator = self.chance.choice(programs)
             self.world.loop.after(self.chance.uniform(0.0, 4.0), self._create, creator, programs)
+        if self.world.plan.kills and self.chance.random() < 0.2:
+            self.world.loop.after(self.chance.uniform(2.0, 8.0), self._creator_dies)
 
     def _create(self, program: Program, programs: list[Program]) -> None:
         if not program.shell.alive:
@@ -126,6 +130,13 @@ class Actors:
             self.world.loop.after(chance.uniform(0.5, 8.0), self._kill, program, book, pool, restart)
         if chance.random() < 0.3:
             self.world.loop.after(chance.uniform(4.0, 11.0), program.close, pool)
+
+    def _creator_dies(self) -> None:
+        lent = [book for book in self.books if len(book.callers) > 1]
+        owners = {shell.owner: shell for shell in self.world.drivers if shell.alive}
+        if lent and len(owners) > 1 and (shell := owners.get(lent[0].pool.owner)) is not None:
+            self.world.last_fault_s = self.world.loop.now
+            shell.die()
 
     def _open(self, program: Program, *, dedicated: bool) -> PoolBook:
         pool = PoolBook(program.shell.owner, len(program.pools) + 1, 1, dedicated, {}, 0.0)
@@ -190,7 +201,7 @@ class Actors:
 
     def _kill(self, program: Program, book: ActorBook, pool: PoolBook, restart: bool) -> None:
         if program.shell.alive and pool.state in ("open", "closed"):
-            book.killed = book.killed or not restart
+            book.killed_s = book.killed_s or (0.0 if restart else self.world.loop.now)
             program.shell.tell(KillActor(pool.number, restart))
 
     # ----------------------------------------------------------------------- what workers do
@@ -207,6 +218,10 @@ class Actors:
         if 0 <= book.restarts < book.constructed - 1:
             raise Violation(
                 "actor_restarts_bounded", f"an actor with {book.restarts} restarts: no. {book.constructed}"
+            )
+        if book.killed_s and self.world.loop.now > book.killed_s + PATIENCE_S:
+            raise Violation(
+                "actor_stays_dead", f"{worker.name} constructs what was killed at {book.killed_s:.2f} s"
             )
         book.instances.add(worker)
 
@@ -268,7 +283,7 @@ class Actors:
             case ActorEnd.DIED:
                 right = book.restarts >= 0 and book.deaths > book.restarts
             case ActorEnd.KILLED:
-                right = book.killed
+                right = bool(book.killed_s)
             case ActorEnd.EXITED:
                 right = book.left
             case ActorEnd.CLOSED:

@@ -11,7 +11,7 @@ from .mutations import Mutation, hunt, planted
 
 SOAK = bool(os.environ.get("DISTPOOL_SOAK"))
 #: Without the soak only bugs that show within so many seeds are hunted, from a little before where they first did.
-SAMPLE_SEEDS = 10
+SAMPLE_SEEDS = 15
 
 
 def test_there_are_enough_and_each_has_its_own_name() -> None:

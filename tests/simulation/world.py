@@ -268,6 +268,7 @@ class World:
         faults.quiet(self)
         self.loop.run_until(self.loop.now + 5.0)
         self.groups.over()
+        self._expect_answers()
         for shell in self._living_drivers():
             assert shell.program is not None
             for book in shell.program.pools.values():
@@ -282,6 +283,13 @@ class World:
 
     def _living_drivers(self) -> list[OwnerShell]:
         return [shell for shell in self.drivers if shell.alive]
+
+    def _expect_answers(self) -> None:
+        """Calls of actors end before these are closed: that would end them too."""
+        calls = self.actors.open_calls
+        if calls and not self.loop.run_until(self.loop.now + LIVENESS_S, lambda: not self.actors.open_calls):
+            calls = self.actors.open_calls
+            raise Violation("calls_end", f"{len(calls)} calls without an outcome, such as {calls[:3]}")
 
     def _expect_end(self) -> None:
         def over() -> bool:

@@ -47,9 +47,9 @@ class GroupFacts(msgspec.Struct, frozen=True, array_like=True):
     """A placement group. ``nodes`` tells for each bundle where it is, "" if nowhere (yet, or any more).
 
     ``strategy``: PACK, SPREAD, STRICT_PACK or STRICT_SPREAD. ``state``: "pending", "created", "rescheduling" (a node
-    was lost) or "removed". ``labels``: what each bundle's node must satisfy; empty, or one for each. ``owner`` has made it,
-    and unless it is ``detached`` it ends with that one. ``target``: the node to take, if that has room. ``reason``: why
-    it is not created.
+    was lost) or "removed". ``labels``: what each bundle's node must satisfy; empty, or one for each. ``owner`` has made
+    it, and unless it is ``detached`` it ends with that one. ``target``: the node to take, if that has room.
+    ``reason``: why it is not created.
     """
 
     group: str

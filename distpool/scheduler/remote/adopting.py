@@ -99,7 +99,7 @@ class Adopting:
         actors.ADOPTED[message.base, message.number] = link
         asker = session.shell.contacts.get(owner)
         if asker is not None:
-            told = Adopted(message.request, session.contact, native.number, message.terms)
+            told = Adopted(message.request, session.shell.contact(), native.number, message.terms)
             session.leading.tell(lambda: session.shell.say_to_owner(asker, told))
 
 

@@ -119,7 +119,7 @@ class Following:
                 wanted.setdefault(base, (contact, base, []))[2].append(ref.number)
         for contact, base, numbers in wanted.values():
             self._shell.watch_owner(contact)
-            self._shell.say_to_owner(contact, Subscribe(base, numbers, self._session.contact))
+            self._shell.say_to_owner(contact, Subscribe(base, numbers, self._shell.contact()))
 
     def wait_safe(self) -> None:
         """Before a task is answered: wait until what it has kept does not need its arguments any more."""
