@@ -131,13 +131,13 @@ def wait(
     Raises:
         TypeError, ValueError: not a list of different references; a ``num_returns`` that cannot be.
     """
-    if isinstance(refs, list) and any(isinstance(ref, ObjectRefGenerator) for ref in refs):
-        return _wait_for_generators(refs, num_returns, timeout)
     if not isinstance(refs, list):
         if isinstance(refs, ObjectRef):
             raise TypeError("wait takes a list of ObjectRefs, not a single one")
         raise TypeError(f"wait takes a list of ObjectRefs, not a {type(refs).__name__}")
     kinds = set(map(type, refs))
+    if ObjectRefGenerator in kinds:
+        return _wait_for_generators(refs, num_returns, timeout)
     if kinds != _REFS and (wrong := [kind for kind in kinds if not issubclass(kind, ObjectRef)]):
         raise TypeError(f"wait takes a list of ObjectRefs, and in this one is a {wrong[0].__name__}")
     if timeout is not None and timeout < 0:

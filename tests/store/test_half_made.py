@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pickle import PickleBuffer
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 
 from distpool.errors import StoreFull
 from distpool.scheduler.serialize import stored
-from distpool.scheduler.serialize.references import Reference
 from distpool.scheduler.store import files
 from distpool.scheduler.store.ledger import DRIVER, Hold
 from distpool.scheduler.store.store import ObjectStore
@@ -32,9 +31,20 @@ def worker() -> Iterator[ObjectStore]:
     store.close()
 
 
+class Reference:
+    """Of a value that lies in the store: what pickling must know of it."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+        self.blob = stored.pack_struct("<BBII1Q", stored.MARK, 0, 1, 0, *held.ids) + b"inner"
+
+    @staticmethod
+    def describe(refs: Sequence[Any]) -> bytes:
+        return b"names"
+
+
 def reference_to(held: Any) -> Reference:
-    blob = stored.pack_struct("<BBII1Q", stored.MARK, 0, 1, 0, *held.ids) + b"inner"
-    return Reference(blob, [held])
+    return Reference(held)
 
 
 @pytest.mark.parametrize("raised", [StoreFull, KeyboardInterrupt, None])

@@ -234,8 +234,11 @@ class Following:
 
     def _lose(self, owner: str) -> None:
         """Another owner is gone: what it owes will not come, and what it waits for need not be sent."""
-        for number in list(self._waiting):
-            self._waiting[number].pop(owner, None)
+        for number, subscribers in list(self._waiting.items()):
+            if subscribers.pop(owner, None) is not None and not subscribers:
+                del self._waiting[number]
+                if (ref := EXPORTED.get(number)) is not None:
+                    ref.unwatch(self._publish)
         gone = []
         for ref in list(BORROWED.values()):
             if not ref.ready and ref.contact is not None and ref.contact.owner == owner and ref.base:
@@ -255,6 +258,7 @@ class Following:
         if ref.ready:
             self._send_value(ref, subscriber)
             return
+        self._shell.watch_owner(subscriber)  # that it has dialled us does not tell of its end
         known = self._waiting.get(ref.number)
         if known is not None:
             known[subscriber.owner] = subscriber

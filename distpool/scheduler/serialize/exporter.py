@@ -42,6 +42,9 @@ _SIZED = frozenset({str, bytes})
 _SIMPLE_CHARS_MAX = 4096
 _SIMPLE_TUPLE_MAX = 6
 
+#: A pickler that has written more than this is not used again: its memo has grown with it, never shrinks, and is gone
+#: through each time it is cleared.
+REUSED_BYTES_MAX = 4096
 #: Functions ready to send, kept at most; the least recently used go first.
 FUNCTIONS_MAX = 1_000
 
@@ -215,12 +218,15 @@ class Exporter:
                 pickler, chunks = self._pickler(free)
             pickler.dump(obj)
             if len(chunks) == 1 and len(chunks[0]) < BRIEF_BYTES_MIN:
-                pickler.clear_memo()
                 payload: bytes = chunks.pop()
-                free.append((pickler, chunks))
+                if len(payload) <= REUSED_BYTES_MAX:
+                    pickler.clear_memo()
+                    free.append((pickler, chunks))
                 return payload
+            written = sum([len(chunk) for chunk in chunks if type(chunk) is bytes])
             payload = self._finish(pickler, chunks, to, keep, shared, holder, brief)
-            self._give_back(pickler, chunks, free)
+            if written <= REUSED_BYTES_MAX:
+                self._give_back(pickler, chunks, free)
             return payload
         except Refused as refused:
             raise refused.take() from None

@@ -61,6 +61,7 @@ from distpool.scheduler.messages import (
     Tick,
     Value,
     WakeAt,
+    WantActor,
     WorkerDied,
     WorkerGone,
     Yielded,
@@ -216,6 +217,8 @@ class OwnerShell:
 
         ``eager``: an answer is awaited that may come soon. ``stay`` is asked last before sleeping.
         """
+        if self.store is not None and self.store.has_dropped:
+            self.store.drain()  # before any call that needs the room
         self.drain_inbox()
         timeout_ms = self._timeout_ms(deadline)
         if timeout_ms != 0:
@@ -480,6 +483,8 @@ class OwnerShell:
             case Subscribe() | Subscribed() | Value() | Adopt() | Adopted():
                 self.deliveries.append(lambda: self.on_peer(owner, message))
             case _:
+                if type(message) is WantActor and message.contact is not None:
+                    self.watch_owner(message.contact)  # a link that it has dialled does not tell of its end
                 if type(message) is ActorDown:
                     self._drain_router(sys.maxsize)  # what the actor had answered comes first
                 self._feed(f"peer:{owner}", message)

@@ -1,0 +1,5 @@
+"""The chaos runs on this process's own session, and gives back what it took."""
+
+from tests.processes.conftest import engine as engine
+from tests.processes.conftest import leaks as leaks
+from tests.processes.conftest import own_tmpdir as own_tmpdir
