@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from distpool.runtime_context import get_gpu_ids as get_gpu_ids
     from distpool.runtime_context import get_runtime_context as get_runtime_context
     from distpool.tasks import remote as remote
+    from distpool.timelines import timeline as timeline
     from distpool.worker_states import worker_state as worker_state
 
     # The star comes last and brings the rest: a name that is there already keeps its type.
@@ -109,6 +110,7 @@ _OURS = {
     "put": "distpool.objects",
     "remote": "distpool.tasks",
     "shutdown": "distpool.runtime",
+    "timeline": "distpool.timelines",
     "wait": "distpool.objects",
     "worker_state": "distpool.worker_states",
 }

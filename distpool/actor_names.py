@@ -48,6 +48,7 @@ def claim(handle: ActorHandle, name: str, namespace: str | None) -> None:
                 f"there is an actor named {name!r} already: take another name, or get_if_exists=True to have that one"
             )
     if mine:
+        link.key = key
         link.on_event_too = functools.partial(_forget, key, blob)
 
 

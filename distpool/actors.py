@@ -159,7 +159,7 @@ class ActorClass:
                     return found
         elif options.get("get_if_exists"):
             raise ValueError("get_if_exists needs the name of the actor that may exist: options(name=...)")
-        facts = self._facts()
+        facts = self._facts
         handle = ActorHandle(self._create(args, kwargs, facts), facts)
         if name is not None:
             try:
@@ -222,6 +222,7 @@ class ActorClass:
             groups = {group["name"]: group["max_concurrency"] for group in groups}
         return dict(groups)
 
+    @functools.cached_property
     def _facts(self) -> ClassFacts:
         methods: dict[str, MethodFacts] = {}
         is_async = False
@@ -247,10 +248,15 @@ class ActorClass:
             tuple(self._groups()),
         )
 
+    @functools.cached_property
+    def _constructor(self) -> MethodFacts:
+        return MethodFacts({}, _parameters(self._cls.__init__, skip_first=True))
+
     def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        parameters = _parameters(self._cls.__init__, skip_first=True)
-        if parameters is not None and self._cls.__init__ is not object.__init__:
-            MethodFacts({}, parameters).check(f"{self._cls.__name__}.__init__", args, kwargs)
+        if self._cls.__init__ is not object.__init__:
+            facts = self._constructor
+            if kwargs or len(args) != facts.plain_arguments:
+                facts.check(f"{self._cls.__name__}.__init__", args, kwargs)
         elif (args or kwargs) and "__new__" not in vars(self._cls) and self._cls.__init__ is object.__init__:
             raise TypeError(f"{self._cls.__name__} takes no arguments")
 

@@ -25,16 +25,21 @@ from distpool.scheduler.remote import refs as refs_module
 from distpool.scheduler.remote import submitting, waiting
 from distpool.scheduler.remote.generators import ObjectRefGenerator
 from distpool.scheduler.remote.refs import ObjectRef
+from distpool.scheduler.serialize import SerializationError
 
 __all__ = ["ObjectRef", "ObjectRefGenerator", "cancel", "get", "put", "wait"]
 
 
-def put(value: Any) -> ObjectRef:
+def put(value: Any, *, durable: bool = False) -> ObjectRef:
     """Copy a value into this machine's object store, once; the copy is complete when this returns.
 
     Args:
         value: anything that can be pickled, but no reference. Buffers in it (numpy, pandas, Arrow) of at least
             256 KiB are shared with every process that gets it, instead of copied again.
+        durable: write what goes into the store to the disk as well. If the store's copy is ever lost, the value is
+            read from there, and checked. The file lies in DISTPOOL_DURABLE_DIR, or where the store's own is, and is
+            gone when this process, which owns the value, has no reference any more. What is too small for the
+            store lies with the reference, and needs no file. A call's result needs none either: the call is repeated.
 
     Raises:
         TypeError: the value is a reference already.
@@ -45,7 +50,7 @@ def put(value: Any) -> ObjectRef:
         raise TypeError(
             "put takes a value, and this is a reference to one: pass it on as it is, or get it first"
         )
-    return submitting.put(value)
+    return submitting.put(value, durable=durable)
 
 
 @overload
@@ -97,7 +102,20 @@ def value_of(ref: ObjectRef) -> Any:
         link = getattr(maker, "link", None)
         name, actor = "" if maker is None else maker.name, None if link is None else link.actor_id
         raise remote_failures.to_error(failure, name, actor_id=actor, ref=ref.hex())
-    return ref.load()
+    try:
+        return ref.load()
+    except SerializationError:
+        if not _restored(ref):
+            raise
+    return value_of(ref)
+
+
+def _restored(ref: ObjectRef) -> bool:
+    """If its data is gone from the store: have it made again, or put why it is not in its place."""
+    remote = submitting.here()
+    if not remote.lineage.is_lost(ref.value) or remote.leading.is_engine_thread():  # which may not wait
+        return False
+    return remote.lineage.restore(ref, lambda promise: waiting.wait_for(promise, None))
 
 
 def _late(timeout: float | None, refs: Sequence[ObjectRef]) -> GetTimeoutError:

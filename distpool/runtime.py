@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from distpool.cluster import node_id_of
 from distpool.remote_plans import job
 from distpool.runtime_envs import prepare
 from distpool.scheduler import client
@@ -204,7 +205,7 @@ def _context() -> Context:
     session = client.session()
     return Context(
         {
-            "node_id": session.cluster.node,
+            "node_id": node_id_of(session.cluster.node),
             "node_ip_address": "127.0.0.1",
             "session_name": session.core.owner,
             "address": f"local:{session.core.owner}",

@@ -75,7 +75,7 @@ class RuntimeContext:
     def get_worker_id(self) -> str:
         """This process: 56 hexadecimal digits."""
         start = worker_start.this_worker
-        return _digits(f"worker {start.directory} {start.worker}" if start else f"driver {os.getpid()}", 56)
+        return digits(f"worker {start.directory} {start.worker}" if start else f"driver {os.getpid()}", 56)
 
     def get_task_id(self) -> str | None:
         """The call that runs: 48 hexadecimal digits; None in a driver."""
@@ -84,7 +84,7 @@ class RuntimeContext:
             return None
         frame = _frame_of_call() or {}
         attempt = getattr(frame.get("call"), "attempt", None) or frame.get("attempt") or start.slot[0]
-        return _digits(f"task {start.attach.owner} {start.attach.lease} {attempt}", 48)
+        return digits(f"task {start.attach.owner} {start.attach.lease} {attempt}", 48)
 
     def get_task_name(self) -> str | None:
         """The name of the function or method that runs; None in a driver."""
@@ -219,7 +219,8 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, (str, int, float, bool, list, dict, type(None)))
 
 
-def _digits(text: str, count: int) -> str:
+def digits(text: str, count: int) -> str:
+    """A name in so many hexadecimal digits, always the same for a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:count]
 
 

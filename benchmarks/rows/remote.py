@@ -194,7 +194,7 @@ def measure_objects(session: Session) -> Mapping[str, float]:
     def wait_one_by_one() -> list[int]:
         waiting = [remote.small_value.remote() for _ in range(_BATCH)]
         for place in range(_BATCH):
-            # What is waited for need be asked for once only; so it is in Ray's own row.
+            # Values need to be fetched once only: the first call asks for all of them. Ray's own row does the same.
             ready, waiting = ray.wait(waiting, fetch_local=place == 0)
             if len(ready) != 1:
                 raise AssertionError("wait: one was to be ready")

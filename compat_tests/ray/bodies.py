@@ -6,6 +6,7 @@ file leaves running is killed, by pid.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -45,7 +46,8 @@ class Place:
 class Verdict:
     """How one test ended: "passed", "failed" or "skipped"; `detail` is the traceback, or why it was skipped.
 
-    `differs` is the reason why distpool is expected to do something else here, mostly empty.
+    `differs` is the reason why distpool is expected to do something else here, mostly empty. `text` is a
+    fingerprint of the test's file, as it was when it was run.
     """
 
     test: str
@@ -53,6 +55,7 @@ class Verdict:
     differs: str
     seconds: float
     detail: str
+    text: str
 
     @property
     def file(self) -> str:
@@ -111,6 +114,7 @@ def run(place: Place, expression: str, timeout_s: float) -> list[Verdict]:
 
 def _run_file(place: Place, file: Path, expression: str, timeout_s: float) -> list[Verdict]:
     verdicts: dict[str, Verdict] = {}
+    text = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     while True:
         # Short, because libraries put unix sockets beneath it, whose paths have 107 characters at most.
         with tempfile.TemporaryDirectory(prefix="c-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
@@ -129,14 +133,16 @@ def _run_file(place: Place, file: Path, expression: str, timeout_s: float) -> li
                 command, variables, mark, CHECKOUT, log, FILE_TIMEOUT_S, SETTLE_S if place is OURS else 0.0
             )
             before = len(verdicts)
-            begun = _read(notes, verdicts)
+            begun = _read(notes, verdicts, text)
             if begun is not None:
                 cause = "no end within the file's time" if ended.timed_out else f"died ({ended.status})"
                 detail = f"{cause}: {log.read_text(errors='replace')[-2000:]}"
-                verdicts[begun] = Verdict(begun, "failed", "", 0.0, detail)
+                verdicts[begun] = Verdict(begun, "failed", "", 0.0, detail, text)
             elif ended.status not in (0, 1, _NOTHING_SELECTED):
                 name = f"{file.name}::(the file)"
-                verdicts[name] = Verdict(name, "failed", "", 0.0, log.read_text(errors="replace")[-4000:])
+                verdicts[name] = Verdict(
+                    name, "failed", "", 0.0, log.read_text(errors="replace")[-4000:], text
+                )
             if begun is None or len(verdicts) == before:
                 return list(verdicts.values())
 
@@ -154,7 +160,7 @@ def _pytest(place: Place, file: Path, expression: str, timeout_s: float, done: I
     return command
 
 
-def _read(notes: Path, verdicts: dict[str, Verdict]) -> str | None:
+def _read(notes: Path, verdicts: dict[str, Verdict], text: str) -> str | None:
     """Add what the file of notes tells; returns the test that began and did not end."""
     begun = None
     for line in notes.read_text().splitlines() if notes.exists() else ():
@@ -166,7 +172,7 @@ def _read(notes: Path, verdicts: dict[str, Verdict]) -> str | None:
             begun = None
         elif test not in verdicts or entry["status"] == "failed":
             verdicts[test] = Verdict(
-                test, entry["status"], entry["differs"], entry["seconds"], entry["detail"]
+                test, entry["status"], entry["differs"], entry["seconds"], entry["detail"], text
             )
     return begun
 

@@ -42,7 +42,7 @@ class StandingIn:
 
 def install() -> None:
     """From now on, in this process, `ray` is distpool."""
-    sys.meta_path.insert(0, StandingIn)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, StandingIn)
 
 
 def _ours(name: str) -> str:

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from compat_tests.ray.waiting import eventually
+from compat_tests.ray.waiting import call_until_it_raises, eventually, has_ended
 
 
 @pytest.fixture
@@ -344,17 +344,8 @@ def test_kill_ends_an_actor(ray, counter):
     process = ray.get(handle.process.remote())
     ray.kill(handle)
     with pytest.raises(ray.exceptions.ActorDiedError):
-        ray.get(handle.read.remote())
+        call_until_it_raises(lambda: ray.get(handle.read.remote()))
     assert eventually(lambda: has_ended(process))
-
-
-def has_ended(process):
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    with open(f"/proc/{process}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_kill_ends_the_call_that_runs_and_those_that_wait(ray, gate):

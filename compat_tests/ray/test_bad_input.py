@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from compat_tests.ray.waiting import call_until_it_raises
+
 
 @pytest.fixture
 def function(ray):
@@ -220,7 +222,7 @@ def test_a_call_on_a_dead_actor(ray, actor):
     handle = actor.remote()
     ray.kill(handle)
     with pytest.raises(ray.exceptions.ActorDiedError):
-        ray.get(handle.method.remote(1))
+        call_until_it_raises(lambda: ray.get(handle.method.remote(1)))
 
 
 def test_a_wrong_option_of_a_method(ray, actor):

@@ -4,6 +4,8 @@ import pickle
 
 import pytest
 
+from compat_tests.ray.waiting import call_until_it_raises
+
 
 class OwnError(Exception):
     """An exception that takes more than a text."""
@@ -175,11 +177,22 @@ def test_sys_exit_in_a_task(ray):
         ray.get(leave.remote())
 
 
-def test_errors_may_be_pickled(fail, raised):
+def test_errors_travel(ray, fail, raised):
+    @ray.remote
+    def show(errors):
+        return isinstance(errors[0], ValueError), str(errors[0].cause)
+
     found = raised(fail.remote(ValueError("travels")))
-    again = pickle.loads(pickle.dumps(found))
+    assert ray.get(show.remote([found])) == (True, "travels")
+    (again,) = ray.get(ray.put([found]))
     assert isinstance(again, ValueError)
     assert "travels" in str(again)
+
+
+def test_errors_of_rays_own_may_be_pickled(library):
+    again = pickle.loads(pickle.dumps(library.exceptions.GetTimeoutError("too late")))
+    assert isinstance(again, library.exceptions.GetTimeoutError)
+    assert "too late" in str(again)
 
 
 def test_an_error_as_the_cause_of_another(ray, raised):
@@ -256,7 +269,7 @@ def test_too_many_pending_calls(ray, gate):
         [handle.stand.remote(gate) for _ in range(20)]
 
 
-def test_a_dead_actors_error_says_which(ray, raised):
+def test_a_dead_actors_error_says_which(ray):
     @ray.remote
     class Mortal:
         def method(self):
@@ -265,7 +278,6 @@ def test_a_dead_actors_error_says_which(ray, raised):
     handle = Mortal.remote()
     ray.get(handle.method.remote())
     ray.kill(handle)
-    found = raised(handle.method.remote())
-    assert isinstance(found, ray.exceptions.ActorDiedError)
-    assert "Mortal" in str(found)
-    assert found.actor_id == handle._actor_id.hex()
+    with pytest.raises(ray.exceptions.ActorDiedError, match="Mortal") as caught:
+        call_until_it_raises(lambda: ray.get(handle.method.remote()))
+    assert caught.value.actor_id == handle._actor_id.hex()

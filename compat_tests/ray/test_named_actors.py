@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from compat_tests.ray.waiting import eventually
+from compat_tests.ray.waiting import call_until_it_raises, eventually
 
 INIT = {"num_cpus": 4, "namespace": "home"}
 
@@ -154,15 +154,8 @@ def test_other_actors_end_with_their_maker(ray, counter):
     made = ray.get(maker.make.remote())
     assert ray.get(made.add.remote()) == 2
     os.kill(ray.get(maker.process.remote()), signal.SIGKILL)
-    eventually(lambda: call_fails(ray, made))
-
-
-def call_fails(ray, handle):
-    try:
-        ray.get(handle.add.remote())
-    except ray.exceptions.RayActorError:
-        return True
-    return False
+    with pytest.raises(ray.exceptions.RayActorError):
+        call_until_it_raises(lambda: ray.get(made.add.remote()))
 
 
 def test_a_wrong_lifetime(ray, counter, name):

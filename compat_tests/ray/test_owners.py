@@ -6,17 +6,19 @@ import signal
 import numpy as np
 import pytest
 
-from compat_tests.ray.waiting import eventually
+from compat_tests.ray.waiting import call_until_it_raises, eventually, has_ended
 
 
 @pytest.fixture
 def maker(ray):
-    """An actor that puts and starts, and can be killed."""
+    """An actor that starts tasks, and can be killed."""
 
     @ray.remote
     class Maker:
-        def put(self, value):
-            return [ray.put(value)]
+        def finish(self, value):
+            ref = ray.remote(lambda: value).remote()
+            ray.get(ref)
+            return [ref]
 
         def start(self, gate):
             @ray.remote
@@ -39,28 +41,15 @@ def maker(ray):
 
 def kill(ray, handle):
     os.kill(ray.get(handle.process.remote()), signal.SIGKILL)
-    eventually(lambda: has_died(ray, handle))
+    with pytest.raises(ray.exceptions.RayActorError):
+        call_until_it_raises(lambda: ray.get(handle.process.remote()))
 
 
-def has_died(ray, handle):
-    try:
-        ray.get(handle.process.remote())
-    except ray.exceptions.RayActorError:
-        return True
-    return False
-
-
-@pytest.mark.differs(
-    "with Ray an object dies with the process that put it; with us the store of the node keeps it"
-)
-def test_what_a_dead_worker_had_put(ray, ours, maker):
-    (ref,) = ray.get(maker.put.remote("of a worker"))
+def test_what_a_dead_worker_had_finished(ray, maker):
+    """A small value comes with the reference to it."""
+    (ref,) = ray.get(maker.finish.remote("of a worker"))
     kill(ray, maker)
-    if ours:
-        assert ray.get(ref) == "of a worker"
-    else:
-        with pytest.raises(ray.exceptions.OwnerDiedError):
-            ray.get(ref)
+    assert ray.get(ref) == "of a worker"
 
 
 def test_what_a_dead_worker_had_not_finished(ray, maker, gate):
@@ -91,5 +80,5 @@ def test_a_result_of_a_task_outlives_its_worker(ray):
         return np.ones(1_000_000), os.getpid()
 
     array, process = ray.get(make.remote())
-    eventually(lambda: not os.path.exists(f"/proc/{process}"))
+    eventually(lambda: has_ended(process))
     assert array.sum() == 1_000_000

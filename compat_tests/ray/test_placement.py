@@ -2,7 +2,7 @@
 
 import pytest
 
-from compat_tests.ray.waiting import eventually
+from compat_tests.ray.waiting import call_until_it_raises, eventually
 
 INIT = {"num_cpus": 4, "resources": {"pump": 2}}
 
@@ -183,7 +183,7 @@ def test_an_actor_ends_with_its_group(ray, group, inside):
     assert ray.get(handle.ask.remote(), timeout=20)
     remove_placement_group(made)
     with pytest.raises(ray.exceptions.RayActorError):
-        eventually(lambda: ray.get(handle.ask.remote()) is None)
+        call_until_it_raises(lambda: ray.get(handle.ask.remote()))
 
 
 def test_a_task_that_does_not_fit_its_group(ray, group, inside, ask):

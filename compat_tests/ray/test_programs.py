@@ -1,5 +1,7 @@
 """Whole programs, run as `python program.py`: what lies in __main__, what is printed, how it ends."""
 
+from compat_tests.ray.waiting import eventually, has_ended
+
 
 def test_functions_and_classes_of_main(run_program):
     done = run_program(
@@ -141,9 +143,6 @@ def test_nothing_is_left_of_a_program_that_ends_at_work(run_program, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     process = int((tmp_path / "pid").read_text())
-    from compat_tests.ray.test_actors import has_ended
-    from compat_tests.ray.waiting import eventually
-
     eventually(lambda: has_ended(process))
 
 

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from compat_tests.ray.waiting import eventually
+from compat_tests.ray.waiting import call_until_it_raises, eventually
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_max_restarts_bounds_the_lives(ray, phoenix, marks):
         with pytest.raises(ray.exceptions.RayActorError):
             ray.get(handle.die.remote())
     with pytest.raises(ray.exceptions.ActorDiedError):
-        eventually(lambda: ray.get(handle.add.remote()))
+        call_until_it_raises(lambda: ray.get(handle.add.remote()))
     assert len(marks.lines()) == 3
 
 
@@ -168,7 +168,7 @@ def test_kill_ends_all_lives(ray, phoenix):
     ray.get(handle.add.remote())
     ray.kill(handle)
     with pytest.raises(ray.exceptions.ActorDiedError):
-        ray.get(handle.add.remote())
+        call_until_it_raises(lambda: ray.get(handle.add.remote()))
 
 
 def test_kill_of_this_life_only(ray, phoenix):

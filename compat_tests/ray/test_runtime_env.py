@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+import zipfile
 
 import pytest
 
@@ -198,3 +199,27 @@ def test_the_drivers_own_modules_need_no_environment(run_program, tmp_path):
     )
     done = run_program(program)
     assert done.stdout == "beside beside\n", done.stderr
+
+
+def test_a_package_by_pip(ray, tmp_path):
+    """A wheel of this folder, so that no index is asked."""
+    wheel = tmp_path / "a_wheel_of_this_test-1.0-py3-none-any.whl"
+    info = "a_wheel_of_this_test-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("a_wheel_of_this_test.py", "NAME = 'of a wheel'\n")
+        archive.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: a-wheel-of-this-test\nVersion: 1.0\n"
+        )
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+
+    @ray.remote
+    def look():
+        try:
+            import a_wheel_of_this_test
+        except ImportError:
+            return None
+        return a_wheel_of_this_test.NAME
+
+    assert ray.get(look.options(runtime_env={"pip": [str(wheel)]}).remote()) == "of a wheel"
+    assert ray.get(look.remote()) is None

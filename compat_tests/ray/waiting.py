@@ -27,6 +27,20 @@ def eventually(look: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
     return seen
 
 
+def call_until_it_raises(call: Callable[[], object], patience_s: float = PATIENCE_S) -> None:
+    """Call again and again: a death that was ordered may be still to come. What is raised goes to the caller."""
+    eventually(lambda: call() and False, patience_s)
+
+
+def has_ended(process: int) -> bool:
+    """Whether a process is no more, or waits only to be reaped."""
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
 class Marks:
     """Lines that any process may add: who was here, how often, in what order."""
 

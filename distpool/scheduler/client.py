@@ -424,6 +424,8 @@ class Session:
         self.leading.tell(self._say_bye)
         self.leading.stop()
         self._thread.join(self.limits.farewell_s + self.limits.start_s)
+        if self.remote is not None:
+            self.remote.end()
         self.shell.reissue.drain()
         self.leading.close(int(self.limits.farewell_s * 1000))
         self._context.destroy(linger=int(self.limits.farewell_s * 1000))

@@ -56,7 +56,11 @@ class Limits(msgspec.Struct, frozen=True):
     report_s: float = 0.1  # a node reports changed free resources at most this often, ...
     view_s: float = 0.5  # ... and the head spreads them at most this often.
     lost_owner_s: float = 60.0  # deaths of a lost owner's workers are kept this long for its return.
+    survey_s: float = 1.0  # who has not answered the head's question by then is left out.
     nested_workers_per_cpu_max: int = 8  # replacements for workers that wait for their own children.
+
+    # Lost values.
+    lineage_bytes_max: int = 64 << 20  # of calls whose results lie in the store, so much is remembered.
 
 
 DEFAULTS = Limits()

@@ -64,7 +64,8 @@ __all__ = [
 
 R = TypeVar("R", bound=Record)
 
-#: Gives all records of a kind, as mappings from field names; a field that is not there is None.
+#: Gives all records of a kind, as mappings from field names; a field that is not there is None. What it gives may have
+#: an attribute ``missing``: texts that say who has not answered, or how much was left out.
 Provider = Callable[[], Iterable[Mapping[str, Any]]]
 #: By kind: "tasks", "actors", "objects", "nodes", "workers", "jobs", "placement_groups".
 PROVIDERS: dict[str, Provider] = {}
@@ -76,13 +77,21 @@ _LIMIT = 100
 _SUMMARY_LIMIT = 10_000
 
 
-def _all(what: str) -> Iterable[Mapping[str, Any]]:
+def _all(what: str, stacklevel: int = 4, *, warn: bool = True) -> Iterable[Mapping[str, Any]]:
     if not PROVIDERS and importlib.util.find_spec(SOURCES) is not None:
         importlib.import_module(SOURCES)
     provider = PROVIDERS.get(what)
     if provider is None:
         raise RayStateApiException(f"nothing here keeps a record of {what.replace('_', ' ')}")
-    return provider()
+    found = provider()
+    missing = getattr(found, "missing", ())
+    if warn and missing:
+        warnings.warn(
+            f"what is told of {what.replace('_', ' ')} is partial: {'; '.join(missing)}",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
+    return found
 
 
 def _listed(
@@ -91,9 +100,10 @@ def _listed(
     filters: Sequence[Filter] | None,
     limit: int,
     detail: bool,
+    warn: bool,
 ) -> list[R]:
-    found, total = state_records.select(kind, _all(what), filters or (), limit, detail)
-    if total > len(found):
+    found, total = state_records.select(kind, _all(what, warn=warn), filters or (), limit, detail)
+    if warn and total > len(found):
         warnings.warn(
             f"{total} {what.replace('_', ' ')} match, and only {len(found)} of them are listed: ask for more "
             "with limit=, or for less with filters=",
@@ -128,13 +138,14 @@ def list_tasks(
         limit: records at most; if there are more, a warning says so.
         timeout: seconds.
         detail: fill in also what is rarely looked at.
-        raise_on_missing_output: as Ray has it; nothing is ever missing here without an error.
+        raise_on_missing_output: whether to warn, where Ray raises, of records that are left out: because of the limit,
+            or because some process was stopped, or too busy to answer.
 
     Raises:
         ValueError: no such field or comparison.
         RayStateApiException, ClusterError: the state cannot be had.
     """
-    return _listed(TaskState, "tasks", filters, limit, detail)
+    return _listed(TaskState, "tasks", filters, limit, detail, raise_on_missing_output)
 
 
 def list_actors(
@@ -147,7 +158,7 @@ def list_actors(
     _explain: bool = False,
 ) -> list[ActorState]:
     """Actors, dead ones too. Arguments and errors are those of ``list_tasks``."""
-    return _listed(ActorState, "actors", filters, limit, detail)
+    return _listed(ActorState, "actors", filters, limit, detail, raise_on_missing_output)
 
 
 def list_objects(
@@ -160,7 +171,7 @@ def list_objects(
     _explain: bool = False,
 ) -> list[ObjectState]:
     """Objects that somebody has a reference to. Arguments and errors are those of ``list_tasks``."""
-    return _listed(ObjectState, "objects", filters, limit, detail)
+    return _listed(ObjectState, "objects", filters, limit, detail, raise_on_missing_output)
 
 
 def list_nodes(
@@ -173,7 +184,7 @@ def list_nodes(
     _explain: bool = False,
 ) -> list[NodeState]:
     """Machines of the cluster. Arguments and errors are those of ``list_tasks``."""
-    return _listed(NodeState, "nodes", filters, limit, detail)
+    return _listed(NodeState, "nodes", filters, limit, detail, raise_on_missing_output)
 
 
 def list_workers(
@@ -186,7 +197,7 @@ def list_workers(
     _explain: bool = False,
 ) -> list[WorkerState]:
     """Processes that run tasks and actors. Arguments and errors are those of ``list_tasks``."""
-    return _listed(WorkerState, "workers", filters, limit, detail)
+    return _listed(WorkerState, "workers", filters, limit, detail, raise_on_missing_output)
 
 
 def list_jobs(
@@ -199,7 +210,7 @@ def list_jobs(
     _explain: bool = False,
 ) -> list[JobState]:
     """Programs that use the cluster. Arguments and errors are those of ``list_tasks``."""
-    return _listed(JobState, "jobs", filters, limit, detail)
+    return _listed(JobState, "jobs", filters, limit, detail, raise_on_missing_output)
 
 
 def list_placement_groups(
@@ -212,7 +223,7 @@ def list_placement_groups(
     _explain: bool = False,
 ) -> list[PlacementGroupState]:
     """Placement groups. Arguments and errors are those of ``list_tasks``."""
-    return _listed(PlacementGroupState, "placement_groups", filters, limit, detail)
+    return _listed(PlacementGroupState, "placement_groups", filters, limit, detail, raise_on_missing_output)
 
 
 def get_task(
@@ -264,7 +275,7 @@ def get_objects(
 ) -> list[ObjectState]:
     """All that is known about the object of this id, from each process that has a reference to it."""
     found, _ = state_records.select(
-        ObjectState, _all("objects"), [("object_id", "=", id)], _SUMMARY_LIMIT, True
+        ObjectState, _all("objects", 3), [("object_id", "=", id)], _SUMMARY_LIMIT, True
     )
     return found
 
@@ -276,7 +287,7 @@ def summarize_tasks(
     _explain: bool = False,
 ) -> dict[str, Any]:
     """How many tasks of each function are in which state."""
-    return state_summaries.of_cluster(state_summaries.of_tasks(_all("tasks")))
+    return state_summaries.of_cluster(state_summaries.of_tasks(_all("tasks", 3, warn=raise_on_missing_output)))
 
 
 def summarize_actors(
@@ -286,7 +297,7 @@ def summarize_actors(
     _explain: bool = False,
 ) -> dict[str, Any]:
     """How many actors of each class are in which state."""
-    return state_summaries.of_cluster(state_summaries.of_actors(_all("actors")))
+    return state_summaries.of_cluster(state_summaries.of_actors(_all("actors", 3, warn=raise_on_missing_output)))
 
 
 def summarize_objects(
@@ -296,4 +307,4 @@ def summarize_objects(
     _explain: bool = False,
 ) -> dict[str, Any]:
     """How many objects were made at each call site, and how big they are."""
-    return state_summaries.of_cluster(state_summaries.of_objects(_all("objects")))
+    return state_summaries.of_cluster(state_summaries.of_objects(_all("objects", 3, warn=raise_on_missing_output)))

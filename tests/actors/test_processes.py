@@ -53,15 +53,12 @@ def test_a_death_uses_up_a_restart(opened: Any, tmp_path: Path, cls: type[Any], 
     actor = opened(cls, log, restarts=1)
     first = call(actor, "pid").get()
     call(actor, "add", 10).get()
-    if way == "signal":
-        dead, after = call(actor, "note_and_die", "dying"), call(actor, "add", retries=1)
-    else:
-        dead, after = call(actor, "leave", way), call(actor, "add", retries=1)
+    dead = call(actor, "note_and_die", "dying") if way == "signal" else call(actor, "leave", way)
     assert dead.kind == ActorEnd.UNAVAILABLE
     death = dead.failure.death  # type: ignore[union-attr]
     assert death is not None
     assert death.exit_code == (-9 if way == "signal" else 3)
-    assert after.get() == 1, "the constructor has run again"
+    assert call(actor, "add").get() == 1, "the constructor has run again"
     assert call(actor, "pid").get() not in (0, first)
     assert notes(log).count("constructed") == 2
     assert notes(log).count("exit-handler") == (way == "sys.exit")

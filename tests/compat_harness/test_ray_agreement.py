@@ -11,7 +11,7 @@ TEST = "test_tasks.py::test_one"
 
 
 def verdict(status, test=TEST, differs="", detail=""):
-    return Verdict(test, status, differs, 0.5, detail)
+    return Verdict(test, status, differs, 0.5, detail, "text")
 
 
 @pytest.fixture(autouse=True)

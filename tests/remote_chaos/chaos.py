@@ -93,13 +93,13 @@ class Chaos:
         self.noted = 0  # calls of the actor that repeats nothing
         self.lost = 0  # those of them that failed
         self.kinds: list[tuple[int, str, Callable[[int], tuple[distpool.ObjectRef, int]]]] = [
-            (40, "square", lambda n: (bodies.square.remote(n), n * n)),
-            (2, "tree", lambda n: (bodies.tree.remote(2, 2), 7)),
+            (60, "square", lambda n: (bodies.square.remote(n), n * n)),
+            (1, "tree", lambda n: (bodies.tree.remote(2, 2), 7)),
             (10, "chain", self._chain),
             (4, "nested references", self._nested),
             (4, "big result", lambda n: (bodies.measure.remote(bodies.big.remote(n), 1), n + 1)),
             (6, "put", lambda n: (bodies.measure.remote(self.array, n), n + 5)),
-            (2, "worker's own objects", lambda n: (bodies.makes_and_shares.remote(n), n + 1 + n * n)),
+            (1, "worker's own objects", lambda n: (bodies.makes_and_shares.remote(n), n + 1 + n * n)),
             (10, "actor", lambda n: (self.scaler.scaled.remote(n), 7 * n)),
             (3, "actor, big argument", lambda n: (self.scaler.total.remote(bodies.big.remote(n)), 7 * n)),
             (6, "actor called by others", lambda n: (bodies.ask.remote(self.scaler, n), 7 * n)),
@@ -176,9 +176,9 @@ def left_over() -> dict[str, Any]:
     following = remote.following
     left: dict[str, Any] = {
         "calls that wait": len(remote.waiting),
-        "values that others wait for": len(following._waiting),
-        "references to be subscribed to": len(following._unsafe) + len(following._new),
-        "promises of safety": len(following._promises),
+        "values that others wait for": len(following._serving._waiting),
+        "references to be subscribed to": len(following._asked) + len(following._new),
+        "promises of safety": len(following._safes) + len(following._handed),
         "values that came early": len(following._early),
         "open actors": [p.pool for p in session.core.pools.values() if p.actor is not None],
         "tasks": sum(p.pending + p.offered for p in session.core.pools.values()),

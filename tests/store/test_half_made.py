@@ -39,7 +39,7 @@ class Reference:
         self.blob = stored.pack_struct("<BBII1Q", stored.MARK, 0, 1, 0, *held.ids) + b"inner"
 
     @staticmethod
-    def describe(refs: Sequence[Any]) -> bytes:
+    def describe(refs: Sequence[Any], pending: list[Any]) -> bytes:
         return b"names"
 
 

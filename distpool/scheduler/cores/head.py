@@ -11,7 +11,7 @@ A node that is silent for ``node_silent_s`` is dead to it. The node ``home`` sha
 to prove by heartbeats, and is never silent alone.
 
 Owners ask through their agents (``Asked``, ``Answered``): which nodes there are, for keys (``head_keys``), for
-placement groups. What the head keeps in an owner's name goes when the owner's agent says that it has ended
+placement groups, and what others know (``head_surveys``). What the head keeps in an owner's name goes when the owner's agent says that it has ended
 (``OwnerGone``), or with its node.
 """
 
@@ -27,6 +27,7 @@ import msgspec
 from distpool.scheduler.cores.deadlines import Deadlines
 from distpool.scheduler.cores.head_groups import Groups
 from distpool.scheduler.cores.head_keys import Keys
+from distpool.scheduler.cores.head_surveys import Surveys
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     Answered,
@@ -37,6 +38,7 @@ from distpool.scheduler.messages import (
     LinkLost,
     MakeGroup,
     Message,
+    NodeAnswers,
     NodeBye,
     NodeFacts,
     NodeHello,
@@ -45,6 +47,7 @@ from distpool.scheduler.messages import (
     OwnerGone,
     RemoveGroup,
     Reserved,
+    Survey,
     Tick,
     View,
     WakeAt,
@@ -79,6 +82,7 @@ class HeadCore:
         self.deadlines: Deadlines[tuple[str, str]] = Deadlines()
         self._out: Output = []
         self.groups = Groups(lambda: (node.facts for node in self.nodes.values()), self._free_now, self._send)
+        self.surveys = Surveys(limits, self.deadlines, self._send)
         self._now = 0.0
 
     def receive(self, sender: str, message: Message, now: float) -> Output:
@@ -96,12 +100,14 @@ class HeadCore:
                 for node in [node for node in self.nodes.values() if node.sender == sender]:
                     self._remove(node, now)
             case Asked(owner=owner):
-                self._asked(sender, owner, message)
+                self._asked(sender, owner, message, now)
             case OwnerGone(owner=owner):
                 self.keys.owner_gone((_name(sender), owner))
                 self.groups.owner_gone(_name(sender), owner)
             case Reserved():
                 self.groups.reserved(_name(sender), message)
+            case NodeAnswers():
+                self.surveys.heard(_name(sender), message)
             case WatchGroup(group=group):
                 if _name(sender) in self.nodes:
                     self.groups.watch(_name(sender), group)
@@ -181,11 +187,14 @@ class HeadCore:
         self.keys.node_gone(node.facts.node)
         self._spread(now)
         self.groups.node_gone(node.facts.node)
+        self.surveys.node_gone(node.facts.node)
 
     def _tick(self, now: float) -> None:
         for kind, name in self.deadlines.due(now):
             if kind == "silent":
                 self._remove(self.nodes[name], now)
+            elif kind == "survey":
+                self.surveys.late(name)
             elif any(_coarse(node.facts) != node.told for node in self.nodes.values()):
                 self._spread(now)
 
@@ -208,7 +217,7 @@ class HeadCore:
 
     # ------------------------------------------------------------------------------ questions
 
-    def _asked(self, sender: str, owner: str, asked: Asked) -> None:
+    def _asked(self, sender: str, owner: str, asked: Asked, now: float) -> None:
         node = _name(sender)
         if node not in self.nodes:
             return  # it was taken for dead, and says hello and asks again
@@ -217,6 +226,8 @@ class HeadCore:
                 nodes = tuple(known.facts for known in self.nodes.values())
                 answer = FactsReport(request, self.home, nodes, tuple(self.gone))
                 self._out.append((sender, Answered(owner, answer)))
+            case Survey() as survey:
+                self.surveys.begin(sender, owner, survey, self.nodes, now)
             case MakeGroup() | RemoveGroup() | GroupQuery() as question:
                 self.groups.answer(node, owner, question)
             case question:
@@ -234,7 +245,8 @@ class HeadCore:
                     f"{name} has more {resource} free than it has"
                 )
         for kind, name in self.deadlines.at_s:
-            assert kind == "view" or name in self.nodes
+            assert kind == "view" or name in (self.surveys.open if kind == "survey" else self.nodes)
+        self.surveys.check(self.nodes)
         self.keys.check()
         self.groups.check(self.nodes)
         assert {node for node, _ in self.keys.claims} <= set(self.nodes), "a key outlived its owner's node"

@@ -21,15 +21,17 @@ is said to the head in ``node_head``, what is set aside for placement groups in 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from distpool.scheduler.cores import devices
 from distpool.scheduler.cores.deadlines import Deadlines
 from distpool.scheduler.cores.node_groups import NodeGroups
 from distpool.scheduler.cores.node_head import HeadLink, Key
 from distpool.scheduler.cores.node_pressure import Pressure
 from distpool.scheduler.cores.node_records import Lease, Owner, WantedPool, Worker
+from distpool.scheduler.cores.node_surveys import NodeSurveys
 from distpool.scheduler.cores.place import Placed, home_is_best, may_be, place, refusal
 from distpool.scheduler.cores.resources import (
     Amounts,
@@ -58,6 +60,8 @@ from distpool.scheduler.messages import (
     GroupNews,
     GroupQuery,
     HeadQuestion,
+    Inquire,
+    Inquired,
     KeyDelete,
     KeyGet,
     KeyList,
@@ -80,6 +84,7 @@ from distpool.scheduler.messages import (
     Reserve,
     ReturnLease,
     Signal,
+    Survey,
     WakeAt,
     WantLeases,
     WorkerDied,
@@ -95,7 +100,7 @@ class NodeCore:
     """The state machine of one node's agent.
 
     ``total`` is what the node has, ``address`` where other machines dial its agent. ``incarnation`` must be greater
-    each time a node of the same name starts again. The first Tick makes the node introduce itself to its head.
+    each time a node of the same name starts again. ``gpus`` are the names of its devices. The first Tick makes the node introduce itself to its head.
     """
 
     def __init__(
@@ -108,6 +113,7 @@ class NodeCore:
         limits: Limits,
         labels: Mapping[str, str] = {},
         incarnation: int = 1,
+        gpus: Sequence[str] = (),
     ) -> None:
         self.node, self.host, self.pid, self.address = node, host, pid, address
         self.limits = limits
@@ -115,6 +121,8 @@ class NodeCore:
         self.incarnation = incarnation
         self.total: Amounts = to_units(total)
         self.free: Amounts = dict(self.total)
+        self.gpus = devices.all_of(self.total, gpus)
+        self.free_gpus: Amounts = dict(self.gpus)
         self.owners: dict[str, Owner] = {}
         self.workers: dict[int, Worker] = {}
         self.leases: dict[str, Lease] = {}
@@ -130,6 +138,7 @@ class NodeCore:
         )  # but for what is free
         self.groups = NodeGroups(self)
         self.pressure = Pressure(self.send)
+        self.surveys = NodeSurveys(self)
         self.head = HeadLink(
             self._facts,
             self.groups.bundles,
@@ -194,9 +203,11 @@ class NodeCore:
                     self._block(self.leases[lease], blocked)
             case (
                 FactsQuery() | KeyPut() | KeyGet() | KeyDelete() | KeyList()
-                | MakeGroup() | RemoveGroup() | GroupQuery()
+                | MakeGroup() | RemoveGroup() | GroupQuery() | Survey()
             ):  # fmt: skip
                 self._ask_head(owner, message)
+            case Inquired():
+                self.surveys.heard(f"owner:{name}", message)
             case Lingers():
                 self._linger(owner)
             case OwnerBye():
@@ -328,6 +339,7 @@ class NodeCore:
         """Kill all that an owner has. One whose link was lost may come back and ask what became of its leases."""
         owner.lost, owner.final = True, final
         self.head.owner_gone(owner.name)
+        self.surveys.gone(f"owner:{owner.name}")
         if final:
             owner.untold = []
             self.deadlines.clear(("owner", owner.name))
@@ -381,12 +393,13 @@ class NodeCore:
         reserved: Amounts = {}
         for lease in list(self.owed.values()):
             in_group = lease.purse is not self.free
-            if fits(lease.need, lease.purse if in_group else without(self.free, reserved)):
-                subtract(lease.purse, lease.need)
+            need = devices.lends(lease.need)
+            if fits(need, lease.purse if in_group else without(self.free, reserved)):
+                subtract(lease.purse, need)
                 lease.charged = True
                 del self.owed[lease.name]
             elif not in_group:
-                add(reserved, lease.need)
+                add(reserved, need)
         return reserved
 
     def _grant_one(self, pool: WantedPool, reserved: Amounts, now: float) -> bool:
@@ -403,7 +416,9 @@ class NodeCore:
             count = self.point_to(pool, placed.node, 1 if pool.strategy.kind == "spread" else room)
             self.head.reckon(placed.node, {name: units * count for name, units in pool.need.items()})
             return placed.now
-        if fits(pool.need, without(self.free, reserved)) and self.start_lease(pool, self.free, now):
+        if fits(pool.need, without(self.free, reserved)) and self.start_lease(
+            pool, self.free, self.free_gpus, now
+        ):
             return True
         if (chain := self._exhausted_chain(pool.owner)) is not None:
             self.refuse(pool, chain)
@@ -417,6 +432,8 @@ class NodeCore:
         if pool.spilled:
             return Placed(self.me, True) if able else None
         free = without(self.free, reserved)
+        if devices.pick(pool.need, self.free_gpus) is None:
+            free = {**free, devices.GPU: 0}  # enough in all, perhaps, but not of one device
         has_slot = bool(self.free_slots) or self.slots_used < self.limits.workers_max
         if able and has_slot and fits(pool.need, free) and home_is_best(pool.strategy, self.me):
             return Placed(self.me, True)
@@ -426,8 +443,11 @@ class NodeCore:
             return Placed(self.me, False)
         return placed
 
-    def start_lease(self, pool: WantedPool, purse: Amounts, now: float) -> bool:
-        """Fork a worker for the pool at the cost of ``purse``; False if the node has no slot for another."""
+    def start_lease(self, pool: WantedPool, purse: Amounts, free_gpus: Amounts, now: float) -> bool:
+        """Fork a worker for the pool at the cost of ``purse``; False if there is no slot or no device for another."""
+        gpus = devices.pick(pool.need, free_gpus)
+        if gpus is None:
+            return False
         if self.free_slots:
             slot = heapq.heappop(self.free_slots)
         elif self.slots_used < self.limits.workers_max:
@@ -437,16 +457,19 @@ class NodeCore:
             return False
         self.workers_made = number = self.workers_made + 1
         worker = Worker(number, slot)
-        lease = Lease(f"{self.node}.{self.incarnation}.{number}", pool, worker, pool.need, purse)
+        name = f"{self.node}.{self.incarnation}.{number}"
+        lease = Lease(name, pool, worker, pool.need, purse, gpus, free_gpus)
         self.workers[number], worker.lease = worker, lease
         self.leases[lease.name] = pool.leases[lease.name] = lease
         subtract(purse, lease.need)
+        subtract(free_gpus, gpus)
         pool.last = self.node
         self.pressure.news |= not pool.dedicated
         self.deadlines.set(("worker", number), now + self.limits.worker_start_s)
         owner = pool.owner
         process = 0 if owner.foreign else owner.worker or DRIVER
-        attach = Attach(lease.name, pool.number, owner.name, owner.address, pool.dedicated, process)
+        mine = tuple(name for name in self.gpus if name in gpus) if self.gpus else None
+        attach = Attach(lease.name, pool.number, owner.name, owner.address, pool.dedicated, process, mine)
         self.send("nursery", Fork(number, slot, attach))
         self._look(pool)
         return True
@@ -490,6 +513,9 @@ class NodeCore:
         if isinstance(message, Answered):
             self.head.answered(message)
             return
+        if isinstance(message, Inquire):
+            self.surveys.begin(message, now)
+            return
         if isinstance(message, Reserve | Release | GroupNews):
             self.groups.hear(message, now)
             return
@@ -514,27 +540,31 @@ class NodeCore:
         pool = lease.pool
         del self.leases[lease.name], pool.leases[lease.name]
         self.owed.pop(lease.name, None)
-        if lease.charged:
-            add(lease.purse, lease.need)
+        add(lease.purse, lease.need if lease.charged else devices.keeps(lease.need))
+        add(lease.devices, lease.gpus)
         self._look(pool)
         self._settle(pool)
         self._forget_if_over(pool.owner)
 
     def _block(self, lease: Lease, blocked: bool) -> None:
-        """A task that waits for its own children lends its resources, so that they can run; not without bound."""
+        """A task that waits for its own children lends its resources, so that they can run; not without bound.
+
+        It keeps its GPUs, as its data stays in their memory.
+        """
+        need = devices.lends(lease.need)
         if lease.blocked == blocked or lease.worker.lingers:
             return
         lease.blocked = blocked
-        if blocked and lease.charged and lease.need and self.lending() < self.lending_max():
+        if blocked and lease.charged and need and self.lending() < self.lending_max():
             lease.charged = False
-            add(lease.purse, lease.need)
+            add(lease.purse, need)
         elif blocked:
             self.owed.pop(lease.name, None)
         elif not lease.charged:
             self.owed[lease.name] = lease
 
     def _linger(self, owner: Owner) -> None:
-        """A retired worker stays for the sake of what it has called; what it had taken of the node is free."""
+        """A retired worker stays for the sake of what it has called; what it had taken of the node, but GPUs, is free."""
         worker = self.workers.get(owner.worker)
         if worker is None or worker.lingers or worker.doomed:
             return
@@ -544,7 +574,7 @@ class NodeCore:
         self.owed.pop(lease.name, None)
         if lease.charged:
             lease.charged = False
-            add(lease.purse, lease.need)
+            add(lease.purse, devices.lends(lease.need))
 
     def lending(self) -> int:
         """How many leases do without their resources: blocked, or waiting to get them back."""
@@ -561,7 +591,7 @@ class NodeCore:
         """Why an owner that is itself a blocked worker gets no workers; None if it only has to wait its turn."""
         lease = self._lease_under(owner)
         full = self.slots_used >= self.limits.workers_max and not self.free_slots
-        if lease is None or not (full or (lease.blocked and lease.charged and lease.need)):
+        if lease is None or not (full or (lease.blocked and lease.charged and devices.lends(lease.need))):
             return None
         links = [owner.name]
         while lease is not None:
@@ -597,8 +627,10 @@ class NodeCore:
                 worker.lease.pool.failed_starts = 0
                 if not worker.lease.returned:
                     self.deadlines.clear(("worker", number))
+            case Inquired():
+                self.surveys.heard(f"process:{number}", message)
             case LinkLost():
-                pass  # it is told nothing over that link; if it died, the nursery says so
+                pass  # it is told next to nothing over that link; if it died, the nursery says so
             case _:
                 raise AssertionError(f"a worker does not say {message}")
 
@@ -617,6 +649,7 @@ class NodeCore:
         if worker is None:
             return  # said twice: by a nursery and, on its death, by the agent's shell
         heapq.heappush(self.free_slots, worker.slot)
+        self.surveys.gone(f"process:{worker.number}")
         self.deadlines.clear(("worker", worker.number))
         for owner in [owner for owner in self.owners.values() if owner.worker == worker.number]:
             self._end_owner(owner, final=True)
@@ -663,6 +696,8 @@ class NodeCore:
                     self._end_owner(self.owners[name], final=True)
                 case "heartbeat" | "report", _:
                     self.head.beat(now)
+                case "survey", int(number):
+                    self.surveys.late(number)
                 case _:
                     pass  # "pool": its turn to be granted, which follows every message
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from distpool.scheduler.cores.resources import Amounts, add
+from distpool.scheduler.cores import devices
+from distpool.scheduler.cores.resources import UNITS, Amounts, add
 
 if TYPE_CHECKING:
     from distpool.scheduler.cores.node import NodeCore
@@ -20,18 +21,42 @@ def check_node(node: NodeCore) -> None:
         assert node.workers[lease.worker.number] is lease.worker, "a lease on a dead worker"
         assert (name in node.owed) == (not lease.charged and not lease.blocked and not lease.worker.lingers)
         if lease.purse is node.free:
-            add(charged, lease.need if lease.charged else {})
+            add(charged, lease.need if lease.charged else devices.keeps(lease.need))
     for pots in node.groups.pots.values():
         for pot in pots.values():
             add(charged, pot.total)
     node.groups.check()
     for name, units in node.total.items():
         assert 0 <= node.free[name] == units - charged.get(name, 0), f"{name} miscounted"
+    _check_devices(node)
     assert node.lending() <= node.lending_max()
     assert set(node.owed) <= set(node.leases)
     _check_workers(node)
     _check_owners(node)
     _check_deadlines(node)
+    node.surveys.check()
+
+
+def _check_devices(node: NodeCore) -> None:
+    """No device has more users than it is whole, until the last of them is reaped."""
+    used: Amounts = {}
+    for lease in node.leases.values():
+        assert sum(lease.gpus.values()) == lease.need.get(devices.GPU, 0), "a lease lacks its devices"
+        shares = [units for units in lease.gpus.values() if units < UNITS]
+        assert len(shares) <= 1, "a lease has parts of several devices"
+        add(used, lease.gpus)
+    for name, units in used.items():
+        assert units <= node.gpus[name], f"device {name} oversubscribed"
+    kept = dict(node.free_gpus)
+    for lease in node.leases.values():
+        if lease.devices is node.free_gpus:
+            assert lease.purse is node.free, "a lease has its devices from elsewhere"
+            add(kept, lease.gpus)
+    for pots in node.groups.pots.values():
+        for pot in pots.values():
+            add(kept, pot.gpus)
+    assert kept == node.gpus, "devices miscounted"
+    assert sum(node.gpus.values()) == node.total.get(devices.GPU, 0)
 
 
 def _check_workers(node: NodeCore) -> None:
@@ -74,5 +99,7 @@ def _check_deadlines(node: NodeCore) -> None:
                 assert not node.owners[name].final
             case "pool" | "group", (str(name), int(pool)):
                 assert pool in node.owners[name].pools
+            case "survey", int(number):
+                assert number in node.surveys.open
             case _:
                 assert kind in ("heartbeat", "report")

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from distpool.scheduler.cores import devices
 from distpool.scheduler.cores.node_records import WantedPool
 from distpool.scheduler.cores.resources import (
     Amounts,
@@ -54,6 +55,8 @@ class Pot:
 
     total: Amounts
     free: Amounts
+    gpus: Amounts  # its devices, and how much of each is its own
+    free_gpus: Amounts
 
 
 class NodeGroups:
@@ -90,13 +93,19 @@ class NodeGroups:
         whole: Amounts = {}
         for need in needs.values():
             add(whole, need)
-        granted = fits(whole, core.free)
-        if granted:
+        left = to_floats(core.free)
+        gpus = _devices_for(needs, core.free_gpus)
+        granted = fits(whole, core.free) and gpus is not None
+        if granted and gpus is not None:
             subtract(core.free, whole)
+            left = to_floats(core.free)
             pots = self.pots.setdefault(message.group, {})
             for index, need in needs.items():
-                pots[index] = Pot(need, dict(need))
-        core.send("head", Reserved(message.group, message.round, granted, to_floats(core.free)))
+                subtract(core.free_gpus, gpus[index])
+                pots[index] = Pot(need, dict(need), gpus[index], dict(gpus[index]))
+        elif gpus is None:
+            left[devices.GPU] = 0.0  # or the head would ask again at once
+        core.send("head", Reserved(message.group, message.round, granted, left))
 
     def _release(self, group: str, bundles: tuple[int, ...], reason: str) -> None:
         """They are bundles no more, if they were: kill what runs in them."""
@@ -107,9 +116,10 @@ class NodeGroups:
             if pot is None:
                 continue
             add(core.free, pot.free)
+            add(core.free_gpus, pot.free_gpus)
             for lease in core.leases.values():
                 if lease.purse is pot.free:
-                    lease.purse = core.free
+                    lease.purse, lease.devices = core.free, core.free_gpus
                     core.kill(lease.worker, reason)
         if not pots:
             self.pots.pop(group, None)
@@ -148,7 +158,8 @@ class NodeGroups:
         core, strategy = self._core, pool.strategy
         for index, pot in sorted(self.pots.get(strategy.group, {}).items()):
             if strategy.bundle in (-1, index) and fits(pool.need, pot.free):
-                return core.start_lease(pool, pot.free, now)
+                if devices.pick(pool.need, pot.free_gpus) is not None:
+                    return core.start_lease(pool, pot.free, pot.free_gpus, now)
         facts = self._facts(strategy.group)
         if facts is None:
             return False
@@ -196,16 +207,36 @@ class NodeGroups:
             for index, pot in pots.items():
                 charged: Amounts = {}
                 for lease in core.leases.values():
-                    if lease.purse is pot.free and lease.charged:
-                        add(charged, lease.need)
+                    if lease.purse is pot.free:
+                        add(charged, lease.need if lease.charged else devices.keeps(lease.need))
                 for name, units in pot.total.items():
                     left = units - charged.get(name, 0)
                     assert 0 <= pot.free[name] == left, (
                         f"{name} of bundle {index} of group {group} miscounted"
                     )
+                used = dict(pot.free_gpus)
+                for lease in core.leases.values():
+                    if lease.devices is pot.free_gpus:
+                        assert lease.purse is pot.free, "a lease has its devices from elsewhere"
+                        add(used, lease.gpus)
+                assert used == pot.gpus, f"devices of bundle {index} of group {group} miscounted"
+                assert sum(pot.gpus.values()) == pot.total.get(devices.GPU, 0)
         purses = [core.free, *(pot.free for pots in self.pots.values() for pot in pots.values())]
         for lease in core.leases.values():
             assert any(lease.purse is purse for purse in purses), "a lease of a bundle that is none any more"
+
+
+def _devices_for(needs: dict[int, Amounts], free: Amounts) -> dict[int, Amounts] | None:
+    """Devices for each of these bundles, the greatest first; None if they do not suffice for all."""
+    left = dict(free)
+    found: dict[int, Amounts] = {}
+    for index in sorted(needs, key=lambda index: -needs[index].get(devices.GPU, 0)):
+        gpus = devices.pick(needs[index], left)
+        if gpus is None:
+            return None
+        subtract(left, gpus)
+        found[index] = gpus
+    return found
 
 
 def _why_never(facts: GroupFacts, pool: WantedPool) -> str:

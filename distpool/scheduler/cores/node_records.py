@@ -39,6 +39,8 @@ class Lease:
     worker: Worker
     need: Amounts
     purse: Amounts  # what ``need`` is taken from: the node's free resources, or a bundle's
+    gpus: Amounts  # its devices, and how much of each is its own; until it is reaped
+    devices: Amounts  # what they are taken from: what is free of the node's devices, or a bundle's
     charged: bool = True  # it is
     blocked: bool = False  # its task waits for its own children
     returned: bool = False  # its owner is done with it: no longer counted towards the level

@@ -54,12 +54,15 @@ class Outcomes:
         had = len(offered)
         tasks: list[Task] = []
         values: list[Any] = []
+        may_be_lost = message.stored and pool.self_contained
         for attempt, value in zip(message.attempts, message.values, strict=True):
             task = offered.pop(attempt, None)
             if task is None:
                 continue  # a late answer names an attempt that this worker no longer has
             if task.size > HEAVY_BYTES:
                 lease.heavy_bytes -= task.size
+            if may_be_lost and task.retries and task.origin is None:
+                task.origin = task.payload, task.keep
             task.lease = task.payload = task.keep = None
             if task.cancel >= Cancel.RUNNING:
                 self._cancelled(task)

@@ -47,10 +47,12 @@ class Task:
     ``token`` and ``key`` are the submitter's own; the core only hands them back. ``size`` is the weight of the
     arguments in bytes. ``careful``: may never be repeated (``retries=0``). ``keep`` is what must live until the task is
     done; the core only lets go of it, together with the arguments. ``limit``: how long it may run, if that is bounded.
+    ``origin`` is what the submitter may need to make the call again: its own, or (arguments, keep) of a task that is
+    done, where that may be wanted.
     """
 
     __slots__ = (
-        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "limit", "payload", "pool",
+        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "limit", "origin", "payload", "pool",
         "retries", "size", "token",
     )  # fmt: skip
 
@@ -81,6 +83,7 @@ class Task:
         self.attempt = 0
         self.lease: Lease | None = None
         self.cancel = Cancel.NO
+        self.origin: Any = None
 
     @property
     def offered(self) -> bool:

@@ -39,8 +39,9 @@ Who says what to whom::
     agent  <-> head     NodeHello NodeReport NodeBye OwnerGone Asked / NodeWelcome View Answered
     head   <-> agent    Reserve Release GroupNews / Reserved WatchGroup
     owner  <-> head     FactsQuery KeyPut KeyGet KeyDelete KeyList / FactsReport KeyAnswer KeysReport
-                        MakeGroup RemoveGroup GroupQuery / GroupsReport
+                        MakeGroup RemoveGroup GroupQuery Survey / GroupsReport Surveyed
                         (by way of its agent, in Asked and Answered)
+    head    -> agent    Inquire, and from there to owners and workers / Inquired, NodeAnswers
     anybody -> agent    StoreQuery / StoreReport
 """
 

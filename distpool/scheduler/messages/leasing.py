@@ -175,7 +175,10 @@ class OwnerBye(Message, frozen=True):
 
 
 class Attach(Message, frozen=True):
-    """Serve this lease: dial the owner and say LeaseHello and ControlHello."""
+    """Serve this lease: dial the owner and say LeaseHello and ControlHello.
+
+    ``gpus`` are the devices that are the lease's; None: the node has none.
+    """
 
     lease: str
     pool: int
@@ -183,6 +186,7 @@ class Attach(Message, frozen=True):
     address: str
     dedicated: bool
     process: int = 0  # the owner's number in this node's store: a worker's, or DRIVER; 0: it has none
+    gpus: tuple[str, ...] | None = None
 
 
 class WorkerHello(Message, frozen=True):

@@ -37,11 +37,26 @@ class Subscribe(Message, frozen=True):
 
 
 class Subscribed(Message, frozen=True):
-    """The receiver of a Subscribe has noted it: the subscriber will hear of these objects, whoever else goes."""
+    """The receiver of a Subscribe has noted it: the subscriber will hear of these objects, whoever else goes.
+
+    Not of those that are ``unknown`` to the receiver: it has made them, or had them, and forgotten them since.
+    """
 
     base: str
     numbers: list[int]
     subscriber: str  # its owner's name
+    unknown: list[int] = []  # noqa: RUF012  # msgspec makes a new one each time
+
+
+class Recover(Message, frozen=True):
+    """The data of this object of the receiver's is gone where ``subscriber`` is: make it anew, if need be, and send it.
+
+    The answer is a Value.
+    """
+
+    base: str
+    number: int
+    subscriber: Contact
 
 
 class Value(Message, frozen=True):

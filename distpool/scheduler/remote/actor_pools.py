@@ -153,6 +153,11 @@ class NativeActor(NativePool):
         return task
 
     @property
+    def terms(self) -> ActorTerms:
+        """How many of its calls run at once."""
+        return self.actor_spec.terms
+
+    @property
     def session(self) -> Session:
         """Whose it is."""
         return self._session

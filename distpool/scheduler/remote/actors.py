@@ -81,6 +81,7 @@ class Link:
         self.travelled = False  # whether a reference has left this process
         self.on_event_too: Callable[[Event], None] | None = None
         self.reconstructions = 0
+        self.key = ""  # its name in the head, if it was given one by this process
         self._ref: weakref.ref[ActorRef] | None = None
         self._line: deque[Called] = deque()  # calls that wait for arguments, and those behind them
         self._lock = threading.RLock()
@@ -96,6 +97,16 @@ class Link:
         """32 hexadecimal digits, the same in every process."""
         base = (self.base or refs.base()).replace("-", "")
         return f"{base[-16:]:0>16}{self.number:016x}"
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several of its calls may run at once."""
+        return self.native is not None and not self.native.terms.one_by_one
+
+    def in_line_now(self) -> list[Task]:
+        """Calls that wait for arguments, and those behind them."""
+        with self._lock:
+            return [call.task for call in self._line if not call.cancelled]
 
     def handle(self) -> ActorRef | None:
         """The reference of this process, if there is one."""
@@ -117,8 +128,10 @@ class Link:
             self.reconstructions += 1
         elif isinstance(event, Failure):
             self.ended = event
-            OWN.pop(self.number, None)
-            ADOPTED.pop((self.base, self.number), None)
+            own = OWN.pop(self.number, None) if self.base is None else None
+            adopted = ADOPTED.pop((self.base, self.number), None)
+            if own is self or adopted is self:
+                self.actor.session.remote.records.actor_ended(self)
             if (ref := self.handle()) is not None:
                 ref.reject(0, event)
         if self.on_event_too is not None:
@@ -180,7 +193,7 @@ class Link:
             if call is None:
                 return False
             call.cancelled = True
-        call.task.token.reject(0, Failure(cancelled=True))
+        submitting.reject(call.task, Failure(cancelled=True))
         self._move(None)
         return True
 
@@ -238,8 +251,10 @@ def _close_if_unused(link: Link, native: NativeActor) -> None:
 
 
 def _close(link: Link, native: NativeActor) -> None:
-    OWN.pop(link.number, None)
+    own = OWN.pop(link.number, None) if link.base is None else None
     native.close()
+    if own is link:
+        native.session.remote.records.actor_ended(link)
 
 
 def create(make_spec: Callable[[Link], ActorSpec], name: str, *, detached: bool = False) -> ActorRef:
@@ -277,7 +292,7 @@ def _find_or_borrow(
     link.native = borrow_actor(submitting.here().session, lent, link.on_event)
     ref = link.new_handle()
     ref.contact = lent.creator
-    refs.BORROWED[base, number] = ref
+    refs.borrow(ref)
     came.append(ref)
     return ref
 

@@ -32,7 +32,8 @@ ADOPT_S = 30.0
 
 
 class _Adoption(Promise):
-    def __init__(self) -> None:
+    def __init__(self, driver: str) -> None:
+        self.driver = driver
         self.lent: Lent | None = None
         self.reason = ""
 
@@ -53,7 +54,7 @@ class Adopting:
         """
         session = self._session
         opening = NativeActor(session, 0, spec).opening()
-        number, adoption = next(self._numbers), _Adoption()
+        number, adoption = next(self._numbers), _Adoption(driver.owner)
         self._asked[number] = adoption
         adopt = Adopt(
             number, link.base or "", link.number, link.name, contained_setup(opening.setup), opening.resources,
@@ -79,14 +80,16 @@ class Adopting:
                     adoption.lent = Lent(creator, pool, terms)
                     adoption.settle()
             case None:
-                for adoption in self._asked.values():
-                    adoption.reason = "it is gone"
-                    adoption.settle()
+                for adoption in list(self._asked.values()):
+                    if adoption.driver == owner:
+                        adoption.reason = "it is gone"
+                        adoption.settle()
 
     def _adopt(self, owner: str, message: Adopt) -> None:
         session = self._session
         link = Link(message.base, message.number, message.name)
         link.detached = link.travelled = True
+        link.key = message.key
 
         def on_event(event: Event) -> None:
             link.on_event(event)

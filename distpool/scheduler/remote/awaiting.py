@@ -71,10 +71,18 @@ def as_future(ref: ObjectRef) -> asyncio.Future[Any]:
     if ref.ready:
         _set(future, ref)
         return future
-    inbox = _inboxes.get(loop)
-    if inbox is None:
-        inbox = _inboxes[loop] = _Inbox(loop)
-    ref.watch(lambda ready: inbox.put(future, ready))
+    into = _inboxes.get(loop)
+    if into is None:
+        into = _inboxes[loop] = _Inbox(loop)
+    inbox = into
+    watcher = lambda ready: inbox.put(future, ready)  # noqa: E731  # it has to be known again
+
+    def leave(_: Any) -> None:
+        if future.cancelled():  # or who asks again and again for a while would leave more and more here
+            ref.unwatch(watcher)
+
+    future.add_done_callback(leave)
+    ref.watch(watcher)
     return future
 
 

@@ -20,6 +20,8 @@ from distpool.scheduler.messages import (
     KeyList,
     KeyPut,
     KeysReport,
+    Survey,
+    Surveyed,
 )
 
 
@@ -56,3 +58,8 @@ def key_exists(key: str) -> bool:
 def keys(prefix: str = "") -> list[str]:
     """The keys that begin with ``prefix``, in order."""
     return list(client.session().ask(KeyList(0, prefix), KeysReport).keys)
+
+
+def survey(topic: str, *, workers: bool = False) -> Surveyed:
+    """Ask all owners of the cluster what they know of this, and with ``workers`` those too. Takes seconds at most."""
+    return client.session().ask(Survey(0, topic, workers), Surveyed)

@@ -22,10 +22,14 @@ from distpool.scheduler.remote import waiting
 from distpool.scheduler.remote.refs import ObjectRef
 
 
+#: More values than a generator will ever yield.
+ALL_READ = 1 << 60
+
+
 class Stream(Promise):
     """The promise of a call that yields. ``done`` is the reference that is ready when there are no more values."""
 
-    __slots__ = ("_came", "_consumed", "_lock", "_maker", "_refs", "count", "done", "ready", "wakeups")
+    __slots__ = ("_abandoned", "_came", "_consumed", "_lock", "_maker", "_refs", "count", "done", "ready", "wakeups")
 
     raw = True
     quick = False
@@ -38,8 +42,19 @@ class Stream(Promise):
         self._maker = maker
         self._refs: dict[int, ObjectRef] = {}  # those that the program has not got yet
         self._came = 0  # how many values have come
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._abandoned = False
         self._consumed = consumed
+
+    @property
+    def number(self) -> int:
+        """That of ``done``."""
+        return self.done.number
+
+    @property
+    def maker(self) -> Any:
+        """How it was called."""
+        return self._maker
 
     def ref(self, index: int) -> ObjectRef:
         """The reference to a value that has come, or may come."""
@@ -64,12 +79,24 @@ class Stream(Promise):
         """A value has come; or the error that the generator has ended with."""
         if index < self._came:
             return  # another attempt yields it once more
+        if self._abandoned:
+            self._came = index + 1
+            if self._consumed is not None:  # said again: this may be another attempt
+                self._consumed(ALL_READ)
+            return
         ref = self.ref(index)
         self._came = index + 1
         if failure is not None:
             ref.reject(0, failure)
         else:
             ref.fulfil(0, value)
+
+    def abandon(self) -> None:
+        """Nobody will ask for more: what comes is let go of, and does not lie unread. Safe in finalizers."""
+        self._abandoned = True
+        self._refs = {}
+        if self._consumed is not None and self.count is None:
+            self._consumed(ALL_READ)
 
     def fulfil(self, key: int, value: Any) -> None:
         """The generator has ended after ``value`` values."""
@@ -179,6 +206,9 @@ class ObjectRefGenerator:
         raise TypeError(
             "an ObjectRefGenerator stays in the process that has made the call: pass on the references that it gives"
         )
+
+    def __del__(self) -> None:
+        self._stream.abandon()
 
     def __repr__(self) -> str:
         return f"<ObjectRefGenerator at {self._index} of {self._stream.count or '?'}>"

@@ -51,6 +51,7 @@ def session_ended() -> None:
     """What this process's references meant is gone."""
     global first_number
     first_number = next(_numbers)
+    _pinned.clear()
 
 
 #: A reference's value that is bigger than this goes into the store before the reference travels.
@@ -61,11 +62,18 @@ class _Process:
     """Who counts this process's objects."""
 
     base = f"{os.getpid():x}-{os.urandom(6).hex()}"
+    first = 0  # references that are older, and have no base, are of the process that this one was forked from
 
     @classmethod
     def renew(cls) -> None:
         """In a forked child: what it makes is its own."""
+        global _lock
+        _lock = threading.RLock()  # a thread that is not here may hold the old one
         cls.base = f"{os.getpid():x}-{os.urandom(6).hex()}"
+        cls.first = next(_numbers)
+        for ref in borrowed():
+            if not ref.ready:
+                _end_here(ref)
         EXPORTED.clear()
         BORROWED.clear()
 
@@ -76,8 +84,17 @@ EXPORTED: weakref.WeakValueDictionary[int, ObjectRef] = weakref.WeakValueDiction
 BORROWED: weakref.WeakValueDictionary[tuple[str, int], ObjectRef] = weakref.WeakValueDictionary()
 #: Guards the two, and every ``watchers``. Reentrant: an allocation under it may run a ``__del__`` that comes here too.
 _lock = threading.RLock()
-#: Told of each pending reference of another process that arrives: see ``following``.
-on_arrival: list[Callable[[ObjectRef, bool], None]] = []
+#: Told of each pending reference that arrives, whether its value is sent without being asked for, and who has sent
+#: it, if that is not its owner: see ``following``.
+on_arrival: list[Callable[[ObjectRef, bool, Contact | None], None]] = []
+#: Told of each pending reference of this process that comes back.
+on_return: list[Callable[[ObjectRef], None]] = []
+
+
+#: Told of each reference of this process whose value has come and lies in the store; returns its ``Kept.origin``.
+on_stored: list[Callable[[ObjectRef, Any], Any]] = []
+#: Told of each that has arrived here with the name of a value that is in the store no more: this one is to be asked.
+on_gone: list[Callable[[ObjectRef, Contact], None]] = []
 
 
 class HexId(str):
@@ -147,12 +164,20 @@ class ObjectRef(Promise):
 
     def fulfil(self, key: int, value: Any) -> None:
         """The value is there, undecoded: plain, a blob, or a blob with what keeps it."""
-        if self.ready:
-            return
-        if type(value) is bytes and value[0] == carried.REFS_MARK:
-            value = Kept(value, None, carried.arrive(value, expected=True))
-        elif type(value) is Kept and value.refs is None and value.blob[0] == carried.REFS_MARK:
-            value.refs = carried.arrive(value.blob, expected=True)
+        if not self.ready:
+            self.take(value, expected=True)
+
+    def take(self, value: Any, *, expected: bool) -> None:
+        """See ``fulfil``. Not ``expected``: its sender has not seen to the values of the references in it."""
+        try:
+            if type(value) is bytes and value[0] == carried.REFS_MARK:
+                value = Kept(value, None, carried.arrive(value, expected=expected))
+            elif type(value) is Kept and value.refs is None and value.blob[0] == carried.REFS_MARK:
+                value.refs = carried.arrive(value.blob, expected=expected)
+        except Exception as error:  # the session has ended, most likely; whoever waits must hear of it
+            value = Failure(reason=f"the references in it cannot be followed: {error}", kind="lost")
+        if type(value) is Kept and (task := self.task) is not None and task.origin is not None:
+            value.origin = on_stored[0](self, task)
         self.value = value
         self.task = None
         self.settle()
@@ -166,8 +191,8 @@ class ObjectRef(Promise):
 
     def settle(self) -> None:
         """Let those who wait go on, then those who watch."""
-        self.contact = None
         Promise.settle(self)
+        self.contact = None  # not before: what is pending and has none is taken for this process's own
         if self.watchers is not None:
             self._tell_watchers()
 
@@ -261,37 +286,49 @@ class ObjectRef(Promise):
         return value.blob if type(value) is Kept else b""
 
     @staticmethod
-    def describe(refs: Sequence[ObjectRef]) -> bytes:
+    def describe(refs: Sequence[ObjectRef], pending: list[ObjectRef]) -> bytes:
         """See ``carried.Carried``."""
-        places: dict[str, int] = {}
+        places: dict[tuple[str, str], int] = {}  # base, and who is to be asked: mostly its process, not always
         contacts: list[Contact | None] = []
         entries: list[tuple[int, int, int, Any]] = []
         mine = _Process.base
+        own: Contact | None = None
+        passes_on = False
         for ref in refs:
+            contact = ref.contact  # before looking whether it is ready: see ``settle``
             base = ref.base or mine
-            place = places.setdefault(base, len(places))
+            whom: Contact | None = None
+            if ref.is_actor or ref.ready:
+                contact = None
+                if type(ref.value) is Kept:  # who is to be asked if it is lost
+                    whom = _maker_of(ref.value)
+            elif contact is None:
+                contact = own = own or _own_contact()
+            else:
+                passes_on = True
+            whom = whom or contact
+            key = base, "" if whom is None else whom.owner
+            place = places.setdefault(key, len(places))
             if place == len(contacts):
-                contacts.append(None)
+                contacts.append(whom)
             if ref.is_actor:
                 entries.append((place, ref.number, ACTOR, ref.describe_actor()))
-                continue
-            if not ref.ready and contacts[place] is None:
-                contacts[place] = ref.contact or _own_contact()
-            if not ref.ready:
+            elif contact is not None:
                 entries.append((place, ref.number, _PENDING, None))
-                continue
-            value = ref.value
-            if type(value) is Failure:
+                pending.append(ref)
+            elif type(value := ref.value) is Failure:
                 entries.append((place, ref.number, _FAILED, pack_failure(value)))
             else:
-                entries.append((place, ref.number, _READY, value.blob if type(value) is Kept else value))
-        return msgspec.msgpack.encode(_Names(list(places), contacts, entries))
+                value = passed_on(value, pending) if type(value) is Kept else value
+                entries.append((place, ref.number, _READY, value))
+        via = (own or _own_contact()) if passes_on else None
+        return msgspec.msgpack.encode(_Names([base for base, _ in places], contacts, entries, via))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Out of the engine's sight, by the standard pickle: nobody can tell for how long, so it is kept for good."""
         _pinned[self.number, self.base] = self
         prepare_to_travel(self)
-        return _arrive_one, (self.describe([self]),)
+        return _arrive_one, (self.describe([self], []),)
 
     def __copy__(self) -> ObjectRef:
         return self
@@ -305,14 +342,76 @@ _pinned: dict[tuple[int, str | None], ObjectRef] = {}
 
 
 class _Names(msgspec.Struct, array_like=True):
-    """``entries``: which of the bases, number, state, and the value or failure."""
+    """``entries``: which of the bases, number, state, and the value or failure.
+
+    ``contacts`` are to be asked for what is pending; if they know nothing of it, ``via``, which has passed it on.
+    """
 
     bases: list[str]
     contacts: list[Contact | None]
     entries: list[tuple[int, int, int, Any]]
+    via: Contact | None = None
 
 
 _decode_names = msgspec.msgpack.Decoder(_Names).decode
+
+
+def passed_on(kept: Kept, pending: list[ObjectRef]) -> bytes:
+    """A value's blob for another process, which says what the references in it have turned out to be by now.
+
+    As it came, it names as pending what has long been finished, and what its owner then knows no more. Those that are
+    pending still are added to ``pending``.
+    """
+    if not kept.refs or kept.is_final:
+        return kept.blob
+    left: list[ObjectRef] = []
+    for ref in kept.refs:
+        prepare_to_travel(ref)
+    names = ObjectRef.describe(kept.refs, left)
+    kept.blob = carried.renamed(kept.blob, names, [ref.blob for ref in kept.refs])
+    kept.is_final = not left
+    pending += left
+    return kept.blob
+
+
+def borrowed() -> list[ObjectRef]:
+    """The references of other processes that are here."""
+    with _lock:
+        return list(BORROWED.values())
+
+
+def followed(owner: str | None) -> list[ObjectRef]:
+    """The pending references whose value this owner (None: any other) is to send."""
+    with _lock:  # its own are those that it has forgotten, and others have brought back
+        candidates = [*BORROWED.values(), *(ref for ref in EXPORTED.values() if ref.contact is not None)]
+    return [
+        ref
+        for ref in candidates
+        if not ref.ready and (contact := ref.contact) is not None and owner in (None, contact.owner)
+    ]
+
+
+def known(base: str, number: int) -> ObjectRef | None:
+    """The reference of this name, if it is here and others may have it, too."""
+    return EXPORTED.get(number) if base == _Process.base else BORROWED.get((base, number))
+
+
+def borrow(ref: ObjectRef) -> None:
+    """Note a reference of another process."""
+    assert ref.base is not None
+    with _lock:
+        BORROWED[ref.base, ref.number] = ref
+
+
+def end_stray(ref: ObjectRef) -> None:
+    """A pending reference of the process that this one was forked from: its value never comes here."""
+    if ref.base is None and ref.number < _Process.first and not ref.ready:
+        _end_here(ref)
+
+
+def _end_here(ref: ObjectRef) -> None:
+    ref.wakeups = ref.watchers = None  # of threads and calls of the parent
+    ref.reject(0, Failure(reason="the parent process waits for it, and alone gets it", kind="lost"))
 
 
 def next_number() -> int:
@@ -329,6 +428,15 @@ def _own_contact() -> Contact:
     from distpool.scheduler.client import session
 
     return session().contact
+
+
+def _maker_of(value: Kept) -> Contact | None:
+    """Who can make it again if it is lost: this process, if it has made it; or who is known to; None: nobody."""
+    origin = value.origin
+    if origin is None or type(origin) is Contact:
+        return origin
+    session = importlib.import_module("distpool.scheduler.client").current()
+    return None if session is None or session.remote is None else session.contact
 
 
 def prepare_to_travel(ref: ObjectRef) -> None:
@@ -365,8 +473,9 @@ def arrive(names: bytes, expected: bool = False) -> list[ObjectRef]:
     bases, contacts, mine = message.bases, message.contacts, _Process.base
     refs: list[ObjectRef] = []
     came: list[ObjectRef] = []
+    back: list[ObjectRef] = []
     actors: list[tuple[int, str | None, int, bytes]] = []
-    settled: list[tuple[ObjectRef, int, Any]] = []  # not under the lock: what watches them is not ours
+    settled: list[tuple[ObjectRef, int, Any, Contact | None]] = []  # not under the lock: what watches them is not ours
     with _lock:
         for place, number, state, value in message.entries:
             base = bases[place]
@@ -377,21 +486,24 @@ def arrive(names: bytes, expected: bool = False) -> list[ObjectRef]:
             ref = EXPORTED.get(number) if base == mine else BORROWED.get((base, number))
             if ref is None:
                 ref = _make(None if base == mine else base, number)
-                if state == _PENDING and base != mine:
-                    ref.contact = contacts[place]
+                if state == _PENDING:  # of ours, if we have forgotten it: who has sent it is to know
+                    ref.contact = contacts[place] if base != mine else message.via
                     came.append(ref)
-                elif state == _PENDING:
-                    settled.append((ref, _FAILED, pack_failure(Failure(reason=GONE, kind="lost"))))
+            elif state == _PENDING and base == mine:
+                back.append(ref)
             if state != _PENDING and not ref.ready:
-                settled.append((ref, state, value))
+                settled.append((ref, state, value, contacts[place]))
             refs.append(ref)
     for index, base_or_none, number, where in actors:  # nor this: it opens something, and may have to wait
         refs[index] = _arrive_actor(base_or_none, number, where, came)
-    for ref, state, value in settled:
-        _settle(ref, state, value)
+    for ref, state, value, whom in settled:
+        _settle(ref, state, value, expected, whom)
     for ref in came:
         for callback in on_arrival:
-            callback(ref, expected)
+            callback(ref, expected, message.via)
+    for ref in back:
+        for returned in on_return:
+            returned(ref)
     return refs
 
 
@@ -421,15 +533,23 @@ def _make(base: str | None, number: int) -> ObjectRef:
     return ref
 
 
-def _settle(ref: ObjectRef, state: int, value: Any) -> None:
+def _settle(ref: ObjectRef, state: int, value: Any, expected: bool, whom: Contact | None) -> None:
     """What came along with a reference is its value; what that needs of the store is held from now on."""
     if state == _FAILED:
         ref.reject(0, unpack_failure(value))
         return
     try:
-        ref.fulfil(0, held(value))
+        value = held(value)
     except Exception as error:
+        if whom is not None and ref.base is not None:
+            on_gone[0](ref, whom)
+            return
         ref.reject(0, Failure(reason=f"its value is not in the object store any more: {error}", kind="lost"))
+        return
+    if not ref.ready:
+        if type(value) is Kept and ref.base is not None:
+            value.origin = whom
+        ref.take(value, expected=expected)
 
 
 def held(value: Any) -> Any:

@@ -34,8 +34,11 @@ from distpool.scheduler.messages import CancelTasks, Contact, Lingers, Preload, 
 from distpool.scheduler.remote import refs
 from distpool.scheduler.remote.following import Following
 from distpool.scheduler.remote.generators import ObjectRefGenerator, Stream
+from distpool.scheduler.remote.lineage import Lineage, Origin, durable_copy
+from distpool.scheduler.remote.records import About, Records
 from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain, loads, stored
+from distpool.scheduler.serialize.carried import Pending
 from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.shells import actor_calls, worker_start
 
@@ -81,11 +84,27 @@ class Plan:
     pool: NativePool | None = None  # the last one used
 
     def __post_init__(self) -> None:
+        self.about = about(self)
         self.simple = self.returns == 1 and self.yields is None and self.retry_on is None and not self.label
+
+
+def about(plan: Plan) -> About:
+    """What is told of its calls to who asks."""
+    link = plan.link
+    if link is None:
+        function = plan.name.rpartition(".")[2]  # without what it is defined in
+        return About(plan.label or function, function, resources=dict(plan.shape.resources))
+    return About(plan.name, plan.name, link.actor_id, side_by_side=link.side_by_side)
 
 
 #: What workers of remote calls need, and would have to import one by one.
 PRELOADED = ("distpool.tasks", "distpool.objects", "distpool.actors", "distpool.scheduler.shells.actor_loop")
+
+
+def _recovering(session: Session) -> Any:
+    from distpool.scheduler.remote.recovering import Recovering  # likewise
+
+    return Recovering(session)
 
 
 def _adopting(session: Session) -> Any:
@@ -102,6 +121,9 @@ class Remote:
         self.leading = session.leading
         self.following = Following(session)
         self.adopting: Any = _adopting(session)
+        self.records = Records(session)
+        self.lineage = Lineage(session)
+        self.recovering: Any = _recovering(session)
         self.waiting: dict[
             ObjectRef, _Waiting
         ] = {}  # calls that wait for their arguments, by their (first) result
@@ -140,10 +162,18 @@ class Remote:
         shell = self.session.shell
         self.leading.tell(lambda: shell.call_later(delay_s, what))
 
+    def end(self) -> None:
+        """The session has ended: what nobody will ever settle is lost."""
+        failure = Failure(reason="the session that it was made in has ended", kind="lost")
+        for waiting in list(self.waiting.values()):
+            waiting.task.token.reject(0, failure)
+        self.waiting.clear()
+        self.following.end(failure)
+        self.recovering.end(failure)
+
     def unfinished(self) -> bool:
         """Whether this process must stay: it has calls under way, or owes others values or actors. In a delivery."""
-        core = self.session.core
-        for pool in core.pools.values():
+        for pool in list(self.session.core.pools.values()):
             actor = pool.actor
             if pool.pending or pool.offered:
                 return True
@@ -224,6 +254,7 @@ class Call:
         self.keep: list[Any] = [keep]
         self.places: list[int | str] = []  # of the arguments that are references
         self.needed: list[ObjectRef] = []  # those
+        self.origin: Origin | None = None  # it is made again
         self.fields: dict[str, Any] = {}
         rest, named = self._take_out_references(args, kwargs)
         if named or not all_plain(rest):
@@ -237,6 +268,17 @@ class Call:
             self.fields["g"] = plan.yields
         elif plan.returns != 1:
             self.fields["n"] = plan.returns
+
+    @classmethod
+    def of_task(cls, task: Task, plan: Plan) -> Call:
+        """One of the simplest kind, to be made again: the core has left arguments and what keeps them."""
+        call = cls.__new__(cls)
+        payload, keep = task.origin
+        call.plan, call.number, call.function_blob = plan, task.function, task.blob
+        call.pool = plan.pool if plan.link is None else plan.link.actor
+        call.keep, call.places, call.needed, call.origin = [keep], [], [], None
+        call.fields = {"a": payload}
+        return call
 
     def _take_out_references(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -260,7 +302,7 @@ class Call:
         if plan.yields is not None:
             return self._submit_stream(plan.yields)
         results = [ObjectRef(plan) for _ in range(plan.returns)]
-        token: Promise = results[0] if plan.returns == 1 else Parts(results)
+        token: Promise = results[0] if plan.returns == 1 else Parts(results, plan)
         if plan.retry_on is not None and plan.retries:
             token = Attempts(self, token, plan.retries)
         self.start(token, plan.retries, results)
@@ -284,6 +326,7 @@ class Call:
         task = Task(
             self.pool.number, token, made_by(), self.number, self.function_blob, None, 64, retries, self.keep
         )
+        task.origin = self.origin or (self, results)
         for ref in results:
             ref.task = task
         self.start_waiting(task, results)
@@ -296,14 +339,18 @@ class Call:
             _Waiting(self, task, results)
 
     def offer(self, task: Task) -> None:
-        """All arguments are there."""
+        """All arguments are there; if one has left the store meanwhile, once it is there again."""
+        lineage = here().lineage
+        if gone := [ref for ref in self.needed if lineage.is_lost(ref.value)]:
+            lineage.then(gone, lambda: self.offer(task))
+            return
         values = []
         for ref in self.needed:
             value = ref.value
             if type(value) is Failure:
-                task.token.reject(0, of_an_argument(value, ref))
+                reject(task, of_an_argument(value, ref))
                 return
-            values.append(value.blob if type(value) is Kept else value)
+            values.append(refs.passed_on(value, []) if type(value) is Kept else value)
         if values:
             task.keep = [*self.keep, *self.needed]
             task.payload = {**self.fields, "p": self.places, "v": values}
@@ -311,6 +358,13 @@ class Call:
             task.payload = self.fields["a"] if len(self.fields) == 1 else self.fields
         task.size = 64 + sum([len(value) for value in (self.fields["a"], *values) if type(value) is bytes])
         self.pool.leading.submit(task)
+
+
+def reject(task: Task, failure: Failure) -> None:
+    """A call fails before anybody was to run it."""
+    if (session := client.current()) is not None and session.remote is not None:
+        session.remote.records.failed_before(task.token, failure)
+    task.token.reject(0, failure)
 
 
 def of_an_argument(failure: Failure, ref: ObjectRef) -> Failure:
@@ -330,9 +384,9 @@ class _Waiting:
         self._lock = threading.Lock()
         pending = [ref for ref in made.needed if not ref.ready]
         self._left = len(pending) + 1
-        waiting = here().waiting
+        self._remote = here()
         for ref in results:
-            waiting[ref] = self
+            self._remote.waiting[ref] = self
         for ref in pending:
             ref.watch(self._one_ready)
         self._one_ready(None)
@@ -348,13 +402,13 @@ class _Waiting:
             if ref is not None and failed:
                 failure = ref.failure
                 assert failure is not None
-                self.task.token.reject(0, of_an_argument(failure, ref))
+                reject(self.task, of_an_argument(failure, ref))
             else:
                 self._made.offer(self.task)
 
     def _leave(self) -> bool:
         """Returns whether it was still waiting."""
-        waiting = here().waiting
+        waiting = self._remote.waiting  # not ``here``: it may have ended, and that would start another
         was = [waiting.pop(ref, None) for ref in self._results]
         return not was or any(was)
 
@@ -363,18 +417,20 @@ class _Waiting:
         if self._leave():
             with self._lock:
                 self._left = -1
-            self.task.token.reject(0, Failure(cancelled=True))
+            reject(self.task, Failure(cancelled=True))
 
 
 class Parts(Promise):
     """The promise of a call that gives several values: each goes to a reference of its own."""
 
-    __slots__ = ("ready", "refs", "wakeups")
+    __slots__ = ("maker", "number", "ready", "refs", "wakeups")
 
     raw = True
 
-    def __init__(self, refs: list[ObjectRef]) -> None:
-        self.refs = refs
+    def __init__(self, results: list[ObjectRef], plan: Plan) -> None:
+        self.refs = results
+        self.maker = plan
+        self.number = results[0].number if results else refs.next_number()
         self.ready = False
         self.wakeups = None
 
@@ -406,6 +462,17 @@ class Attempts(Promise):
         self._made = made
         self._promise = promise
         self._left = ENDLESS if retries < 0 else retries
+
+    @property
+    def number(self) -> int:
+        """That of the call's (first) result."""
+        number: int = self._promise.number  # type: ignore[attr-defined]
+        return number
+
+    @property
+    def maker(self) -> Plan:
+        """How it is called."""
+        return self._made.plan
 
     def fulfil(self, key: int, value: Any) -> None:
         """Done."""
@@ -443,8 +510,10 @@ def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool, recursive: bool 
 _exporter: Exporter | None = None
 
 
-def put(value: Any) -> ObjectRef:
+def put(value: Any, *, durable: bool = False) -> ObjectRef:
     """A reference to a copy of a value, complete when this returns; what is big goes into this node's store.
+
+    ``durable``: what goes there is written to a file as well.
 
     Raises:
         What pickling it raises; StoreFull, DiskFull.
@@ -465,8 +534,12 @@ def put(value: Any) -> ObjectRef:
     if keep:
         inner = [held for held in keep if isinstance(held, ObjectRef)]
         ref.value = Kept(blob, keep, inner)
+    elif durable and len(blob) > refs.TRAVELS_BYTES_MAX and stored.current() is not None:
+        ref.value = Kept(stored.pack_stream(blob, keep), keep, None)  # now, not only when it travels
     else:
         ref.value = blob
+    if durable and type(ref.value) is Kept:
+        ref.value.origin = durable_copy(ref.value.blob)
     ref.settle()
     return ref
 
@@ -479,7 +552,8 @@ def _make_safe() -> None:
 
 
 def _hand_over(keep: list[Any], whom: tuple[str, str, str, int]) -> None:
-    pending = [held for held in keep if isinstance(held, ObjectRef) and not held.ready]
+    # Not what is pending now: what was pending when the answer was written.
+    pending = [ref for held in keep if type(held) is Pending for ref in held.refs]
     if pending:
         here().following.hand_over(pending, Contact(*whom))
 
@@ -534,8 +608,14 @@ def _linger() -> None:
     session.wait(over)
 
 
-def _arrived(ref: ObjectRef, expected: bool) -> None:
-    here().following.follow(ref, expected)
+def _arrived(ref: ObjectRef, expected: bool, via: Contact | None) -> None:
+    here().following.follow(ref, expected, via)
+
+
+def _returned(ref: ObjectRef) -> None:
+    session = client.current()
+    if session is not None and session.remote is not None:
+        session.remote.following.came_back(ref)
 
 
 def _forget_exporter() -> None:
@@ -543,7 +623,18 @@ def _forget_exporter() -> None:
     _exporter = None
 
 
+def _remember(ref: ObjectRef, task: Task) -> Origin | None:
+    return here().lineage.remember(ref, task)
+
+
+def _gone(ref: ObjectRef, whom: Contact) -> None:
+    here().recovering.arrived(ref, whom)
+
+
 refs.on_arrival.append(_arrived)
+refs.on_stored.append(_remember)
+refs.on_gone.append(_gone)
+refs.on_return.append(_returned)
 worker_hooks.make_safe = _make_safe
 worker_hooks.hand_over = _hand_over
 worker_hooks.cancel_calls = _cancel_calls

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from distpool.engines.protocol import Promise
 from distpool.scheduler.messages import Blocked, encode
 from distpool.scheduler.remote import submitting
-from distpool.scheduler.remote.refs import ObjectRef
+from distpool.scheduler.remote.refs import ObjectRef, end_stray
 from distpool.scheduler.shells import worker_start
 
 #: A worker that waits for longer than this lends its CPU meanwhile.
@@ -23,7 +23,7 @@ LEND_AFTER_S = 0.001
 class _Some(Promise):
     """Ready when ``count`` of the references are; or, with ``until_failure``, one of them has failed."""
 
-    __slots__ = ("_left", "_lock", "_refs", "_until_failure", "ready", "wakeups")
+    __slots__ = ("_enough", "_left", "_lock", "_refs", "_session", "_until_failure", "ready", "wakeups")
 
     def __init__(self, refs: Sequence[ObjectRef], count: int, until_failure: bool) -> None:
         self.ready = False
@@ -31,17 +31,20 @@ class _Some(Promise):
         self._refs = refs
         self._left = count
         self._until_failure = until_failure
+        self._enough = False
         self._lock = threading.Lock()
+        self._session = submitting.here().session  # when it ends, no other must be started
         for ref in refs:
             ref.watch(self._one)
 
     def _one(self, ref: ObjectRef) -> None:
         with self._lock:
             self._left -= 1
-            enough = self._left == 0 or (self._until_failure and ref.failure is not None and not self.ready)
-        if enough:
+            enough = self._left == 0 or (self._until_failure and ref.failure is not None)
+            first, self._enough = enough and not self._enough, enough or self._enough
+        if first:
             self.settle()
-            submitting.here().session.wake()
+            self._session.wake()
 
     def leave(self) -> None:
         """Nobody waits any more."""
@@ -52,7 +55,7 @@ class _Some(Promise):
 
 def wait_for_all(refs: Sequence[ObjectRef], timeout_s: float | None) -> bool:
     """Wait until all are ready, or one has failed. False: time is up first."""
-    pending = [ref for ref in refs if not ref.ready]
+    pending = _pending(refs)
     if not pending:
         return True
     if len(pending) == 1:
@@ -65,9 +68,17 @@ def wait_for_some(refs: Sequence[ObjectRef], count: int, timeout_s: float | None
     missing = count - sum([ref.ready for ref in refs])
     if missing <= 0:
         return
-    pending = [ref for ref in refs if not ref.ready]
-    if missing <= len(pending):
+    pending = _pending(refs)
+    missing = count - (len(refs) - len(pending))
+    if missing > 0:
         _wait_for_some(pending, missing, timeout_s, until_failure=False)
+
+
+def _pending(refs: Sequence[ObjectRef]) -> list[ObjectRef]:
+    pending = [ref for ref in refs if not ref.ready]
+    for ref in pending:
+        end_stray(ref)
+    return [ref for ref in pending if not ref.ready]
 
 
 def _wait_for_some(
@@ -82,6 +93,8 @@ def _wait_for_some(
 
 def wait_for(promise: Promise, timeout_s: float | None) -> bool:
     """Wait for one promise. False: time is up first."""
+    if isinstance(promise, ObjectRef):
+        end_stray(promise)
     if promise.ready:
         return True
     session = submitting.here().session

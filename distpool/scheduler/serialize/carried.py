@@ -36,8 +36,17 @@ class Carried(Protocol):
         """The value's blob if it is there and refers to a store, which the reference holds; else nothing."""
 
     @staticmethod
-    def describe(refs: Sequence[Any]) -> bytes:
-        """The names of all these."""
+    def describe(refs: Sequence[Any], pending: list[Any]) -> bytes:
+        """The names of all these; those that are named without a value, which is to follow, go into ``pending``."""
+
+
+class Pending:
+    """Stands among what must be kept for a blob: references that it names without their values."""
+
+    __slots__ = ("refs",)
+
+    def __init__(self, refs: list[Any]) -> None:
+        self.refs = refs
 
 
 class _Table:
@@ -68,9 +77,15 @@ def placed(place: int) -> tuple[Any, ...]:
     return getitem, (TABLE, place)
 
 
-def describe(refs: Sequence[Carried]) -> bytes:
-    """The names of all these; nothing if there are none."""
-    return refs[0].describe(refs) if refs else b""
+def describe(refs: Sequence[Carried], keep: list[Any] | None = None) -> bytes:
+    """The names of all these; nothing if there are none. ``keep`` gets a ``Pending``, if any of them is."""
+    if not refs:
+        return b""
+    pending: list[Any] = []
+    names = refs[0].describe(refs, pending)
+    if pending and keep is not None:
+        keep.append(Pending(pending))
+    return names
 
 
 def frame(names: bytes, blob: bytes) -> bytes:
@@ -83,6 +98,13 @@ def frame(names: bytes, blob: bytes) -> bytes:
 def inner_start(blob: Blob) -> int:
     """Where the inner blob begins in one that begins with ``REFS_MARK``."""
     return _PREFIX_BYTES + int.from_bytes(blob[1:_PREFIX_BYTES], "little")
+
+
+def renamed(blob: bytes, names: bytes, blobs: Sequence[bytes]) -> bytes:
+    """A blob that begins with ``REFS_MARK``, with other names for the same references; ``blobs`` are their values'."""
+    stored = importlib.import_module("distpool.scheduler.serialize.stored")
+    inner = blob[inner_start(blob) :]
+    return frame(names, stored.with_carried(inner, [number for value in blobs for number in stored.ids_of(value)]))
 
 
 def arrive(blob: Blob, *, expected: bool = False) -> list[Any]:

@@ -127,11 +127,27 @@ def _record(
     kind = type(error)
     record["name"] = _type_name(kind)
     record["text"] = _safe_text(error)
-    record["type"] = _piece(kind, dumps)
+    record["suppress"] = error.__suppress_context__
     record["whole"] = _whole(error, dumps)
+    if record["whole"] is None:
+        _take_apart(error, record, records, seen, dumps)
+    for link in ("__cause__", "__context__"):
+        linked = getattr(error, link)
+        record[link] = None if linked is None else _record(linked, records, seen, dumps)
+    return index
+
+
+def _take_apart(
+    error: BaseException,
+    record: dict[str, Any],
+    records: list[dict[str, Any]],
+    seen: dict[int, int],
+    dumps: Dumps,
+) -> None:
+    """File the pieces of an error whose class does not say itself how to pickle it."""
+    record["type"] = _piece(type(error), dumps)
     arguments, state = _builtin_state(error)
     record["state"] = {name: _piece(value, dumps) for name, value in state.items()}
-    record["suppress"] = error.__suppress_context__
     if isinstance(error, BaseExceptionGroup):
         record["arguments"] = [_piece(error.message, dumps)]
         record["args"] = None
@@ -140,10 +156,6 @@ def _record(
         record["arguments"] = [_piece(each, dumps) for each in arguments]
         record["args"] = [_piece(each, dumps) for each in error.args]
         record["children"] = None
-    for link in ("__cause__", "__context__"):
-        linked = getattr(error, link)
-        record[link] = None if linked is None else _record(linked, records, seen, dumps)
-    return index
 
 
 def _builtin_state(error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -207,17 +219,19 @@ def _piece(value: Any, dumps: Dumps) -> Piece:
 
 
 def _rebuild(record: dict[str, Any], made: dict[int, BaseException]) -> BaseException:
-    if record["whole"] is not None:
-        try:
-            whole = loads(record["whole"])
-            if isinstance(whole, BaseException):
-                return whole
-        except Exception:  # its own way of unpickling does not work here after all
-            pass
     try:
+        if record["whole"] is not None:
+            return _load_whole(record["whole"])
         return _rebuild_bare(record, made)
     except Exception as failure:
         return RemoteError(record["name"], record["text"], f"{type(failure).__name__}: {failure}")
+
+
+def _load_whole(blob: bytes) -> BaseException:
+    whole = loads(blob)
+    if not isinstance(whole, BaseException):
+        raise TypeError(f"it was unpickled as a {type(whole).__name__}")
+    return whole
 
 
 def _rebuild_bare(record: dict[str, Any], made: dict[int, BaseException]) -> BaseException:

@@ -51,6 +51,23 @@ def self_contained(blob: bytes) -> bytes:
     return _parcel(blob, list(names)) if names else blob
 
 
+def pieces(blob: bytes) -> Iterator[Buffer]:
+    """The same, piece by piece, without a copy of what lies in the store: for a file. Raises SerializationError."""
+    names: dict[int, None] = {}
+    _collect(blob, names)
+    sizes = []
+    for number in names:
+        with stored.reading(number) as view:
+            sizes.append(len(view))
+    yield _HEAD.pack(PARCEL_MARK, len(names), len(blob))
+    for number, size in zip(names, sizes, strict=True):
+        yield _OBJECT.pack(number, size)
+    yield blob
+    for number in names:
+        with stored.reading(number) as view:
+            yield view
+
+
 def _parcel(blob: bytes, names: list[int]) -> bytes:
     objects: list[Buffer] = []
     for number in names:

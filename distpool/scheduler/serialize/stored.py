@@ -180,7 +180,7 @@ def pack(
             spot, held = put
             keep.append(held)
             return _BRIEF.pack(BRIEF_MARK, *spot)
-    names = carrying.describe(carried)  # first: what has a value by now must be among the ids
+    names = carrying.describe(carried, keep)  # first: what has a value by now must be among the ids
     ids = [number for reference in carried for number in ids_of(reference.blob)] if carried else []
     if store is None or not (is_stream or buffers or ids):
         if buffers:
@@ -227,6 +227,18 @@ def pack_stream(blob: bytes, keep: list[Any]) -> bytes:
     held = store.put([(blob,)])
     keep.append(held)
     return pack_struct("<BBIIQ", MARK, _IS_STREAM, 1, 0, *held.ids)
+
+
+def with_carried(blob: bytes, carried: Sequence[int]) -> bytes:
+    """A blob as ``pack`` has made it, less its references' names; they hold these objects now."""
+    flags, own, inner = 0, (), blob
+    if blob[0] == MARK:
+        flags, _, carried_count = unpack_from("<BII", blob, 1)
+        own, inner = ids_of(blob)[carried_count:], blob[inner_start(blob) :]
+    ids = (*carried, *own)
+    if not ids:
+        return inner
+    return pack_struct(f"<BBII{len(ids)}Q", MARK, flags, len(ids), len(carried), *ids) + inner
 
 
 def in_band(pieces: Sequence[Buffer], carried: Sequence[Carried]) -> bytes:

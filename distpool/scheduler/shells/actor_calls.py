@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from distpool.scheduler.shells.call_parts import IMPORTER, arguments
+from distpool.scheduler.shells.traces import name_of
 
 __all__ = ["ActorExit", "Resolved", "construct", "exit_actor", "method_blob", "resolve"]
 
@@ -41,11 +42,12 @@ def method_blob(name: str, group: str = "") -> bytes:
 class Resolved:
     """A method of this process's actor, as its worker needs to know it."""
 
-    __slots__ = ("call", "group", "is_async")
+    __slots__ = ("call", "group", "is_async", "name")
 
     def __init__(self, call: Callable[..., Any], group: str) -> None:
         self.call = call
         self.group = group
+        self.name = name_of(call)
         plain = inspect.unwrap(call)
         self.is_async = inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain)
 

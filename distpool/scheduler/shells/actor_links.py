@@ -137,9 +137,10 @@ class CallerLink:
 class Method:
     """A method that was sent; it is looked up by the first call that needs it, so that call gets the error."""
 
-    __slots__ = ("_blob", "_found")
+    __slots__ = ("_blob", "_found", "name")
 
     def __init__(self, blob: bytes) -> None:
+        self.name = ""  # once it is found
         self._blob = blob
         self._found: Resolved | None = None
 
@@ -147,6 +148,7 @@ class Method:
         """What is to be called. Raises AttributeError if the actor has no such method."""
         if self._found is None:
             self._found = resolve(self._blob)
+            self.name = self._found.name
         return self._found
 
 
@@ -160,6 +162,12 @@ class Call:
         self.method = method
         self.payload = payload
         self.link = link
+
+    @property
+    def name(self) -> str:
+        """What the call was named; its method's name, if it was not."""
+        payload = self.payload
+        return payload.get("t", self.method.name) if type(payload) is dict else self.method.name
 
     @property
     def attempt(self) -> int:

@@ -150,6 +150,7 @@ class OnLoop(ActorServer):
 
     async def _await(self, group: Group, call: Call) -> None:
         running.set(call.mark)
+        start, failed = time.perf_counter(), False
         try:
             payload = call.payload
             method = call.method.resolved().call
@@ -171,8 +172,10 @@ class OnLoop(ActorServer):
         except SystemExit as leaving:
             self._leave_at_once(leaving)
         except BaseException as error:
+            failed = True
             self.failed(call, error)
         finally:
+            self.note((call.name, start, time.perf_counter(), failed))
             del self._tasks[call.mark]
             group.running -= 1
             call.link.running -= 1
@@ -220,6 +223,7 @@ class OnLoop(ActorServer):
         """A method that is no coroutine has the loop's thread for itself, and may be interrupted there."""
         worker = self.worker
         before = running.set(call.mark)
+        start, failed = time.perf_counter(), False
         try:
             try:
                 worker.open = call.mark
@@ -229,14 +233,18 @@ class OnLoop(ActorServer):
             except SystemExit as leaving:
                 self._leave_at_once(leaving)
             except BaseException as error:
+                failed = True
                 self.failed(call, error)
             worker.open = 0
         except KeyboardInterrupt as late:
             worker.open = 0
+            failed = True
             self.failed(call, late)
         running.reset(before)
         self._flush_soon()
-        if time.perf_counter() - self._sent_s > _LIMITS.hold_results_s:
+        now = time.perf_counter()
+        self.note((call.name, start, now, failed))
+        if now - self._sent_s > _LIMITS.hold_results_s:
             self._flush_now()  # others of this turn may take long
 
     def _leave_at_once(self, leaving: SystemExit) -> None:

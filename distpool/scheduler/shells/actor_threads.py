@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -106,6 +107,7 @@ class InThreads(ActorServer):
     def run(self, call: Call) -> None:
         """Run a call that was begun here, to its end."""
         running.set(call.mark)
+        start, failed = time.perf_counter(), False
         try:
             try:
                 self.done(call, self.perform(call, call.method.resolved()))
@@ -115,9 +117,12 @@ class InThreads(ActorServer):
                 self._leaving = leaving
                 self.ending = True
             except BaseException as error:
+                failed = True
                 self.failed(call, error)
         except KeyboardInterrupt as late:
+            failed = True
             self.failed(call, late)
+        self.note((call.name, start, time.perf_counter(), failed))
 
     def send_yielded(self, call: Call, frame: bytes) -> None:
         """See ``ActorServer``; the main thread sends it."""

@@ -88,6 +88,8 @@ class ActorServer:
         self.begun = Begun(path)
         self._latest_begun = self.begun.words
         self.reading = Reading()
+        self.note = worker.trace.note
+        worker.trace.is_actor = True
         actor_calls.is_actor = True
 
     # ------------------------------------------------------------------------------ subclasses say
@@ -364,7 +366,7 @@ class OneByOne(ActorServer):
                 self.take(link, decode(link.data.recv()))
 
     def _run_queue(self) -> None:
-        worker, queue, slot = self.worker, self.queue, self.worker.slot
+        worker, queue, slot, note = self.worker, self.queue, self.worker.slot, self.note
         clock, hold_s, held_max = time.perf_counter, _LIMITS.hold_results_s, _LIMITS.hold_results_bytes_max
         sent = now = clock()
         while not self.ending:
@@ -376,6 +378,7 @@ class OneByOne(ActorServer):
             worker.began[0] = now
             self.note_begun(call)
             slot[0] = mark
+            failed = False
             try:
                 try:
                     worker.open = mark  # from here on an interrupt is raised, ...
@@ -389,14 +392,18 @@ class OneByOne(ActorServer):
                     self.leave(leaving)
                     return
                 except BaseException as error:
+                    failed = True
                     self.failed(call, error)
                 worker.open = 0  # ... and from here on it is not
             except KeyboardInterrupt as late:
                 worker.open = 0
+                failed = True
                 self.failed(call, late)
             slot[1] = mark
+            name = call.name
             del call
-            now = clock()
+            start, now = now, clock()
+            note((name, start, now, failed))
             if now - sent > hold_s or link.held_bytes > held_max:
                 self.flush(now - sent)
                 sent = now = clock()

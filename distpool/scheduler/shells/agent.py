@@ -48,6 +48,7 @@ from distpool.scheduler.messages import (
     LinkLost,
     LookAt,
     Message,
+    NodeAnswers,
     NodeBye,
     NodeHello,
     NodeWelcome,
@@ -146,6 +147,7 @@ class Agent:
             request.limits,
             node_resources.labels(request.labels, self.node_name),
             incarnation=request.incarnation,
+            gpus=node_resources.gpu_names(),
         )
         self._head = None if request.head else HeadCore(request.limits, self.node_name)
         self._nodes: dict[str, bytes] = {}  # nodes that have joined -> routing ids
@@ -389,6 +391,8 @@ class Agent:
                 self._wake_s[core] = at_s
             case "nursery", Fork() | Signal():
                 self._brood.say(message)
+            case "head", NodeAnswers() if not message.directory:
+                self._deliver(core, address, self._with_slots(message))
             case "head", _ if self._head is None:
                 self._say_up(message)
             case "head", _:
@@ -401,8 +405,25 @@ class Agent:
                     self._to_cores.append((self._head, address, LinkLost()))
             case "owner", _:
                 self._tell_owner(name, message)
+            case "process", _:
+                self._send_to(f"w:{name}".encode(), message)  # if it is not there any more, the nursery says so
             case _:
                 raise AssertionError(f"an agent cannot deliver {message} to {address}")
+
+    def _with_slots(self, answers: NodeAnswers) -> NodeAnswers:
+        """Add what only this process can see: what workers run, as their slots and files show it."""
+        workers = tuple(
+            msgspec.structs.replace(
+                facts,
+                running=self._brood.look(facts.worker, facts.lease).running,
+                begun=self._brood.begun(facts.worker),
+            )
+            for facts in answers.workers
+        )
+        more = self._brood.left.blobs if answers.topic == "timeline" else ()
+        return msgspec.structs.replace(
+            answers, answers=answers.answers + more, workers=workers, directory=self._request.directory
+        )
 
     def _tell_owner(self, owner: str, message: Message) -> None:
         if not self._send_to(f"o:{owner}".encode(), message):

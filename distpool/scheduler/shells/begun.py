@@ -41,10 +41,19 @@ class Begun:
 
 def take_begun(path: str) -> tuple[int, ...]:
     """Read and remove what a dead worker left; nothing if it was no actor's."""
+    begun = read_begun(path)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    return begun
+
+
+def read_begun(path: str) -> tuple[int, ...]:
+    """What a worker has begun by now; nothing if it is no actor's."""
     try:
         with open(path, "rb") as file:
             data = file.read()
-        os.unlink(path)
     except FileNotFoundError:
         return ()
     words = struct.unpack(f"={len(data) // _WORD_BYTES}Q", data[: len(data) // _WORD_BYTES * _WORD_BYTES])

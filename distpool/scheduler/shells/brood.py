@@ -37,10 +37,11 @@ from distpool.scheduler.messages import (
     encode,
 )
 from distpool.scheduler.shells import nursery, processes
-from distpool.scheduler.shells.begun import take_begun
+from distpool.scheduler.shells.begun import read_begun, take_begun
 from distpool.scheduler.shells.frames import Frames, frame
 from distpool.scheduler.shells.nursery import NurseryStart, death_of
 from distpool.scheduler.shells.slots import Slots, take_answers, take_last_words
+from distpool.scheduler.shells.traces import Left
 
 _TOGETHER_S = 0.05
 
@@ -64,6 +65,7 @@ class Brood:
         self._deaths_s: deque[float] = deque(maxlen=limits.agent_restarts_max + 1)
         self._slot_of: dict[int, int] = {}  # every worker from Fork to Exited
         self._pid_of: dict[int, int] = {}  # those that are known to have been forked
+        self.left = Left()  # what its workers have run
         self._frames = Frames()
         self._unsent = bytearray()
         self.link, theirs = _socketpair()
@@ -91,6 +93,10 @@ class Brood:
         slot = self._slot_of.get(worker)
         running, for_s = (0, 0.0) if slot is None else self._slots.look(slot, time.perf_counter())
         return Seen(lease, running, for_s)
+
+    def begun(self, worker: int) -> tuple[int, ...]:
+        """What this worker has begun, of each of its callers; nothing, if it is no actor's."""
+        return read_begun(f"{self._start.directory}/worker-{worker}.begun")
 
     @property
     def unsent(self) -> bool:
@@ -140,6 +146,7 @@ class Brood:
         directory = self._start.directory
         words = take_last_words(directory, worker)
         death = msgspec.structs.replace(death, last_words=words)
+        self.left.take(directory, worker)
         begun = take_begun(f"{directory}/worker-{worker}.begun")
         return Exited(worker, death, self._slots.running(slot), take_answers(directory, worker), begun)
 

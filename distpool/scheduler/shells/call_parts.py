@@ -13,6 +13,7 @@ from typing import Any
 from distpool.errors import StoreError
 from distpool.scheduler.serialize import Importer, parcels
 from distpool.scheduler.shells import remote_calls
+from distpool.scheduler.shells.traces import name_of
 
 IMPORTER = Importer()
 
@@ -23,16 +24,18 @@ class Function:
     Callables that a call may change (``lasting`` is false) are loaded anew for each.
     """
 
-    __slots__ = ("blob", "call", "lasting")
+    __slots__ = ("blob", "call", "lasting", "name")
 
     def __init__(self, blob: bytes, lasting: bool) -> None:
         self.blob = blob
         self.lasting = lasting
         self.call: Callable[..., Any] | None = None
+        self.name = ""  # once it is loaded
 
     def load(self) -> Callable[..., Any]:
         """What is to be called. Raises what unpickling raises."""
         call: Callable[..., Any] = IMPORTER.loads(self.blob)
+        self.name = name_of(call)
         if self.lasting:
             self.call = call
         return call
@@ -67,7 +70,7 @@ def result(value: Any, owner: int, to: int | None, keep: list[Any]) -> bytes:
     except StoreError:
         raise
     except Exception as error:
-        error.unpicklable_result = _short_repr(value)  # type: ignore[attr-defined]
+        object.__setattr__(error, "unpicklable_result", _short_repr(value))
         raise
 
 
@@ -94,8 +97,12 @@ def cut(error: BaseException | None) -> None:
         link = chain.pop()
         if link is not None and id(link) not in seen:
             seen.add(id(link))
-            link.__traceback__ = None
+            _cut(link, None)
             chain += [link.__cause__, link.__context__]
+
+
+#: Past any ``__setattr__`` of the user's, such as that of a frozen dataclass.
+_cut: Callable[[BaseException, None], None] = vars(BaseException)["__traceback__"].__set__
 
 
 def flush_streams() -> None:

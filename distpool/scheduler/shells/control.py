@@ -20,6 +20,8 @@ from distpool import worker_hooks
 from distpool.scheduler.messages import (
     Consumed,
     ControlHello,
+    Inquire,
+    Inquired,
     Interrupt,
     Recall,
     Recalled,
@@ -79,6 +81,9 @@ def control_loop(worker: Worker) -> None:
                     remarks.heard()
                     if actor is not None:
                         actor.look()
+                    continue
+                if source is agent:
+                    _tell_agent(worker, agent, decode(agent.recv()))
                     continue
                 if actor is not None and actor.hears(source):
                     continue
@@ -247,6 +252,13 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts
             worker.outbox.seen(message.count_bytes)
         case _:
             raise AssertionError(f"an owner does not say {message} on this link")
+
+
+def _tell_agent(worker: Worker, agent: zmq.Socket[bytes], message: Any) -> None:
+    """Somebody in the cluster asks all workers something."""
+    assert isinstance(message, Inquire)
+    told = worker.trace.packed(worker.start) if message.topic == "timeline" else b""
+    agent.send(encode(Inquired(message.number, told)), zmq.NOBLOCK)
 
 
 def _see_what_came(worker: Worker) -> None:

@@ -22,6 +22,8 @@ from distpool.scheduler.store.files import StoreFiles, usable_memory_bytes
 TASKS_SHARE = 0.7
 #: What a task asks for to run beside the head.
 HEAD = "node:__internal_head__"
+#: What tells CUDA which devices there are.
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 #: A label that each node has: its id.
 NODE_LABEL = "ray.io/node-id"
 
@@ -48,18 +50,20 @@ def ip_of(address: str) -> str:
 
 def gpu_count() -> int:
     """How many GPUs this process may see: those of CUDA_VISIBLE_DEVICES, else those that the driver has."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        # CUDA stops at the first that it does not know, and -1 is how people say "none".
-        named = [name.strip() for name in visible.split(",")]
-        stop = next(
-            (place for place, name in enumerate(named) if name in ("", "-1", "NoDevFiles")), len(named)
-        )
-        return stop
+    if VISIBLE in os.environ:
+        return len(gpu_names())
     try:
         return len(os.listdir("/proc/driver/nvidia/gpus"))
     except OSError:
         return 0
+
+
+def gpu_names() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES names; nothing if it is not set, or empty."""
+    # CUDA stops at the first that it does not know, and -1 is how people say "none".
+    named = [name.strip() for name in os.environ.get(VISIBLE, "").split(",")]
+    stop = next((place for place, name in enumerate(named) if name in ("", "-1", "NoDevFiles")), len(named))
+    return list(dict.fromkeys(named[:stop]))
 
 
 def _memory(store: StoreFiles | None) -> dict[str, float]:

@@ -46,11 +46,14 @@ from distpool.scheduler.messages import (
     Done,
     Failed,
     HangUp,
+    Inquire,
+    Inquired,
     LinkLost,
     Local,
     NodeLost,
     OwnerBye,
     PeerHello,
+    Recover,
     Remarks,
     RemarksSeen,
     Results,
@@ -117,6 +120,11 @@ class OwnerShell:
         self.contacts: dict[str, Contact] = {}  # other owners that we have had to do with
         #: Gets what another owner says of objects, None when it is gone; called like a delivery.
         self.on_peer: Callable[[str, Any], None] = lambda _owner, _message: None
+        #: Gets, in a step, a topic of the cluster's interest, and what to call with the answer, also in a step.
+        self.on_inquiry: Callable[[str, Callable[[bytes], None]], None] | None = None
+        #: Gets, in a step, each outcome of tasks before it is delivered, and the lease that it came from, if any.
+        self.on_outcome: Callable[[Done | Failed, str], None] | None = None
+        self._heard_from = ""  # the lease whose answers are being taken in
         self._fates: dict[zmq.Socket[bytes], str] = {}  # what is readable when a link is lost -> other node
         self._abroad: set[str] = set()  # addresses of workers on other nodes
         self._watched: dict[int, Callable[[], None]] = {}
@@ -331,7 +339,9 @@ class OwnerShell:
         elif type(message) is Yielded and message.stored:
             value = self._claimed(message.value, int(address.rpartition(".")[2]))
             message = msgspec.structs.replace(message, value=value)
+        self._heard_from = address
         self._feed(address, message)
+        self._heard_from = ""
         if type(message) is ControlHello:
             for early in self._early.pop(address, ()):
                 self._send_to_worker(identity, early)
@@ -363,12 +373,26 @@ class OwnerShell:
             if isinstance(message, Answer):
                 self.woke_waiter |= self.questions.heard(message)
                 continue
+            if type(message) is Inquire:
+                self._inquire(node, message)
+                continue
             if type(message) is WorkerDied:
                 self._drain_router(sys.maxsize)  # what it had sent before it died comes first
                 for answers in message.answers:
                     self._claim(answers, message.lease)
                 self.accounts.died(message.lease, message.death)
             self._feed(f"agent:{node}", message)
+
+    def _inquire(self, node: str, message: Inquire) -> None:
+        """Somebody in the cluster wants to know something; this process knows it, or has nothing to say."""
+
+        def answer(found: bytes) -> None:
+            self.say(node, encode(Inquired(message.number, found)))
+
+        if self.on_inquiry is None:
+            answer(b"")
+        else:
+            self.on_inquiry(message.topic, answer)
 
     def _lose_node(self, node: str) -> None:
         """The link to another node's agent is lost, and with it all that is known of what runs there."""
@@ -399,6 +423,8 @@ class OwnerShell:
     def _send(self, address: str, message: Any) -> None:
         kind, _, name = address.partition(":")
         if kind == "app":
+            if self.on_outcome is not None and (type(message) is Done or type(message) is Failed):
+                self.on_outcome(message, self._heard_from)
             self.deliveries.append(message)
             if type(message) is WorkerGone:
                 self._forget_lease(message.lease)
@@ -433,7 +459,8 @@ class OwnerShell:
             self.hang_up(message.node, int(self.core.limits.farewell_s * 1000))
         else:
             assert isinstance(message, Dial)
-            self.dial(message.node, message.address)
+            if message.node not in self._agents:  # two pools may be sent there before it has said welcome
+                self.dial(message.node, message.address)
 
     def _send_to_worker(self, identity: bytes, frame: bytes) -> None:
         router = self._router
@@ -480,7 +507,7 @@ class OwnerShell:
         match message:
             case PeerHello(contact=contact):
                 self.contacts[owner] = contact
-            case Subscribe() | Subscribed() | Value() | Adopt() | Adopted():
+            case Subscribe() | Subscribed() | Value() | Recover() | Adopt() | Adopted():
                 self.deliveries.append(lambda: self.on_peer(owner, message))
             case _:
                 if type(message) is WantActor and message.contact is not None:

@@ -38,6 +38,7 @@ class PeerLinks:
         self._dialled: dict[str, tuple[zmq.Socket[bytes], zmq.Socket[bytes]]] = {}  # owner -> link, fate
         self._owners: dict[object, str] = {}  # link or fate -> owner
         self.inbound: set[str] = set()  # owners that have dialled us
+        self._by_router: set[str] = set()  # those that we answer there, for good: what we say keeps its order
 
     def dial(self, contact: Contact) -> None:
         """Have a link of our own to this owner, whose loss tells of its end."""
@@ -54,17 +55,25 @@ class PeerLinks:
     def say(self, contact: Contact, message: Message) -> None:
         """Send a message. To one who is gone it is lost, and whoever dialled it will hear of that."""
         router = self._router()
-        if contact.owner not in self._dialled and contact.owner in self.inbound and router is not None:
+        owner = contact.owner
+        by_router = owner in self._by_router or (owner not in self._dialled and owner in self.inbound)
+        if by_router and router is not None:
             try:
-                router.send(f"p:{contact.owner}".encode(), _NOW_MORE)
+                router.send(f"p:{owner}".encode(), _NOW_MORE)
                 router.send(encode(message), _NOW)
+                self._by_router.add(owner)
                 return
             except zmq.ZMQError as error:
                 if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                     raise
-                self.inbound.discard(contact.owner)
+                self._forget(owner)
         self.dial(contact)
         self._send(self._dialled[contact.owner][0], encode(message))
+
+    def _forget(self, owner: str) -> None:
+        """It is not linked to us any more."""
+        self.inbound.discard(owner)
+        self._by_router.discard(owner)
 
     @staticmethod
     def _send(link: zmq.Socket[bytes], frame: bytes) -> None:
@@ -78,9 +87,9 @@ class PeerLinks:
         return self._owners.get(source)
 
     def read(self, source: object) -> bytes | None:
-        """The next frame on a link of ours; None if there is none."""
+        """The next frame on a link of ours; None if there is none. What came before a link's end is there still."""
         owner = self._owners.get(source)
-        if owner is None or self._dialled[owner][0] is not source:
+        if owner is None:
             return None
         try:
             return self._dialled[owner][0].recv(_NOW)
@@ -93,7 +102,8 @@ class PeerLinks:
         return owner is not None and self._dialled[owner][1] is source
 
     def hang_up(self, owner: str, farewell_ms: int = 0) -> None:
-        """Drop our own link to an owner, if there is one."""
+        """Drop our own link to an owner, which is gone, if there is one."""
+        self._forget(owner)
         if (pair := self._dialled.pop(owner, None)) is not None:
             for socket in pair:
                 self._owners.pop(socket, None)
@@ -105,3 +115,4 @@ class PeerLinks:
         for owner in list(self._dialled):
             self.hang_up(owner, farewell_ms)
         self.inbound.clear()
+        self._by_router.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing.process
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from distpool.scheduler import node_identity
 from distpool.scheduler.serialize import Exporter, Importer, SerializationError, describe_main, parcels
 from distpool.scheduler.shells import surroundings
 from distpool.scheduler.shells.lending import as_if_spawning
+from distpool.scheduler.shells.node_resources import VISIBLE
 from distpool.scheduler.shells.worker_start import WorkerStart
 from distpool.worker_hooks import HOOKS, OWNER_HOOKS
 
@@ -109,9 +110,16 @@ def contained(blob: bytes) -> bytes:
         return parcels.failing(error)
 
 
-def apply_setup(blob: bytes, start: WorkerStart, importer: Importer) -> None:
-    """Become a child of the program that made ``blob``, then run its initializer, whose exceptions come out."""
+def apply_setup(
+    blob: bytes, start: WorkerStart, importer: Importer, *, gpus: Sequence[str] | None = None
+) -> None:
+    """Become a child of the program that made ``blob``, then run its initializer, whose exceptions come out.
+
+    ``gpus`` are the only devices that CUDA is to find; None: those of the program.
+    """
     setup = msgspec.msgpack.decode(blob, type=_Setup)
+    if gpus is not None:
+        setup.environment[VISIBLE.encode()] = ",".join(gpus).encode()
     _apply_environment(setup.environment)
     os.umask(setup.umask)
     _become_child(setup, start)

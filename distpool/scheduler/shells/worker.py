@@ -66,6 +66,7 @@ from distpool.scheduler.shells.preparation import apply_setup
 from distpool.scheduler.shells.remarks import BUFFER_BYTES, Outbox
 from distpool.scheduler.shells.remote_calls import Split
 from distpool.scheduler.shells.streaming import Reading, stream
+from distpool.scheduler.shells.traces import Trace
 from distpool.scheduler.shells.worker_start import WorkerStart
 from distpool.scheduler.store.store import ObjectStore
 
@@ -108,6 +109,7 @@ class Worker:
         self.interrupting = 0
         self.open = 0  # the attempt that an interrupt may be raised in
         self.reading = Reading()  # of what calls yield
+        self.trace = Trace()
         self.mailbox = Mailbox(os.path.join(start.directory, f"worker-{start.worker}.answers"))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         # ``data_fate`` is the second thread's: the main thread may be asleep in ``data``.
@@ -192,7 +194,10 @@ class Worker:
             if message.log_levels:
                 surroundings.set_levels(message.log_levels)
             self.outbox.open()
-            apply_setup(message.blob, self.start, IMPORTER)
+            gpus = self.attach.gpus
+            if not gpus and not message.self_contained:
+                gpus = None  # of a pool that asks for none: like a child of the program's, it sees what that sees
+            apply_setup(message.blob, self.start, IMPORTER, gpus=gpus)
         except BaseException as exc:
             error = dump(exc, self.answers_to)
         self._send_remarks()
@@ -219,7 +224,7 @@ class Worker:
     def _run_queue(self) -> None:
         """Run what has been offered, oldest first, and send the results in batches."""
         queue, slot, began, done = self.queue, self.slot, self.began, self.done
-        clock, hold_s = time.perf_counter, _LIMITS.hold_results_s
+        clock, hold_s, note = time.perf_counter, _LIMITS.hold_results_s, self.trace.note
         sent = now = clock()
         spent: list[Any] = []
         while True:
@@ -272,8 +277,10 @@ class Worker:
                 self.failed.append((attempt, error))
             slot[1] = attempt
             self.completed += 1
+            name = payload.get("t", function.name) if type(payload) is dict else function.name
             del call, value, payload, function  # nothing of the task's outlives it here
-            now = clock()
+            start, now = now, clock()
+            note((name, start, now, error is not None))
             if now - sent > hold_s or self.held_bytes > _LIMITS.hold_results_bytes_max:
                 self._flush(now - sent)
                 spent.clear()
@@ -426,6 +433,7 @@ def main(start: WorkerStart) -> int:
             worker_hooks.linger()
         status = _say_goodbye() or worker.status
         worker.send_last_remarks()
+        worker.trace.leave(start)
         return status
     finally:
         flush_streams()

@@ -57,7 +57,7 @@ def create(environment: Mapping[str, str] = os.environ) -> StoreFiles | None:
     Raises:
         StoreError: a value that is not a size, or a directory that cannot be written to.
     """
-    directory = environment.get("DISTPOOL_SPILL_DIR") or _disk_directory(environment)
+    directory = disk_directory(environment)
     memory_bytes = _size(environment, "DISTPOOL_STORE_MEMORY")
     if memory_bytes is None:
         memory_bytes = int(usable_memory_bytes() * MEMORY_SHARE)
@@ -138,8 +138,10 @@ def _nameless_file(directory: str, size: int) -> int:
     return fd
 
 
-def _disk_directory(environment: Mapping[str, str]) -> str:
-    """The first directory for temporary files that is not itself made of memory."""
+def disk_directory(environment: Mapping[str, str]) -> str:
+    """The one that is set, or the first directory for temporary files that is not itself made of memory."""
+    if directory := environment.get("DISTPOOL_SPILL_DIR"):
+        return directory
     candidates = [environment.get("TMPDIR", ""), "/var/tmp", "/tmp", tempfile.gettempdir()]
     usable = [
         path for path in candidates if path and os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)

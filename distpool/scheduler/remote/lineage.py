@@ -1,0 +1,371 @@
+"""How a value that has left the store is made again: the call that made it runs once more, and those before it.
+
+::
+
+    fulfil: the value lies in the store ─► Kept.origin: Origin ─┬─ the call: function, arguments
+                                                                └─ Parent, for each argument that was a reference
+    somebody finds the data gone ─► again(ref) ─► the parents' data, the same way ─► the call ─► the new value takes
+                                                                                               the old one's place
+    a file of ``put(durable=True)`` ─► read, checked, put into the store again
+
+A reference that is ready stays so meanwhile. Whoever needs its value waits for a *successor*, one for all who ask;
+when that is ready, the value is in the reference again, or why there is none.
+
+**What is kept** is only for values that lie in the store: one that is in this process cannot be lost. An Origin lives as
+long as a value that it has made, or one that was made of that. It does not keep the data of arguments that were
+references, but their Origins. What is pickled into the arguments it does keep. All that is counted in one table for the
+process; beyond ``Limits.lineage_bytes_max`` the oldest are forgotten, and an error says so.
+
+**Bounded**: a call is made again as often as it may be repeated (``max_retries``; of an actor's method
+``max_task_retries``), and not at all if it may not.
+
+What it is not: how another process asks for this (``following``, ``Recover``).
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from distpool.engines.protocol import Promise
+from distpool.errors import Failure, StoreError
+from distpool.scheduler.messages import Contact
+from distpool.scheduler.remote.refs import ObjectRef
+from distpool.scheduler.serialize import parcels, stored
+from distpool.scheduler.serialize.kept import Kept
+from distpool.scheduler.store import files
+from distpool.scheduler.store.durable import DIRECTORY_VARIABLE, DurableCopy
+from distpool.scheduler.store.files import show_size
+
+if TYPE_CHECKING:
+    from distpool.scheduler.client import Session
+    from distpool.scheduler.cores.tasks import Task
+    from distpool.scheduler.remote.recovering import Recovering
+    from distpool.scheduler.remote.submitting import Call
+
+#: What an Origin weighs beside its arguments.
+ORIGIN_BYTES = 1024
+#: Who finds a value gone again and again gives up after so many turns.
+TURNS_MAX = 20
+
+LOST = "lost"
+RECONSTRUCTION = "reconstruction"
+
+
+class Parent(NamedTuple):
+    """An argument that was a reference: the reference, if it lives; what makes it; or the value that cannot be lost."""
+
+    ref: weakref.ref[ObjectRef]
+    origin: Origin | None
+    place: int
+    value: Any
+
+
+class Origin:
+    """A call that has made something in the store. ``left``: how often it may be made again."""
+
+    __slots__ = (
+        "__weakref__", "call", "forgotten", "left", "name", "parents", "refs", "running", "size_bytes", "table"
+    )  # fmt: skip
+
+    def __init__(self, call: Call, parents: list[Parent], left: int, table: deque[int]) -> None:
+        self.call: Any = call
+        self.parents = parents
+        self.left = left
+        self.name: str = call.plan.name
+        self.refs: list[weakref.ref[ObjectRef]] = []
+        self.running: list[ObjectRef] | None = None  # the successors, while it is made again
+        self.size_bytes = 0
+        self.forgotten = False
+        self.table = table
+
+    def forget(self) -> None:
+        """It will not be made again."""
+        self.forgotten = True
+        self.call = None
+        self.parents = []
+
+    def place_of(self, ref: ObjectRef) -> int:
+        """Which of the call's results this is."""
+        return next((place for place, known in enumerate(self.refs) if known() is ref), 0)
+
+    def __del__(self) -> None:
+        self.table.append(self.size_bytes)
+
+
+class Lineage:
+    """A session's share in it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lock = threading.RLock()
+        self._known: deque[weakref.ref[Origin]] = deque()  # the oldest first
+        self._gone: deque[int] = deque()  # the weights of those that have been let go of
+        self.size_bytes = 0
+        self.remade = 0  # calls that were made again, in all
+
+    # ------------------------------------------------------------------------------- remembering
+
+    def remember(self, ref: ObjectRef, task: Task) -> Origin | None:
+        """How this value in the store was made; called when it comes."""
+        known = task.origin
+        if type(known) is Origin:
+            return known
+        if not task.retries:
+            return None
+        origin = self._make(ref, task)
+        task.origin = origin
+        return origin
+
+    def _make(self, ref: ObjectRef, task: Task) -> Origin:
+        from distpool.scheduler.remote import submitting
+
+        known, results = task.origin
+        if isinstance(known, submitting.Call):
+            call, needed = copy.copy(known), known.needed
+            call.needed = []
+            _unfold(call)
+        else:
+            call, needed, results = submitting.Call.of_task(task, ref.maker), [], [ref]
+        parents = [_parent(argument) for argument in needed]
+        origin = Origin(call, parents, task.retries, self._gone)
+        origin.refs = [weakref.ref(result) for result in results]
+        size = ORIGIN_BYTES + _weight(call.fields["a"]) + sum([_weight(parent.value) for parent in parents])
+        for ids in _held(call.keep[1:]):
+            size += self._stored_bytes(ids)
+        origin.size_bytes = size
+        with self._lock:
+            self.size_bytes += size
+            self._known.append(weakref.ref(origin))
+            self._forget_the_oldest()
+        return origin
+
+    def _forget_the_oldest(self) -> None:
+        while self._gone:
+            self.size_bytes -= self._gone.popleft()
+        while self.size_bytes > self._session.core.limits.lineage_bytes_max and self._known:
+            oldest = self._known.popleft()()
+            if oldest is not None:
+                self.size_bytes -= oldest.size_bytes
+                oldest.size_bytes = 0
+                oldest.forget()
+        while self._known and self._known[0]() is None:
+            self._known.popleft()
+
+    def _stored_bytes(self, ids: Iterable[int]) -> int:
+        store = self._session.shell.store
+        if store is None:
+            return 0
+        size = 0
+        for number in ids:
+            try:
+                size += store.ledger.locate(number).bytes
+            except LookupError:
+                continue
+        return size
+
+    # --------------------------------------------------------------------------------- recovering
+
+    def is_lost(self, value: Any) -> bool:
+        """Whether the data of a value that is a reference's is gone from the store."""
+        store = self._session.shell.store
+        if type(value) is not Kept or store is None or value.held is None:
+            return False
+        return not all([store.ledger.exists(number) for number in stored.ids_of(value.blob)])
+
+    def restore(self, ref: ObjectRef, wait: Callable[[Promise], Any]) -> bool:
+        """Have the data of a ready reference there again, or in its place why it is not. Any thread that may wait.
+
+        False: it is lost again and again.
+        """
+        for _ in range(TURNS_MAX):
+            if not self.is_lost(ref.value):
+                return True
+            wait(self.again(ref))
+        return False
+
+    def then(self, gone: Sequence[ObjectRef], what: Callable[[], None]) -> None:
+        """Call ``what`` when these have their data again, or a failure in its place."""
+        left = [len(gone) + 1]
+
+        def one_less(_: ObjectRef | None) -> None:
+            with self._lock:
+                left[0] -= 1
+                last = not left[0]
+            if last:
+                what()
+
+        for ref in gone:
+            self.again(ref).watch(one_less)
+        one_less(None)
+
+    def again(self, ref: ObjectRef) -> ObjectRef:
+        """The successor of a reference whose data is gone: ready when the data is there again, or will not be."""
+        with self._lock:
+            value = ref.value
+            if type(value) is not Kept:
+                return ref
+            origin = value.origin
+            if type(origin) is DurableCopy:
+                self._read(ref, origin)
+                return ref
+            if type(origin) is Contact:
+                recovering: Recovering = self._session.remote.recovering
+                return recovering.recover(ref, origin)
+            if type(origin) is Origin and origin.running is not None:
+                return origin.running[origin.place_of(ref)]
+            if (why := _why_not(ref, origin)) is not None:
+                ref.value = why
+                return ref
+            return self._make_again(origin)[origin.place_of(ref)]
+
+    def _make_again(self, origin: Origin) -> list[ObjectRef]:
+        """Run the call; with the lock."""
+        from distpool.scheduler.remote import submitting
+
+        origin.left -= 1
+        self.remade += 1
+        call = copy.copy(origin.call)
+        results = origin.running = [ObjectRef(call.plan) for _ in range(call.plan.returns)]
+        call.origin = origin
+        try:
+            call.needed = [self._revive(parent) for parent in origin.parents]
+            token: Promise = results[0] if call.plan.returns == 1 else submitting.Parts(results, call.plan)
+            call.start(token, origin.left, results)
+        except Exception as error:
+            for result in results:
+                result.reject(0, Failure(reason=str(error), kind=LOST))
+        for place, result in enumerate(results):
+            result.watch(lambda ready, place=place: self._made(origin, place, ready))  # type: ignore[misc]
+        return results
+
+    def _made(self, origin: Origin, place: int, ready: ObjectRef) -> None:
+        """A successor is ready: what it has is the reference's."""
+        value = ready.value
+        with self._lock:
+            ref = origin.refs[place]() if place < len(origin.refs) else None
+            if isinstance(value, Failure):
+                why = value.reason or ("it raised an exception" if value.error is not None else "it failed")
+                value = Failure(
+                    kind=RECONSTRUCTION,
+                    reason=f"its data was gone from the object store, and making it again by {origin.name} failed: {why}",
+                )
+            if ref is not None:
+                ref.value = value
+            if origin.running is not None and all([result.ready for result in origin.running]):
+                origin.running = None
+
+    def _revive(self, parent: Parent) -> ObjectRef:
+        """An argument of a call that is made again."""
+        ref = parent.ref()
+        if ref is not None and not (ref.ready and self.is_lost(ref.value)):
+            return ref
+        if ref is not None:
+            return self.again(ref)
+        new = ObjectRef()
+        origin = parent.origin
+        if origin is None and parent.place >= 0:
+            new.fulfil(0, parent.value)
+            return new
+        if origin is not None and origin.running is not None:
+            return origin.running[parent.place]
+        if (why := _why_not(None, origin)) is not None:
+            new.reject(0, why)
+            return new
+        assert origin is not None
+        return self._make_again(origin)[parent.place]
+
+    @staticmethod
+    def _read(ref: ObjectRef, durable: DurableCopy) -> None:
+        """From its file into the store again."""
+        try:
+            keep: list[Any] = []
+            renewed = Kept(stored.pack_stream(durable.read(), keep), keep, None)
+            renewed.origin = durable
+            ref.value = renewed
+        except (OSError, StoreError, ValueError) as error:
+            ref.value = Failure(
+                kind=LOST, reason=f"its data is gone from the object store, and from its file: {error}"
+            )
+
+
+def _parent(ref: ObjectRef) -> Parent:
+    value = ref.value
+    if type(value) is not Kept or value.held is None:
+        return Parent(weakref.ref(ref), None, 0, value)
+    origin = value.origin
+    if type(origin) is Origin:
+        return Parent(weakref.ref(ref), origin, origin.place_of(ref), None)
+    return Parent(weakref.ref(ref), None, -1, None)
+
+
+def _why_not(ref: ObjectRef | None, origin: Any) -> Failure | None:
+    """Why a value cannot be made again, if it cannot."""
+    gone = "its data is gone from the object store"
+    if type(origin) is not Origin:
+        maker = None if ref is None else ref.maker
+        if ref is None:
+            what = "an argument that it was made of was put, and nobody has a reference to that any more"
+            return Failure(kind=RECONSTRUCTION, reason=f"{gone}, and {what}")
+        if maker is None:
+            return Failure(
+                kind=LOST, reason=f"{gone}; what is put can be had again if it is put with durable=True"
+            )
+        return Failure(
+            kind=LOST, reason=f"{gone}, and the call that has made it, {maker.name}, may not be repeated"
+        )
+    if origin.forgotten:
+        limit = show_size(origin_limit())
+        what = f"how {origin.name} has made it was forgotten: this process remembers {limit} of calls at most"
+        return Failure(kind=RECONSTRUCTION, reason=f"{gone}, and {what}")
+    if not origin.left:
+        return Failure(
+            kind=RECONSTRUCTION,
+            reason=f"{gone}, and {origin.name}, which makes it, was repeated as often as it may be (max_retries)",
+        )
+    return None
+
+
+def durable_copy(blob: bytes) -> DurableCopy | None:
+    """A file with all that a blob names, if it names anything. Raises DiskFull, StoreError."""
+    if not stored.ids_of(blob):
+        return None
+    directory = os.environ.get(DIRECTORY_VARIABLE) or files.disk_directory(os.environ)
+    return DurableCopy(parcels.pieces(blob), directory)
+
+
+def origin_limit() -> int:
+    """How much is remembered, in bytes."""
+    from distpool.scheduler.remote import submitting
+
+    return submitting.here().session.core.limits.lineage_bytes_max
+
+
+def _unfold(call: Call) -> None:
+    """Arguments that lie in a slab, which is kept for the call, are to lie with it."""
+    payload = call.fields["a"]
+    if type(payload) is bytes and payload[0] == stored.BRIEF_MARK:
+        call.fields = {**call.fields, "a": stored.load_brief(payload)}
+        call.keep = call.keep[:1]
+
+
+def _weight(value: Any) -> int:
+    if type(value) is list:
+        return sum([_weight(part) for part in value])
+    return len(value.blob) if type(value) is Kept else len(value) if type(value) in (bytes, str) else 32
+
+
+def _held(keep: Any) -> Iterable[tuple[int, ...]]:
+    """What of the store is kept, however deep in lists it lies."""
+    for part in keep:
+        if isinstance(part, (list, tuple)):
+            yield from _held(part)
+        elif isinstance(part, ObjectRef):
+            yield stored.ids_of(part.blob)
+        elif type(ids := getattr(part, "ids", None)) is tuple:
+            yield ids

@@ -1,0 +1,345 @@
+"""What this process can tell of its calls, its actors and its references, if somebody in the cluster asks.
+
+::
+
+    a call is pending, lies with a worker ──► read off the OwnerCore when asked, in a step
+    Done, Failed ──► ``note``, once for a batch ──► the latest ``ENDED_MAX``
+    an actor ends ─► ``actor_ended`` ──► the latest ``ACTORS_MAX``
+    references ───► looked for among the collector's objects when asked: nobody keeps a list of them
+
+    Inquire(topic) ──► ``answer`` ──► Told, encoded
+
+No message is sent for a call, and nothing is kept for one but a number and what is common to all calls of its kind
+(``About``). What is told is bounded; ``left_out`` says how much more there is. Which of a worker's calls *runs*, only
+its slot shows: whoever asks puts the two together (``distpool.state_sources``).
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from distpool.errors import Failure, describe_death
+from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.messages import Done, Failed
+from distpool.scheduler.remote import refs
+from distpool.scheduler.remote.refs import ObjectRef
+from distpool.scheduler.serialize import ids_of
+from distpool.scheduler.serialize.kept import Kept
+
+if TYPE_CHECKING:
+    from distpool.scheduler.client import Session
+    from distpool.scheduler.remote.actors import Link
+
+#: Calls, actors and references that are told of, of each sort: what goes on, and what has ended of late.
+TOLD_MAX = 10_000
+ENDED_MAX = 10_000
+ACTORS_MAX = 1_000
+FAILED_MAX = 1_000
+#: Of why a call has failed, so many characters are kept; of a pickled error that is bigger than this, nothing.
+REASON_CHARS_MAX = 2_000
+ERROR_BYTES_MAX = 64 << 10
+
+#: States of a call.
+WAITS, PENDING, OFFERED, FINISHED, FAILED = range(5)
+
+
+class About(msgspec.Struct, frozen=True, array_like=True):
+    """What calls of a kind have in common."""
+
+    name: str
+    function: str
+    actor: str = ""  # whose method it is
+    resources: dict[str, float] = {}
+    side_by_side: bool = False  # its actor runs several calls at once
+
+
+class TaskFacts(msgspec.Struct, array_like=True):
+    """A call. ``about`` is its place in ``Told.abouts``; ``lease`` and ``attempt`` name it to its worker."""
+
+    number: int
+    about: int
+    state: int
+    lease: str = ""
+    attempt: int = 0
+    ended_s: float = 0.0
+    error_type: str = ""
+    error: str = ""
+
+
+class ActorFacts(msgspec.Struct, array_like=True):
+    """An actor that this process has created, or taken over; ``key`` is its name in the head, "" for none."""
+
+    actor: str
+    name: str  # of its class
+    state: str
+    key: str
+    pid: int
+    node: str
+    restarts: int
+    resources: dict[str, float]
+    detached: bool
+    group: str = ""
+    reason: str = ""
+
+
+class ObjectFacts(msgspec.Struct, array_like=True):
+    """A reference. ``bytes`` is -1 while it has no value."""
+
+    name: str
+    bytes: int
+    state: int
+    made_by: str
+
+
+class Told(msgspec.Struct, array_like=True):
+    """An owner's answer."""
+
+    owner: str
+    pid: int
+    node: str
+    base: str
+    abouts: list[About] = []
+    tasks: list[TaskFacts] = []
+    actors: list[ActorFacts] = []
+    objects: list[ObjectFacts] = []
+    left_out: int = 0
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Told).decode
+
+#: When, the lease, numbers and makers of calls that have ended well together.
+_Batch = tuple[float, str, list[int], list[About]]
+
+
+class Records:
+    """A session's. All but ``actor_ended`` runs in a step."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._done: deque[_Batch] = deque()
+        self._done_count = 0
+        self._failed: deque[tuple[float, str, int, About, Failed]] = deque(maxlen=FAILED_MAX)
+        self._actors: deque[ActorFacts] = deque(maxlen=ACTORS_MAX)
+        session.shell.on_outcome = self.note
+        session.shell.on_inquiry = self.answer
+
+    # -------------------------------------------------------------------------------- what has ended
+
+    def note(self, message: Done | Failed, sender: str) -> None:
+        """Tasks have ended, of one pool. The hot path: nothing is looked at but what they are called."""
+        lease = sender.partition(":")[2]
+        if type(message) is Done:
+            tasks = message.tasks
+            if tasks[0].token.raw:
+                tokens = [task.token for task in tasks]
+                self._done.append(
+                    (
+                        time.time(),
+                        lease,
+                        [token.number for token in tokens],
+                        [token.maker.about for token in tokens],
+                    )
+                )
+                self._done_count += len(tasks)
+                while self._done_count > ENDED_MAX and len(self._done) > 1:
+                    self._done_count -= len(self._done.popleft()[2])
+        elif message.task.token.raw:
+            self._note_failed(message, lease)
+
+    def _note_failed(self, message: Failed, lease: str) -> None:
+        token = message.task.token
+        kept = message
+        if message.error is not None and len(message.error) > ERROR_BYTES_MAX:
+            kept = Failed(None, reason=f"its error is too big to be kept here: {len(message.error)} bytes")
+        else:
+            kept = msgspec.structs.replace(message, task=None)
+        self._failed.append((time.time(), lease, token.number, token.maker.about, kept))
+
+    def failed_before(self, token: Any, failure: Failure) -> None:
+        """A call has failed before it was offered to anybody. Any thread."""
+        about = None if token.maker is None else token.maker.about
+        if about is not None:
+            reason = "cancelled" if failure.cancelled else failure.reason
+            failed = Failed(None, failure.error, failure.death, reason, kind=failure.kind)
+            self._failed.append((time.time(), "", token.number, about, failed))
+
+    def actor_ended(self, link: Link) -> None:
+        """An actor of this process's has ended, or has nobody left who calls it."""
+        self._actors.append(_of_actor(link))
+
+    # ----------------------------------------------------------------------------------- being asked
+
+    def answer(self, topic: str, say: Callable[[bytes], None]) -> None:
+        """Somebody asks. ``say`` is to be called in a step."""
+        session = self._session
+        told = Told(session.core.owner, os.getpid(), session.core.node, refs.base())
+        if topic == "tasks":
+            self._tell_tasks(told)
+        elif topic == "actors":
+            self._tell_actors(told)
+        elif topic == "objects":  # takes long where there are many
+
+            def look() -> None:
+                self._tell_objects(told)
+                session.leading.tell(lambda: say(encode(told)))
+
+            session.shell.deliveries.append(look)
+            return
+        else:
+            say(b"")
+            return
+        say(encode(told))
+
+    # ------------------------------------------------------------------------------------------ tasks
+
+    def _tell_tasks(self, told: Told) -> None:
+        places: dict[int, int] = {}
+
+        def place(about: About) -> int:
+            known = places.get(id(about))
+            if known is None:
+                known = places[id(about)] = len(told.abouts)
+                told.abouts.append(about)
+            return known
+
+        for token, state, lease, attempt in self._living():
+            if len(told.tasks) == TOLD_MAX:
+                told.left_out += 1
+            elif token.maker is not None:
+                told.tasks.append(TaskFacts(token.number, place(token.maker.about), state, lease, attempt))
+        going_on = {facts.number for facts in told.tasks}
+        for when_s, lease, numbers, abouts in self._done:
+            for number, about in zip(numbers, abouts, strict=True):
+                if number not in going_on:
+                    told.tasks.append(TaskFacts(number, place(about), FINISHED, lease, 0, when_s))
+        for when_s, lease, number, about, failed in list(self._failed):
+            if number not in going_on:
+                kind, text = _why(failed, about)
+                told.tasks.append(TaskFacts(number, place(about), FAILED, lease, 0, when_s, kind, text))
+
+    def _living(self) -> Iterator[tuple[Any, int, str, int]]:
+        """Calls that have not ended: token, state, lease and attempt."""
+        session = self._session
+        for task in _lines(session):
+            yield task.token, WAITS, "", 0
+        for waiting in dict.fromkeys(list(session.remote.waiting.values())):
+            yield waiting.task.token, WAITS, "", 0
+        for task in list(session.shell.inbox):
+            if type(task) is Task and task.token.raw:
+                yield task.token, PENDING, "", 0
+        for pool in session.core.pools.values():
+            for task in pool.queue:
+                if not task.token.raw:
+                    break  # tasks of one pool are of one kind
+                if not task.cancel:
+                    yield task.token, PENDING, "", 0
+            for lease in pool.leases.values():
+                for attempt, task in lease.offered.items():
+                    if task.token.raw:
+                        yield task.token, OFFERED, lease.lease, attempt
+
+    # ----------------------------------------------------------------------------------------- actors
+
+    def _tell_actors(self, told: Told) -> None:
+        told.actors += self._actors
+        for link in _own_links(self._session):
+            if len(told.actors) < TOLD_MAX:
+                told.actors.append(_of_actor(link))
+            else:
+                told.left_out += 1
+
+    # ---------------------------------------------------------------------------------------- objects
+
+    def _tell_objects(self, told: Told) -> None:
+        first = refs.first_number
+        for ref in gc.get_objects():
+            if type(ref) is not ObjectRef or (ref.base is None and ref.number < first):
+                continue
+            if len(told.objects) == TOLD_MAX:
+                told.left_out += 1
+                continue
+            state = FAILED if ref.failure is not None else FINISHED if ref.ready else WAITS
+            made_by = "" if ref.maker is None else ref.maker.name
+            told.objects.append(ObjectFacts(ref.hex(), self._size(ref), state, made_by))
+
+    def _size(self, ref: ObjectRef) -> int:
+        """How many bytes its value takes: in the store, or here."""
+        value = ref.value
+        if not ref.ready:
+            return -1
+        blob = value.blob if type(value) is Kept else value
+        if type(blob) is not bytes:
+            return 8
+        size = len(blob)
+        store = self._session.store
+        if store is not None:
+            try:
+                size += sum(store.ledger.locate(number).bytes for number in ids_of(blob))
+            except Exception:
+                pass  # it was let go of at this very moment
+        return size
+
+
+def _of_actor(link: Link) -> ActorFacts:
+    native = link.actor
+    spec = native.actor_spec
+    ended = link.ended
+    if ended is not None or native.closed:
+        state = "DEAD"
+    elif native.pid:
+        state = "ALIVE"
+    else:
+        state = "RESTARTING" if link.reconstructions else "PENDING_CREATION"
+    reason = "" if ended is None else ended.reason or describe_death("", ended.death, "")
+    return ActorFacts(
+        link.actor_id,
+        link.name,
+        state,
+        link.key,
+        native.pid,
+        native.node,
+        link.reconstructions,
+        dict(spec.resources),
+        link.detached,
+        spec.strategy.group,
+        reason[:REASON_CHARS_MAX],
+    )
+
+
+def _own_links(session: Session) -> Iterable[Link]:
+    from distpool.scheduler.remote import actors  # which stands on this module
+
+    links = [*list(actors.OWN.values()), *list(actors.ADOPTED.values())]
+    return [link for link in links if link.native is not None and link.native.session is session]
+
+
+def _lines(session: Session) -> Iterator[Task]:
+    """Calls of methods that wait for their turn."""
+    links = itertools.chain(_own_links(session), [ref.maker for ref in refs.borrowed() if ref.is_actor])
+    for link in links:
+        yield from link.in_line_now()
+
+
+def _why(failed: Failed, about: About) -> tuple[str, str]:
+    """Ray's word for why a call has failed, and what there is to say. No code of the user's runs."""
+    if failed.error is not None:
+        kind = "ACTOR_CREATION_FAILED" if failed.kind == "actor constructor" else "TASK_EXECUTION_EXCEPTION"
+        try:
+            text = str(pickle.loads(failed.error)["text"])
+        except Exception:
+            text = "its error cannot be read"
+        return kind, text[-REASON_CHARS_MAX:]
+    if failed.reason == "cancelled" and failed.death is None:
+        return "TASK_CANCELLED", "it was cancelled"
+    text = describe_death(about.name, failed.death, failed.reason)[:REASON_CHARS_MAX]
+    return "ACTOR_DIED" if about.actor else "WORKER_DIED" if failed.death else "OTHER", text

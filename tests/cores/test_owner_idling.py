@@ -1,0 +1,146 @@
+"""OwnerCore: shared workers without work, and those whose turn is over because others wait."""
+
+from __future__ import annotations
+
+from distpool.scheduler.limits import Limits
+from distpool.scheduler.messages import (
+    CancelTasks,
+    Consumed,
+    Execute,
+    Failed,
+    Interrupt,
+    KillWorker,
+    LeaseHello,
+    Pressed,
+    Read,
+    Recall,
+    Results,
+    Retire,
+    ReturnLease,
+    SetupDone,
+    Submit,
+    Tick,
+    WantLeases,
+    Yielded,
+    Yields,
+)
+from tests.cores.test_owner import Owner, execute, task
+
+LIMITS = Limits()
+
+
+def shared() -> Owner:
+    return Owner(size=8, dedicated=False)
+
+
+def working(owner: Owner, lease: str, first: int) -> None:
+    """A worker that has come for one task, and has done it."""
+    owner("app", Submit(1, [task(first)]))
+    owner("worker:" + lease, LeaseHello(lease, 1, "n", "host", 100))
+    owner("worker:" + lease, SetupDone())
+    owner("worker:" + lease, Results([first], ["x"], busy_s=0.001))
+
+
+def test_one_that_has_done_its_work_is_kept_for_more() -> None:
+    owner = shared()
+    working(owner, "a", 1)
+    owner.now = LIMITS.linger_s / 2
+    assert owner("timer", Tick()) == []
+    assert owner("app", Submit(1, [task(2)])) == [("worker:a", execute(2, 2, blobs=False, received=1))]
+
+
+def test_and_is_given_back_when_none_comes() -> None:
+    owner = shared()
+    working(owner, "a", 1)
+    owner.now = LIMITS.linger_s
+    assert owner("timer", Tick()) == [
+        ("agent:n", WantLeases(1, 0, False, {})),
+        ("worker:a", Retire()),
+        ("agent:n", ReturnLease("a")),
+    ]
+
+
+def test_soon_where_others_wait() -> None:
+    owner = shared()
+    working(owner, "a", 1)
+    owner("agent:n", Pressed(True))
+    owner.now = LIMITS.linger_pressed_s
+    assert ("worker:a", Retire()) in owner("timer", Tick())
+
+
+def test_but_not_for_the_sake_of_its_own_pool() -> None:
+    owner = shared()
+    working(owner, "a", 1)
+    owner("agent:n", Pressed(True, but=1))
+    owner.now = LIMITS.linger_pressed_s
+    assert owner("timer", Tick()) == []
+
+
+def test_an_idle_worker_is_enough_for_one_task() -> None:
+    owner = shared()
+    working(owner, "a", 1)
+    said = owner("app", Submit(1, [task(2)]))
+    assert [to for to, _ in said] == ["worker:a"]
+    assert ("agent:n", WantLeases(1, 4, False, {})) in owner("app", Submit(1, [task(3), task(4)]))
+
+
+def test_what_is_wanted_without_need_is_not_wanted_any_more() -> None:
+    owner = shared()
+    owner("app", Submit(1, [task(1), task(2), task(3)]))
+    owner("worker:a", LeaseHello("a", 1, "n", "host", 100))
+    owner("worker:a", SetupDone())
+    owner("worker:a", Results([1, 2], ["x", "x"], busy_s=0.001))
+    said = owner("worker:a", Results([3], ["x"], busy_s=0.001))
+    assert ("agent:n", WantLeases(1, 1, False, {})) in said
+
+
+def test_a_busy_worker_goes_when_its_turn_is_over() -> None:
+    owner = shared()
+    working(owner, "a", 1)
+    owner("app", Submit(1, [task(key) for key in range(2, 2000)]))
+    owner("agent:n", Pressed(True))
+    owner.now = LIMITS.turn_s
+    attempts = sorted(owner.core.leases["a"].offered)
+    said = owner("worker:a", Results(attempts, ["x"] * len(attempts), busy_s=0.1))
+    assert ("worker:a", Retire()) in said
+    assert ("agent:n", ReturnLease("a")) in said
+    assert not any(isinstance(message, Execute) for _, message in said)
+    assert owner.core.pools[1].wanted["n"] > 0
+
+
+def test_what_a_task_yields_reaches_the_program_while_it_runs() -> None:
+    owner = Owner(1).with_workers("a")
+    made = task(1)
+    owner("app", Submit(1, [made]))
+    assert owner("worker:a", Yielded(1, 0, "v")) == [("app", Yields(made, 0, "v", None))]
+    assert owner("app", Read(made, 1)) == [("control:a", Consumed(1, 1))]
+    owner("worker:a", Results([1], [1]))
+    assert owner("worker:a", Yielded(1, 1, "late")) == []
+    assert owner("app", Read(made, 2)) == []
+
+
+def test_what_a_cancelled_task_yields_is_nobodys() -> None:
+    owner = Owner(1).with_workers("a")
+    made = task(1)
+    owner("app", Submit(1, [made]))
+    owner("app", CancelTasks([made], running=True))
+    assert owner("worker:a", Yielded(1, 0, "v")) == []
+
+
+def test_by_force_a_worker_is_killed_without_a_word_to_it() -> None:
+    owner = Owner(1).with_workers("a")
+    made = task(1)
+    owner("app", Submit(1, [made]))
+    said = owner("app", CancelTasks([made], running=True, force=True))
+    assert said == [("control:a", Recall(0, (1,)))]
+    killed = [message for to, message in owner("timer", Tick()) if to == "agent:n"]
+    assert [(type(message), message.only) for message in killed] == [(KillWorker, 1)]
+
+
+def test_what_it_has_called_may_be_spared() -> None:
+    owner = Owner(1).with_workers("a")
+    made = task(1)
+    owner("app", Submit(1, [made]))
+    said = owner("app", CancelTasks([made], running=True, recursive=False))
+    assert ("control:a", Interrupt(1, recursive=False)) in said
+    assert not any(isinstance(message, Failed) for _, message in said)

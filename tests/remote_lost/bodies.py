@@ -1,0 +1,100 @@
+"""Calls whose results lie in the store, each of which leaves a line when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import distpool
+from distpool.scheduler import client
+from distpool.scheduler.serialize import stored
+
+FLOATS = 40_000
+
+
+def lose(ref: distpool.ObjectRef, but: distpool.ObjectRef | None = None) -> None:
+    """Its data is gone from the store, whoever holds it; not what is also another's."""
+    store = client.session().shell.store
+    assert store is not None
+    ids = set(stored.ids_of(ref.blob)) - set(() if but is None else stored.ids_of(but.blob))
+    assert ids
+    with store.lock:
+        for number in ids:
+            store.ledger.discard(number)
+
+
+def note(path: str, what: str) -> None:
+    with open(path, "a") as file:
+        file.write(f"{what}\n")
+
+
+def noted(path: Any) -> list[str]:
+    """What has run, in order."""
+    return Path(path).read_text().split() if Path(path).exists() else []
+
+
+@distpool.remote
+def make(path: str, n: float) -> Any:
+    note(path, "make")
+    return np.full(FLOATS, n)
+
+
+@distpool.remote
+def plus(path: str, array: Any, n: float) -> Any:
+    note(path, "plus")
+    return array + n
+
+
+@distpool.remote(num_returns=2)
+def halves(path: str, array: Any) -> Any:
+    note(path, "halves")
+    return array, -array
+
+
+@distpool.remote(max_retries=0)
+def make_once(path: str) -> Any:
+    note(path, "make_once")
+    return np.full(FLOATS, 1.0)
+
+
+@distpool.remote
+def fails_again(path: str) -> Any:
+    note(path, "fails_again")
+    if noted(path).count("fails_again") > 1:
+        raise ValueError("not a second time")
+    return np.full(FLOATS, 1.0)
+
+
+@distpool.remote
+def first_of(refs: list[distpool.ObjectRef]) -> float:
+    """A borrower: the reference is not at the top level."""
+    return float(distpool.get(refs[0])[0])
+
+
+@distpool.remote
+def first_of_when(refs: list[distpool.ObjectRef], ready: str, go: str) -> float:
+    """A borrower that reads when it is told to."""
+    Path(ready).touch()
+    while not Path(go).exists():
+        distpool.wait([distpool.put(0)], timeout=0.01)
+    return float(distpool.get(refs[0])[0])
+
+
+@distpool.remote
+def first(array: Any) -> float:
+    return float(array[0])
+
+
+@distpool.remote(max_restarts=1)
+class Maker:
+    def make(self, path: str, n: float) -> Any:
+        note(path, "make")
+        return np.full(FLOATS, n)
+
+
+@distpool.remote
+def keeps(data: bytes) -> Any:
+    """Its arguments are remembered as long as its result is there."""
+    return np.zeros(FLOATS)
