@@ -2,8 +2,8 @@
 
 ::
 
-    PROVIDERS["tasks"]() ──► survey ──► head ──► agents ──► every owner: its calls, actors, references (``remote.records``)
-                               │                   └──────► what slots show: which of the calls run, and where
+    PROVIDERS["tasks"]() ──► survey ──► head ──► agents ──► every owner: its calls, actors, references
+                               │                   └──────► what slots show: which calls run       (``remote.records``)
                                ▼
                         dicts, with Ray's field names; ``missing``: who was dead, stopped, or too busy to answer
 

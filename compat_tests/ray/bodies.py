@@ -59,8 +59,13 @@ class Verdict:
 
     @property
     def file(self) -> str:
-        """The concept that it belongs to: "tasks" of "test_tasks.py"."""
-        return self.test.partition("::")[0].removeprefix("test_").removesuffix(".py")
+        """The concept that it belongs to."""
+        return file_of(self.test)
+
+
+def file_of(test: str) -> str:
+    """The concept that a test belongs to: "tasks" of "test_tasks.py::test_one"."""
+    return test.partition("::")[0].removeprefix("test_").removesuffix(".py")
 
 
 OURS = Place("distpool", "this checkout", (sys.executable,))

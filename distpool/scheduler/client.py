@@ -190,6 +190,7 @@ class NativePool:
         if pool is not None:
             tasks = [
                 *pool.queue,
+                *self._session.core.outcomes.resting,
                 *(task for lease in pool.leases.values() for task in lease.offered.values()),
             ]
             self.leading.tell(CancelTasks([task for task in tasks if task.token is promise], running))

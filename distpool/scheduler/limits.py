@@ -59,6 +59,11 @@ class Limits(msgspec.Struct, frozen=True):
     survey_s: float = 1.0  # who has not answered the head's question by then is left out.
     nested_workers_per_cpu_max: int = 8  # replacements for workers that wait for their own children.
 
+    # Memory. A node whose available memory is less than this share of what it has ends the worker with most.
+    memory_free_min: float = 0.05
+    memory_look_s: float = 0.25  # so often it looks while it has leases.
+    memory_rest_s: float = 0.1  # a task that is to be repeated rests for this long, doubling.
+
     # Lost values.
     lineage_bytes_max: int = 64 << 20  # of calls whose results lie in the store, so much is remembered.
 

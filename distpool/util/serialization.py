@@ -35,9 +35,10 @@ class FailureTuple:
         parent: what it lies in; None if it is what was asked about.
     """
 
-    def __init__(self, obj: Any, path: tuple[str, ...], parent: Any) -> None:
+    def __init__(self, obj: Any, steps: tuple[str, ...], parent: Any) -> None:
         self.obj = obj
-        self.path = path
+        self.steps = steps  # as they are written: ".name", "[0]"
+        self.path = tuple([step.removeprefix(".") for step in steps])
         self.parent = parent
 
     @property
@@ -46,7 +47,7 @@ class FailureTuple:
         return self.path[-1].rpartition(".")[2] or self.path[-1]
 
     def __repr__(self) -> str:
-        where = "".join(self.path)
+        where = "".join(self.steps)
         return f"FailTuple({self.name} [path={where}, obj={short_repr(self.obj)}, parent={short_repr(self.parent)}])"
 
     def __eq__(self, other: object) -> bool:
@@ -81,7 +82,7 @@ def inspect_serializability(
     search.go_into(base_obj, (label,), None, depth)
     print("what has to be left out, or made where it is used:", file=out)
     for failure in search.failures:
-        print(f"    {''.join(failure.path)}: {short_repr(failure.obj)}", file=out)
+        print(f"    {''.join(failure.steps)}: {short_repr(failure.obj)}", file=out)
     return False, set(search.failures)
 
 

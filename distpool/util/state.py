@@ -287,7 +287,9 @@ def summarize_tasks(
     _explain: bool = False,
 ) -> dict[str, Any]:
     """How many tasks of each function are in which state."""
-    return state_summaries.of_cluster(state_summaries.of_tasks(_all("tasks", 3, warn=raise_on_missing_output)))
+    return state_summaries.of_cluster(
+        state_summaries.of_tasks(_all("tasks", 3, warn=raise_on_missing_output))
+    )
 
 
 def summarize_actors(
@@ -297,7 +299,9 @@ def summarize_actors(
     _explain: bool = False,
 ) -> dict[str, Any]:
     """How many actors of each class are in which state."""
-    return state_summaries.of_cluster(state_summaries.of_actors(_all("actors", 3, warn=raise_on_missing_output)))
+    return state_summaries.of_cluster(
+        state_summaries.of_actors(_all("actors", 3, warn=raise_on_missing_output))
+    )
 
 
 def summarize_objects(
@@ -307,4 +311,6 @@ def summarize_objects(
     _explain: bool = False,
 ) -> dict[str, Any]:
     """How many objects were made at each call site, and how big they are."""
-    return state_summaries.of_cluster(state_summaries.of_objects(_all("objects", 3, warn=raise_on_missing_output)))
+    return state_summaries.of_cluster(
+        state_summaries.of_objects(_all("objects", 3, warn=raise_on_missing_output))
+    )

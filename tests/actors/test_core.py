@@ -50,7 +50,7 @@ def failures(out: list[tuple[str, object]]) -> dict[int, str]:
 
 def test_an_actor_is_one_dedicated_worker_that_constructs_it() -> None:
     owner = Owner()
-    assert owner.opens() == [("agent:n", WantLeases(ACTOR, 1, True, {}))]
+    assert owner.opens() == [("agent:n", WantLeases(ACTOR, 1, True, {}, once=True))]
     said = owner("worker:n.1.1", LeaseHello("n.1.1", ACTOR, "n", "host", 100))
     assert of(said, Setup) == [Setup(b"setup", self_contained=True, actor=ActorTerms())]
     assert of(owner("worker:n.1.1", SetupDone()), ActorUp) == [ActorUp(ACTOR, 100, "n")]

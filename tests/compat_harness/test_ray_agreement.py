@@ -75,6 +75,13 @@ def test_a_part_is_added_to_what_is_kept_and_a_whole_replaces_it(baseline):
     assert json.loads(baseline.read_text())["tests"].keys() == {other}
 
 
+def test_what_a_file_no_longer_says_is_forgotten(baseline):
+    agreement.judge("2.0", [verdict("passed")], partly=False)
+    renamed = Verdict("test_tasks.py::test_renamed", "passed", "", 0.5, "", "another text")
+    agreement.judge("2.0", [renamed], partly=True)
+    assert json.loads(baseline.read_text())["tests"].keys() == {renamed.test}
+
+
 def test_the_table_sums_up():
     agreement.judge("2.0", [verdict("passed"), verdict("passed", "test_objects.py::test_one")], partly=False)
     rows = agreement.compare([verdict("passed"), verdict("failed", "test_objects.py::test_one")])

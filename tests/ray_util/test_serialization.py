@@ -35,7 +35,7 @@ def there_and_back(value):
 def inspect(value, **options):
     out = io.StringIO()
     ok, failures = inspect_serializability(value, print_file=out, **options)
-    return ok, {"".join(each.path): each for each in failures}, out.getvalue()
+    return ok, {"".join(each.steps): each for each in failures}, out.getvalue()
 
 
 @pytest.mark.parametrize("value", [3, [1, "a"], uses_a_global, Connection, lambda x: x])

@@ -105,7 +105,9 @@ class Process:
             leading=self.leading,
             contact=self.contact,
             core=_Named(owner=self.name, node="n"),
-            remote=_Named(adopting=nobody, recovering=nobody),
+            remote=_Named(
+                adopting=nobody, recovering=nobody, lineage=_Named(is_lost=lambda _value: False)
+            ),
         )
         following = Following(session)
         session.remote.following = following

@@ -28,10 +28,13 @@ class Ledger:
         self.objects[self._last] = Counter({hold: 1})
         return self._last
 
-    def add(self, number: int, hold: Hold) -> None:
-        if number not in self.objects:
-            raise StoreError(f"object {number} is gone")
-        self.objects[number][hold] += 1
+    def add(self, numbers: Sequence[int], hold: Hold) -> None:
+        """All of them or none."""
+        for number in numbers:
+            if number not in self.objects:
+                raise StoreError(f"object {number} is gone")
+        for number in numbers:
+            self.objects[number][hold] += 1
 
     def drop(self, number: int, hold: Hold) -> bool:
         holds = self.objects.get(number)
@@ -84,13 +87,11 @@ class Store:
         return Held(ids, self._ledger, self.process) if not holder else _Sent(ids)
 
     def hold(self, ids: Sequence[int]) -> Held:
-        for number in ids:
-            self._ledger.add(number, (self.process, 0))
+        self._ledger.add(ids, (self.process, 0))
         return Held(tuple(ids), self._ledger, self.process)
 
     def hand(self, ids: Sequence[int], holder: int) -> None:
-        for number in ids:
-            self._ledger.add(number, (holder, self.process))
+        self._ledger.add(ids, (holder, self.process))
 
     def take_back(self, ids: Sequence[int], holder: int) -> None:
         for number in ids:

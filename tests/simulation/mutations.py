@@ -82,10 +82,10 @@ MUTATIONS = (
         "charge_the_wrong_task", owner, "OwnerCore._on_worker_died",
         '        unstarted = [attempt for attempt in lease.offered if attempt != message.running]\n'
         '        self.outcomes.requeue(lease, unstarted)\n'
-        '        self.outcomes.charge(lease, message.running, message.death)\n',
+        '        self.outcomes.charge(lease, message.running, message.death, now)\n',
         '        running = max(lease.offered, default=0)\n'
         '        self.outcomes.requeue(lease, [attempt for attempt in lease.offered if attempt != running])\n'
-        '        self.outcomes.charge(lease, running, message.death)\n',
+        '        self.outcomes.charge(lease, running, message.death, now)\n',
         "a task that never ran fails with WorkerDied",
         "only_the_running_task_pays", 1,
     ),
@@ -262,9 +262,17 @@ MUTATIONS = (
         "max_tasks_kept", 1,
     ),
     Mutation(
+        "idle_for_ever", owner, "OwnerCore._on_tick",
+        '        for lease in self.idling.due(now):\n'
+        '            self.leasing.retire(lease)\n',
+        '',
+        "a shared worker that has nothing to do keeps what others wait for",
+        "everything_ends", 3,
+    ),
+    Mutation(
         "never_retire", owner, "OwnerCore._after_work",
-        'leaves = lease.tasks_left == 0',
-        'leaves = False',
+        'if lease.tasks_left == 0:',
+        'if False:',
         "a worker that is used up stays, and its pool waits",
         "check", 1,
     ),
@@ -377,8 +385,12 @@ MUTATIONS = (
     ),
     Mutation(
         "grant_twice", node, "NodeCore._grant_one",
-        'self._start_lease(pool, now):',
-        'self._start_lease(pool, now) and self._start_lease(pool, now):',
+        'if fits(pool.need, without(self.free, reserved)) and self.start_lease(\n'
+        '            pool, self.free, self.free_gpus, now\n'
+        '        ):\n',
+        'if fits(pool.need, without(self.free, reserved)) and self.start_lease(\n'
+        '            pool, self.free, self.free_gpus, now\n'
+        '        ) and self.start_lease(pool, self.free, self.free_gpus, now):\n',
         "a pool of n has n + 1 workers",
         "check", 2,
     ),
@@ -398,28 +410,28 @@ MUTATIONS = (
     ),
     Mutation(
         "leak_resources", node, "NodeCore._end_lease",
-        'add(self.free, lease.need)',
+        'add(lease.purse, lease.need if lease.charged else devices.keeps(lease.need))',
         'pass',
         "CPUs vanish with each lease",
         "check", 2,
     ),
     Mutation(
-        "oversubscribe", node, "NodeCore._start_lease",
-        'subtract(self.free, lease.need)',
+        "oversubscribe", node, "NodeCore.start_lease",
+        'subtract(purse, lease.need)',
         'pass',
         "more leases than CPUs",
         "check", 2,
     ),
     Mutation(
         "ignore_blocked", node, "NodeCore._block",
-        'if lease.blocked == blocked:',
+        'if lease.blocked == blocked or lease.worker.lingers:',
         'if True:',
         "nested tasks deadlock on one CPU",
         "everything_ends", 22,
     ),
     Mutation(
         "terminate_without_kill", node, "NodeCore._drop",
-        'self._kill(lease.worker, "its pool was terminated")',
+        'self.kill(lease.worker, "its pool was terminated")',
         'pass',
         "terminate() leaves workers",
         "pools_go", 1,
@@ -433,7 +445,7 @@ MUTATIONS = (
     ),
     Mutation(
         "orphans_live_on", node, "NodeCore._end_owner",
-        'self._kill(lease.worker, "its owner is gone")',
+        'self.kill(lease.worker, "its owner is gone")',
         'pass',
         "workers outlive their driver",
         "nothing_left", 21,
@@ -460,7 +472,7 @@ MUTATIONS = (
         "recorded_answers_kept", 2,
     ),
     Mutation(
-        "birth_unwatched", node, "NodeCore._start_lease",
+        "birth_unwatched", node, "NodeCore.start_lease",
         'self.deadlines.set(("worker", number), now + self.limits.worker_start_s)',
         'pass',
         "a worker that hangs at its start is waited for without end",
@@ -468,14 +480,14 @@ MUTATIONS = (
     ),
     Mutation(
         "late_unpunished", node, "NodeCore._late",
-        'self._kill(worker, f"it did not start within {self.limits.worker_start_s:g} s")',
+        'self.kill(worker, f"it did not start within {self.limits.worker_start_s:g} s")',
         'pass',
         "a worker that hangs at its start is never replaced",
         "check", 26,
     ),
     Mutation(
         "exit_handlers_unbounded", node, "NodeCore._late",
-        'self._kill(worker, f"it did not exit within {self.limits.retire_grace_s:g} s of being retired")',
+        'self.kill(worker, f"it did not exit within {self.limits.retire_grace_s:g} s of being retired")',
         'pass',
         "a hanging exit handler holds join() up",
         "check", 9,
@@ -495,7 +507,7 @@ MUTATIONS = (
         "views_are_whole", 0,
     ),
     Mutation(
-        "point_to_one_too_many", node, "NodeCore._point_to",
+        "point_to_one_too_many", node, "NodeCore.point_to",
         'pool.elsewhere += count',
         'pass',
         "leases are granted here and elsewhere",

@@ -28,7 +28,7 @@ def pick(need: Amounts, free: Amounts) -> Amounts | None:
     A share goes where the least is left that suffices, so that whole ones stay whole.
     """
     whole, share = divmod(need.get(GPU, 0), UNITS)
-    picked = {name: UNITS for name in [name for name, units in free.items() if units == UNITS][:whole]}
+    picked = dict.fromkeys([name for name, units in free.items() if units == UNITS][:whole], UNITS)
     if len(picked) < whole:
         return None
     if share:

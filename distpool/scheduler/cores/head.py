@@ -11,8 +11,8 @@ A node that is silent for ``node_silent_s`` is dead to it. The node ``home`` sha
 to prove by heartbeats, and is never silent alone.
 
 Owners ask through their agents (``Asked``, ``Answered``): which nodes there are, for keys (``head_keys``), for
-placement groups, and what others know (``head_surveys``). What the head keeps in an owner's name goes when the owner's agent says that it has ended
-(``OwnerGone``), or with its node.
+placement groups, and what others know (``head_surveys``). What the head keeps in an owner's name goes when the owner's
+agent says that it has ended (``OwnerGone``), or with its node.
 """
 
 from __future__ import annotations

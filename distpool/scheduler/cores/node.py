@@ -29,6 +29,7 @@ from distpool.scheduler.cores import devices
 from distpool.scheduler.cores.deadlines import Deadlines
 from distpool.scheduler.cores.node_groups import NodeGroups
 from distpool.scheduler.cores.node_head import HeadLink, Key
+from distpool.scheduler.cores.node_memory import NodeMemory
 from distpool.scheduler.cores.node_pressure import Pressure
 from distpool.scheduler.cores.node_records import Lease, Owner, WantedPool, Worker
 from distpool.scheduler.cores.node_surveys import NodeSurveys
@@ -72,6 +73,7 @@ from distpool.scheduler.messages import (
     Lingers,
     LinkLost,
     MakeGroup,
+    MemoryLow,
     Message,
     NodeFacts,
     NodeLost,
@@ -99,8 +101,9 @@ Output = list[tuple[str, Message]]
 class NodeCore:
     """The state machine of one node's agent.
 
-    ``total`` is what the node has, ``address`` where other machines dial its agent. ``incarnation`` must be greater
-    each time a node of the same name starts again. ``gpus`` are the names of its devices. The first Tick makes the node introduce itself to its head.
+    ``total`` is what the node has, ``gpus`` the names of its devices, ``address`` where other machines dial its agent.
+    ``incarnation`` must be greater each time a node of the same name starts again. The first Tick makes the node
+    introduce itself to its head.
     """
 
     def __init__(
@@ -138,6 +141,7 @@ class NodeCore:
         )  # but for what is free
         self.groups = NodeGroups(self)
         self.pressure = Pressure(self.send)
+        self.memory = NodeMemory(self)
         self.surveys = NodeSurveys(self)
         self.head = HeadLink(
             self._facts,
@@ -164,6 +168,9 @@ class NodeCore:
                 self._from_head(message, now)
             case "timer":
                 self._tick(now)
+            case "memory":
+                assert isinstance(message, MemoryLow)
+                self.memory.low(message)
             case _:
                 raise AssertionError(f"a node has no dealings with {sender}")
         self._grant(now)
@@ -297,7 +304,7 @@ class NodeCore:
         more = want.count > pool.count
         pool.count, pool.dedicated, pool.resources = want.count, want.dedicated, want.resources
         pool.spilled, pool.elsewhere, pool.dropping, pool.asked_s = want.spilled, 0, False, now
-        pool.strategy = want.strategy
+        pool.strategy, pool.once = want.strategy, want.once
         if more and pool.strategy.kind == "group":
             self.groups.wants_more(pool, now)
         if want.count > self.limits.workers_max:
@@ -564,7 +571,7 @@ class NodeCore:
             self.owed[lease.name] = lease
 
     def _linger(self, owner: Owner) -> None:
-        """A retired worker stays for the sake of what it has called; what it had taken of the node, but GPUs, is free."""
+        """A retired worker stays for the sake of what it has called; what it had taken, but for GPUs, is free."""
         worker = self.workers.get(owner.worker)
         if worker is None or worker.lingers or worker.doomed:
             return
@@ -655,7 +662,7 @@ class NodeCore:
             self._end_owner(owner, final=True)
         lease, death = worker.lease, exited.death
         if worker.reason and death.signal == SIGKILL and not death.reason:
-            death = msgspec.structs.replace(death, reason=worker.reason)
+            death = msgspec.structs.replace(death, reason=worker.reason, kind=worker.kind)
         self._tell_death(lease, death, exited)
         if not worker.greeted and not lease.returned:
             self._back_off(lease.pool, now)

@@ -157,9 +157,9 @@ class NodeGroups:
         """One lease of a bundle, or a word to its owner where to ask for it. Whether there was one."""
         core, strategy = self._core, pool.strategy
         for index, pot in sorted(self.pots.get(strategy.group, {}).items()):
-            if strategy.bundle in (-1, index) and fits(pool.need, pot.free):
-                if devices.pick(pool.need, pot.free_gpus) is not None:
-                    return core.start_lease(pool, pot.free, pot.free_gpus, now)
+            has_devices = devices.pick(pool.need, pot.free_gpus) is not None
+            if strategy.bundle in (-1, index) and fits(pool.need, pot.free) and has_devices:
+                return core.start_lease(pool, pot.free, pot.free_gpus, now)
         facts = self._facts(strategy.group)
         if facts is None:
             return False

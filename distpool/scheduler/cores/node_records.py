@@ -28,6 +28,7 @@ class Worker:
     doomed: bool = False  # SIGKILL is on its way
     lingers: bool = False  # retired, and stays while what it has called goes on
     reason: str = ""  # why we kill it
+    kind: str = ""  # of the reason: OUT_OF_MEMORY
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class WantedPool:
     resources: dict[str, float] = field(default_factory=dict)
     need: Amounts = field(default_factory=dict)
     spilled: bool = False
+    once: bool = False  # see WantLeases
     elsewhere: int = (
         0  # of ``count``, how many we said are better asked of others; until the owner speaks again
     )

@@ -281,6 +281,8 @@ class OwnerCore:
             if lease is not None and attempt in lease.offered:
                 lease.doomed = attempt
                 self.leasing.kill(lease, DEAF[lease.offered[attempt].cancel], attempt)
+        for pool in self.outcomes.rested(now, self.pools) if self.outcomes.resting else ():
+            self._offer_again(pool, now)
         for lease in self.idling.due(now):
             self.leasing.retire(lease)
         self.time_limits.look(now)
@@ -353,7 +355,7 @@ class OwnerCore:
             self.outcomes.spare(lease, message.running)
         unstarted = [attempt for attempt in lease.offered if attempt != message.running]
         self.outcomes.requeue(lease, unstarted)
-        self.outcomes.charge(lease, message.running, message.death)
+        self.outcomes.charge(lease, message.running, message.death, now)
         if was_setting_up and pool.live:
             self.pool_life.setup_failed(pool, None, message.death)
         self._after_loss(pool, now)

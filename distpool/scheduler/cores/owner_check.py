@@ -17,9 +17,16 @@ def check_owner(owner: OwnerCore) -> None:
         assert pool.pool == number
         _check_queue(pool, in_queues)
         _check_pool(pool, owner.leases)
+        assert pool.resting == sum(task.pool == number for task in owner.outcomes.resting)
     assert len(owner.leases) == sum(len(pool.leases) for pool in owner.pools.values())
     for lease in owner.leases.values():
         _check_lease(lease, in_queues, owner.offers.next_attempt)
+    for task in owner.outcomes.resting:
+        assert id(task) not in in_queues, "a resting task is queued"
+        assert task.lease is None
+        assert not task.cancel
+        assert task.payload is not None
+        assert owner.pools[task.pool].live
     for attempt, (_, name) in owner.outcomes.kill_at.items():
         assert name not in owner.leases or attempt in owner.leases[name].offered
 

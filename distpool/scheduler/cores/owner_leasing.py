@@ -62,7 +62,8 @@ class Leasing:
         pool.wanted[node] = count
         if node in self.agents:
             spilled = node != self.home
-            want = WantLeases(pool.pool, count, pool.dedicated, pool.resources, spilled, pool.strategy)
+            once = pool.actor is not None and not pool.actor.restarts
+            want = WantLeases(pool.pool, count, pool.dedicated, pool.resources, spilled, pool.strategy, once)
             self._out.append((f"agent:{node}", want))
 
     def ask_elsewhere(self, asked: str, pool: Pool, message: LeaseElsewhere) -> None:

@@ -5,6 +5,7 @@
     Results ─────────────────────► take ──────► Done, Failed
     Recalled, a death, a loss ───► requeue ───► head of the queue, uncharged
     a death while it ran ────────► charge ────► head of the queue while it has retries, or Failed
+    ... for want of memory ──────► charge ────► rests for a moment first, longer each time
     CancelTasks ─────────────────► cancel ────► Failed at once (pending); Recall, Interrupt, a kill (offered)
     its time is up ──────────────► overdue ───► Failed at once; Interrupt, a kill                (``owner_limits``)
 
@@ -24,6 +25,7 @@ from distpool.scheduler.cores.deadlines import Alarm
 from distpool.scheduler.cores.tasks import HEAVY_BYTES, Cancel, Lease, LeaseState, Output, Pool, Task
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
+    OUT_OF_MEMORY,
     ActorDown,
     CancelTasks,
     Death,
@@ -35,6 +37,9 @@ from distpool.scheduler.messages import (
     Results,
 )
 
+#: A task that has died for want of memory rests twice as long each time, up to so often.
+RESTS_DOUBLED_MAX = 6
+
 
 class Outcomes:
     """A part of ``OwnerCore``: it shares what the core says (``out``) and its alarm."""
@@ -42,6 +47,8 @@ class Outcomes:
     def __init__(self, limits: Limits, out: Output, alarm: Alarm) -> None:
         #: attempt -> when the worker of this lease is killed, if the attempt is still with it
         self.kill_at: dict[int, tuple[float, str]] = {}
+        #: tasks that are to be in their pool's queue again, and when
+        self.resting: dict[Task, float] = {}
         self._limits = limits
         self._out = out
         self._alarm = alarm
@@ -124,7 +131,7 @@ class Outcomes:
         if task is not None and running != lease.doomed and not task.careful:
             self.requeue(lease, (running,))
 
-    def charge(self, lease: Lease, attempt: int, death: Death) -> None:
+    def charge(self, lease: Lease, attempt: int, death: Death, now: float) -> None:
         """Only the running task pays for its worker's death; one that ended the process itself fails at once."""
         task = lease.offered.pop(attempt, None)
         if task is None:
@@ -134,9 +141,33 @@ class Outcomes:
             self._cancelled(task)
         elif task.retries > 0 and death.signal:
             task.retries -= 1
-            lease.pool.queue.appendleft(task)
+            if death.kind == OUT_OF_MEMORY:
+                self._rest(lease.pool, task, now)
+            else:
+                lease.pool.queue.appendleft(task)
         else:
-            self._fail(task, death=death)
+            self._fail(task, death=death, kind=death.kind)
+
+    def _rest(self, pool: Pool, task: Task, now: float) -> None:
+        """Its worker had taken too much memory: others get some time to give theirs back."""
+        rest_s = self._limits.memory_rest_s * 2 ** min(task.rests, RESTS_DOUBLED_MAX)
+        task.rests += 1
+        self.resting[task] = now + rest_s
+        pool.resting += 1
+        self._alarm.ask(now + rest_s)
+
+    def rested(self, now: float, pools: Mapping[int, Pool]) -> list[Pool]:
+        """Tasks that have rested long enough are pending again. Returns their pools."""
+        woken: dict[int, Pool] = {}
+        for task, at_s in list(self.resting.items()):
+            if at_s > now:
+                self._alarm.ask(at_s)
+                continue
+            del self.resting[task]
+            pool = woken[task.pool] = pools[task.pool]
+            pool.resting -= 1
+            pool.queue.appendleft(task)
+        return list(woken.values())
 
     def lose(self, lease: Lease, reason: str) -> None:
         """Nobody can tell what ran: repeat what may be repeated, charge nothing."""
@@ -207,6 +238,10 @@ class Outcomes:
                     self._fail_alike(task, broken)
             lease.offered.clear()
             pool.ranks.update(lease)
+        for task in [task for task in self.resting if task.pool == pool.pool] if pool.resting else ():
+            del self.resting[task]
+            self._fail_alike(task, broken)
+        pool.resting = 0
         for task in pool.queue:
             if not task.cancel:
                 self._fail_alike(task, broken)
@@ -224,7 +259,10 @@ class Outcomes:
             if task.payload is None or task.cancel >= wanted or pool is None:
                 continue  # done, or on its way out already
             was, task.cancel = task.cancel, wanted
-            if task.lease is None and not was:
+            if self.resting.pop(task, None) is not None:
+                pool.resting -= 1
+                self._fail(task, reason="cancelled")
+            elif task.lease is None and not was:
                 pool.stale += 1
                 self._fail(task, reason="cancelled")
             elif task.lease is not None:

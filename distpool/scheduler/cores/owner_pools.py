@@ -127,7 +127,7 @@ class PoolLife:
 
         Each worker of a pool gets its set-up once, even if the pool is closed right after it was opened.
         """
-        if pool.state is not PoolState.CLOSING or pool.pending or pool.offered:
+        if pool.state is not PoolState.CLOSING or pool.pending or pool.offered or pool.resting:
             return
         if pool.dedicated and not pool.ready_once and not is_borrowed(pool):
             return

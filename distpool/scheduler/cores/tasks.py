@@ -1,7 +1,7 @@
 """What an owner keeps of a task, a leased worker and a pool: plain slotted records, no behaviour worth the name.
 
 A task is in exactly one container, which is its state: ``pool.queue`` (pending), ``lease.offered`` (lies with a
-worker, and may be running), or none (done). ``owner_check`` asserts it.
+worker, and may be running), ``Outcomes.resting`` (pending again in a moment), or none (done). ``owner_check`` asserts it.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Task:
     """
 
     __slots__ = (
-        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "limit", "origin", "payload", "pool",
-        "retries", "size", "token",
+        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "limit", "origin", "payload",
+        "pool", "rests", "retries", "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +84,7 @@ class Task:
         self.lease: Lease | None = None
         self.cancel = Cancel.NO
         self.origin: Any = None
+        self.rests = 0  # how often it has waited for memory before another attempt
 
     @property
     def offered(self) -> bool:
@@ -214,6 +215,7 @@ class Pool:
         "ready_once",
         "recalling",
         "resources",
+        "resting",
         "self_contained",
         "setup",
         "setup_attempts",
@@ -257,6 +259,7 @@ class Pool:
         self.state = PoolState.OPEN
         self.queue: deque[Task] = deque()
         self.stale = 0  # cancelled tasks still lying in the queue
+        self.resting = 0  # tasks that will be in it again in a moment
         self.leases: dict[str, Lease] = {}
         self.ranks = ranks  # those of them that are ready, by how much they have
         self.recalling = 0  # how many of them have not answered a Recall

@@ -47,6 +47,7 @@ class WantLeases(Message, frozen=True):
     resources: dict[str, float]
     spilled: bool = False  # already sent on by another agent: grant or queue, do not bounce
     strategy: Strategy = Strategy()
+    once: bool = False  # what its workers do is not repeated: where one must end for want of memory, rather another
 
 
 class LeaseElsewhere(Message, frozen=True):
@@ -142,6 +143,10 @@ class Pressed(Message, frozen=True):
     but: int = -1
 
 
+#: The node had no memory left, and the worker had more than its lease asked for.
+OUT_OF_MEMORY = "out of memory"
+
+
 class Death(Message, frozen=True):
     """How a worker ended. ``signal`` is 0 for an exit; ``exit_code`` as multiprocessing counts (-9 for SIGKILL)."""
 
@@ -152,6 +157,7 @@ class Death(Message, frozen=True):
     peak_rss_bytes: int = 0
     last_words: str = ""  # the tail of what faulthandler wrote
     reason: str = ""  # set when the engine itself killed it
+    kind: str = ""  # of the reason: OUT_OF_MEMORY
 
 
 class WorkerDied(Message, frozen=True):
@@ -216,6 +222,14 @@ class Forked(Message, frozen=True):
 
     worker: int
     pid: int
+
+
+class MemoryLow(Message, frozen=True):
+    """The agent's shell has looked: the node has ``available_bytes`` left, and its workers have these for themselves."""
+
+    total_bytes: int
+    available_bytes: int
+    used_bytes: dict[int, int]
 
 
 class Exited(Message, frozen=True):

@@ -138,7 +138,7 @@ class Records:
     def note(self, message: Done | Failed, sender: str) -> None:
         """Tasks have ended, of one pool. The hot path: nothing is looked at but what they are called."""
         lease = sender.partition(":")[2]
-        if type(message) is Done:
+        if isinstance(message, Done):
             tasks = message.tasks
             if tasks[0].token.raw:
                 tokens = [task.token for task in tasks]
@@ -236,6 +236,9 @@ class Records:
             yield waiting.task.token, WAITS, "", 0
         for task in list(session.shell.inbox):
             if type(task) is Task and task.token.raw:
+                yield task.token, PENDING, "", 0
+        for task in session.core.outcomes.resting:
+            if task.token.raw:
                 yield task.token, PENDING, "", 0
         for pool in session.core.pools.values():
             for task in pool.queue:

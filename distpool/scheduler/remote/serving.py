@@ -46,6 +46,8 @@ class Serving:
         self._following = following
         #: the reference, and its subscribers by their owners' names
         self._waiting: dict[Name, tuple[ObjectRef, dict[str, Contact]]] = {}
+        #: other owners' names, and their numbers in the store: what was handed to them they may not have claimed yet
+        self._handed: dict[str, int] = {}
         self._lock = threading.RLock()
 
     @property
@@ -90,6 +92,9 @@ class Serving:
                 if not subscribers:
                     del self._waiting[name]
                     ref.unwatch(self._is_ready)
+        process = self._handed.pop(owner, None)
+        if process is not None and self._shell.store is not None:
+            self._shell.store.forget_handed(process)
 
     # ------------------------------------------------------------------------------------ sending
 
@@ -121,8 +126,12 @@ class Serving:
             try:
                 if store is None or subscriber.node != self._session.core.node:
                     value = parcels.self_contained(blob)
+                elif ids := stored.ids_of(blob):
+                    self._handed[subscriber.owner] = subscriber.process
+                    self._leading.tell(lambda: self._shell.watch_owner(subscriber))
+                    store.hand(ids, subscriber.process)
+                    value = blob
                 else:
-                    store.hand(stored.ids_of(blob), subscriber.process)
                     value = blob
             except Exception as error:
                 value, failure = None, pack_failure(Failure(reason=str(error), kind="lost"))

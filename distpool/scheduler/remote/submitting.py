@@ -175,7 +175,7 @@ class Remote:
         """Whether this process must stay: it has calls under way, or owes others values or actors. In a delivery."""
         for pool in list(self.session.core.pools.values()):
             actor = pool.actor
-            if pool.pending or pool.offered:
+            if pool.pending or pool.offered or pool.resting:
                 return True
             if actor is not None and actor.borrow is None and pool.live:
                 return True
@@ -568,7 +568,7 @@ def _cancel_calls(attempt: int) -> None:
     def find() -> None:
         """In a step."""
         pools = session.core.pools.values()
-        tasks = [task for pool in pools for task in pool.queue]
+        tasks = [*session.core.outcomes.resting, *(task for pool in pools for task in pool.queue)]
         tasks += [task for pool in pools for lease in pool.leases.values() for task in lease.offered.values()]
         called = [task for task in tasks if task.key == attempt]
         if called:

@@ -67,6 +67,7 @@ from distpool.scheduler.node_identity import belong_to, current_node
 from distpool.scheduler.shells import node_resources, processes
 from distpool.scheduler.shells.brood import Brood
 from distpool.scheduler.shells.links import Peers, router, watched_dealer
+from distpool.scheduler.shells.node_memory import NodeMemory
 from distpool.scheduler.shells.nursery import NurseryStart
 from distpool.scheduler.shells.slots import Slots
 from distpool.scheduler.shells.waker import Waker
@@ -133,6 +134,8 @@ class Agent:
         self._brood = Brood(start, slots, request.limits, private_fds=(tell_fd,))
         self._keeper = None if request.store is None else Keeper(ObjectStore(request.store, process=0))
         self._keep_s = 0.0  # when the keeper is to look again
+        self._memory = NodeMemory(request.limits)
+        self._memory_s = 0.0  # when to look at it again, while there are leases
         # Only now may there be threads in this process.
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._router = router(self._context, address)
@@ -406,7 +409,8 @@ class Agent:
             case "owner", _:
                 self._tell_owner(name, message)
             case "process", _:
-                self._send_to(f"w:{name}".encode(), message)  # if it is not there any more, the nursery says so
+                # If it is not there any more, the nursery says so.
+                self._send_to(f"w:{name}".encode(), message)
             case _:
                 raise AssertionError(f"an agent cannot deliver {message} to {address}")
 
@@ -439,9 +443,20 @@ class Agent:
                 self._feed(core, "timer", Tick())
         if self._keeper is not None and self._keep_s <= now:
             self._keep_s = now + self._keeper.tick()
+        if self._watches_memory and self._memory_s <= now:
+            self._memory_s = now + self._request.limits.memory_look_s
+            low = self._memory.look(self._brood.pids)
+            if low is not None:
+                self._feed(self._node, "memory", low)
+
+    @property
+    def _watches_memory(self) -> bool:
+        return self._memory.watches and bool(self._node.leases)
 
     def _sleep_ms(self) -> int:
         wake_s = [*self._wake_s.values(), *([self._keep_s] if self._keeper is not None else [])]
+        if self._watches_memory:
+            wake_s.append(self._memory_s)
         if not wake_s:
             return _SLEEP_MS_MAX
         left_s = min(wake_s) - time.monotonic()

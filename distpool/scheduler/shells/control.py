@@ -235,7 +235,7 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts
         case Recall():
             _see_what_came(worker)
             taken = _take_back(worker, message)
-            frame = worker.finished(0.0)
+            frame = worker.finished(0.0, by_data_link=False)
             if frame is not None:
                 while (remarks := worker.outbox.take(BUFFER_BYTES)) is not None:
                     control.send(remarks, zmq.NOBLOCK)  # what they have logged comes before them

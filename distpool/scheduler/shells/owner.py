@@ -614,6 +614,7 @@ class OwnerShell:
         core, tasks = self.core, []
         for pool in core.pools.values():
             tasks += [task for task in pool.queue if task.payload is not None]
+        tasks += core.outcomes.resting
         for lease in core.leases.values():
             tasks += [task for task in lease.offered.values() if task.cancel is not Cancel.OVERDUE]
         for item in list(self.deliveries):

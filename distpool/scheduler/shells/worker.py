@@ -109,6 +109,7 @@ class Worker:
         self.interrupting = 0
         self.open = 0  # the attempt that an interrupt may be raised in
         self.reading = Reading()  # of what calls yield
+        self.yielding = False  # the answer of a call that yields is not sent yet
         self.trace = Trace()
         self.mailbox = Mailbox(os.path.join(start.directory, f"worker-{start.worker}.answers"))
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
@@ -281,8 +282,9 @@ class Worker:
             del call, value, payload, function  # nothing of the task's outlives it here
             start, now = now, clock()
             note((name, start, now, error is not None))
-            if now - sent > hold_s or self.held_bytes > _LIMITS.hold_results_bytes_max:
+            if now - sent > hold_s or self.held_bytes > _LIMITS.hold_results_bytes_max or self.yielding:
                 self._flush(now - sent)
+                self.yielding = False
                 spent.clear()
                 sent = now = clock()
                 if self.memory_bytes_max and self._weigh(now):
@@ -325,6 +327,8 @@ class Worker:
             self._send(encode(Yielded(attempt, index, None, dump(error, self.answers_to))))
             cut(error)
 
+        self._flush(0.0)  # what is done must not wait for it
+        self.yielding = True
         return stream(generator, attempt, unread_max, self.reading, send, send_error)
 
     @staticmethod
@@ -371,9 +375,14 @@ class Worker:
         else:
             mailbox.leave(encode(Results([], [], [(attempt, error)])))
 
-    def finished(self, busy_s: float) -> bytes | None:
-        """The finished attempts that have not been sent, encoded; either thread may send them, each once."""
+    def finished(self, busy_s: float, *, by_data_link: bool = True) -> bytes | None:
+        """The finished attempts that have not been sent, encoded; either thread may send them, each once.
+
+        What a call has yielded goes by the data link, and its answer must not overtake that by another.
+        """
         with self._flush_lock:
+            if self.yielding and not by_data_link:
+                return None
             done = [self.done.popleft() for _ in range(len(self.done))]
             failed = [self.failed.popleft() for _ in range(len(self.failed))]
             self.held_bytes = 0

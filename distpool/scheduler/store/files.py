@@ -58,10 +58,10 @@ def create(environment: Mapping[str, str] = os.environ) -> StoreFiles | None:
         StoreError: a value that is not a size, or a directory that cannot be written to.
     """
     directory = disk_directory(environment)
-    memory_bytes = _size(environment, "DISTPOOL_STORE_MEMORY")
+    memory_bytes = size_setting(environment, "DISTPOOL_STORE_MEMORY")
     if memory_bytes is None:
         memory_bytes = int(usable_memory_bytes() * MEMORY_SHARE)
-    disk_bytes = _size(environment, "DISTPOOL_SPILL_LIMIT")
+    disk_bytes = size_setting(environment, "DISTPOOL_SPILL_LIMIT")
     if disk_bytes is None:
         disk_bytes = int(_free_disk_bytes(directory) * DISK_SHARE)
     disk_bytes = min(disk_bytes, _file_bytes_max())
@@ -85,7 +85,8 @@ def _blocks(size: int) -> tuple[int, int]:
     return max(1, size // block_bytes), block_bytes
 
 
-def _size(environment: Mapping[str, str], name: str) -> int | None:
+def size_setting(environment: Mapping[str, str], name: str) -> int | None:
+    """The size in bytes that a variable says, None if it says nothing. Raises StoreError if that is no size."""
     text = environment.get(name, "").strip()
     if not text:
         return None

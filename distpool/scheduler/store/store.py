@@ -180,6 +180,11 @@ class ObjectStore:
         with self.access.undisturbed, self.lock:
             self.ledger.forget_transit(self.process, via)
 
+    def forget_handed(self, holder: int) -> None:
+        """A process is dead that we have handed things to: what it had not claimed by then goes."""
+        with self.access.undisturbed, self.lock:
+            self.ledger.forget_transit(holder, self.process)
+
     def mend_all_others(self) -> None:
         """Every other process of the node is dead."""
         with self.access.undisturbed, self.lock:
