@@ -76,11 +76,11 @@ class Answers:
         return node, known[0], index, worker_id_of(known[0].worker, known[1])
 
 
-def survey(topic: str) -> Answers:
+def survey(topic: str, *, workers: bool = False) -> Answers:
     """Ask everybody. Raises ClusterError where there is no session, or none any more."""
     if client.current() is None and worker_start.this_worker is None:
         raise ClusterError("there is no session to ask: call init() first, or any remote function")
-    return Answers(cluster_facts.survey(topic))
+    return Answers(cluster_facts.survey(topic, workers=workers))
 
 
 def worker_id_of(worker: int, directory: str) -> str:
@@ -164,7 +164,8 @@ def actors() -> Found:
 
 def objects() -> Found:
     """References, as each process that has them sees them."""
-    answers = survey("objects")
+    answers = survey("objects", workers=True)
+    alive = {(node, facts.pid) for (node, _), (facts, _) in answers.workers.items()}
     address = {node["NodeName"]: node["NodeManagerAddress"] for node in nodes()}
     states = {
         records.WAITS: "PENDING_NODE_ASSIGNMENT",
@@ -179,7 +180,7 @@ def objects() -> Found:
             "attempt_number": 1,
             "reference_type": "LOCAL_REFERENCE",
             "call_site": facts.made_by or "put",
-            "type": "DRIVER" if _is_driver(told) else "WORKER",
+            "type": "WORKER" if (told.node, told.pid) in alive else "DRIVER",
             "pid": told.pid,
             "ip": address.get(told.node),
         }
@@ -187,11 +188,6 @@ def objects() -> Found:
         for facts in told.objects
     ]
     return Found(found, answers.missing)
-
-
-def _is_driver(told: Told) -> bool:
-    """In a driver there is no contact of another."""
-    return told.pid == os.getpid() if job.driver is None else told.owner == job.driver.owner
 
 
 def node_facts() -> Found:

@@ -31,3 +31,5 @@ linger: Callable[[], None] | None = None
 interrupted = 0
 #: Called with what an answer holds, before it goes to this owner: (name, address, node, process number).
 hand_over: Callable[[list[Any], tuple[str, str, str, int]], None] | None = None
+#: What references this process has, encoded, for whoever asks about the cluster; see ``remote.records``.
+tell_objects: Callable[[], bytes] | None = None

@@ -116,7 +116,7 @@ def as_markdown(rows: Sequence[Row], command: str) -> str:
         f"{datetime.date.today()}, commit {commit}, Python {platform.python_version()}, by `{command}`. Judged by Ray "
         f"{kept['ray']} on Python {kept['python']}, in a network namespace with nothing but loopback.",
         "A test agrees if it passes on both. Where we differ on purpose it carries both expectations and the reason. "
-        "Seconds are of one run each on a shared machine, without the start of the cluster.",
+        "Seconds are of one run each, at different times on a shared machine: they say what the body costs, no more.",
         "\n".join(f"| {' | '.join(line)} |" for line in (heading, ("---",) * len(HEADINGS), *lines)),
         "## Different on purpose\n\n" + "\n".join(f"- {reason}" for row in rows for reason in row.reasons),
     ]

@@ -196,3 +196,23 @@ def test_by_chance_no_device_is_oversubscribed(seed: int) -> None:
             node.tell("head", Release("g", (0, 1), "removed"))
         else:
             node.tell("head", Reserve("g", step, {0: {"GPU": 0.5}, 1: {"GPU": 1.0}}))
+
+
+def test_who_waits_for_a_device_keeps_nothing_else_from_others() -> None:
+    """A task that has the device may be waiting for just those others."""
+    node = Gpus(1, cpus=1.0)
+    node.want(1, resources={"CPU": 0.5, "GPU": 1.0})
+    node.start(1)
+    node.tell("owner:o", Blocked("n.1.1", True))
+    node.want(1, 2, resources={"CPU": 0.5, "GPU": 1.0})
+    node.want(1, 3, resources={"CPU": 0.5, "GPU": 0.5})
+    assert node.lease(0, pool=4) == [()]
+
+
+def test_who_waits_for_a_cpu_keeps_a_device_from_others() -> None:
+    node = Gpus(1, cpus=1.0)
+    node.want(1, resources={"CPU": 1.0})
+    node.want(1, 2, resources={"CPU": 1.0, "GPU": 1.0})
+    assert node.lease(1, pool=3) == []
+    node.want(0, resources={"CPU": 1.0})
+    assert node.visible(node.tell("nursery", Exited(1, KILLED))) == [("0",)]

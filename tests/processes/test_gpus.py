@@ -15,7 +15,8 @@ def seen(*_):
 
 @distpool.remote
 class Holder:
-    at_start = os.environ.get("CUDA_VISIBLE_DEVICES")
+    def __init__(self):
+        self.at_start = seen()
 
     def seen(self):
         return self.at_start, seen(), distpool.get_gpu_ids()

@@ -135,14 +135,33 @@ class Start:
         self.directory, self.worker, self.node = str(directory), worker, "n"
 
 
+def noted(*marks):
+    return [(name, start, end, failed) for name, start, end, failed in traces.events_of(marks)]
+
+
+def test_calls_one_behind_the_other_need_no_start():
+    assert noted(-1.0, 2.0, "f", 3.0, "g") == [("f", 1.0, 2.0, False), ("g", 2.0, 3.0, False)]
+    assert noted(-1.0, 2.0, "f", -5.0, 6.0, "g") == [("f", 1.0, 2.0, False), ("g", 5.0, 6.0, False)]
+    assert noted(-1.0, ("f", 1.5, 2.0, True), 3.0, "g") == [("f", 1.5, 2.0, True), ("g", 2.0, 3.0, False)]
+
+
+def test_a_row_whose_first_marks_are_gone_or_whose_last_is_not_there_yet():
+    whole = (-1.0, 2.0, "f", 3.0, "g")
+    assert noted(*whole[1:]) == noted(*whole[2:]) == noted(*whole)[1:] or noted(*whole[2:]) == []
+    assert noted(*whole[:-1]) == noted(*whole)[:1]
+    assert noted() == noted("f") == []
+
+
 def test_a_ring_keeps_the_latest():
     trace = Trace()
     assert trace.packed(Start()) == b""
     for number in range(traces.EVENTS_MAX + 5):
-        trace.note((f"f{number % 3}", float(number), number + 0.5, False))
+        trace.note(-float(number) - 1)
+        trace.note(number + 1.5)
+        trace.note(f"f{number % 3}")
     ran = traces.unpack(trace.packed(Start()))
     assert len(ran.events) == traces.EVENTS_MAX
-    assert ran.events[0][1] == 5.0
+    assert ran.events[0][1] == 6.0
     assert [ran.names[name] for name, *_ in ran.events[:2]] == ["f2", "f0"]
 
 

@@ -8,7 +8,9 @@
                         └─ a process dies (what it sent last is lost), or leaves when it owes nothing (it is not)
 
 Then nobody dies any more, every call answers, and everything must come to rest: ``Violation`` says what did not.
-What may be lost is little: an object is, only if one that had its reference died, or the call that made it failed.
+What may be lost is little: an object is, only if one that had its reference died, or the call that made it failed. (Or
+if somebody has got its value, and let it go before the answer arrives that names it as pending, and nobody else has it
+any more: that cannot be told from the value of another answer. The worlds in which that happens are counted.)
 """
 
 from __future__ import annotations
@@ -56,11 +58,20 @@ class World:
         self.count = 0
         self.crashed: set[str] = set()
         self.had: dict[Name, set[str]] = {}  # who has ever had a reference to this object
+        self.forgotten: set[Name] = set()  # some process had a reference to it, dropped it, and got another
         self.deadly = self.rng.random() < 0.7
+        self.slow = self.rng.choice(("", "owners", "calls"))  # which links are slower than the others
         self.settling = False
         self.program = Program(self)
         for _ in range(PROCESSES):
             self.start()
+
+    def note(self, name: Name, process: str) -> None:
+        """A reference arrives in a process that has none, or has forgotten it."""
+        had = self.had.setdefault(name, set())
+        if process in had or name[0] == f"base-{process}":
+            self.forgotten.add(name)
+        had.add(process)
 
     def start(self) -> Process:
         self.made += 1
@@ -137,12 +148,14 @@ class World:
         """Let something happen. False: there is nothing that could."""
         rng = self.rng
         frames = [key for key, frames in self.links.items() if frames]
+        if self.slow and rng.random() < 0.9:
+            frames = [key for key in frames if key[2] != self.slow]
         busy = [process for process in self.living() if process.is_busy]
         kinds = [*("frame",) * bool(frames), *("step",) * 2 * bool(busy)]
         if not self.settling or self.program.can_go_on():
             kinds.append("program")
         if not kinds:
-            return self._pass_time()
+            return any(self.links.values()) or self._pass_time()
         kind = rng.choice(kinds)
         if kind == "frame":
             self._arrive(rng.choice(frames))
@@ -163,11 +176,11 @@ class World:
     def perhaps_end_somebody(self) -> None:
         living = self.living()
         chance = self.rng.random()
-        if chance < 0.01:
+        if chance < 0.05:
             process = self.rng.choice(living[1:] or living)
             if len(living) > 1 and self.program.may_leave(process):
                 self.end(process, crash=False)
-        elif chance < 0.02 and self.deadly and len(living) > 1:
+        elif chance < 0.06 and self.deadly and len(living) > 1:
             self.end(self.rng.choice(living[1:]), crash=True)
         if len(self.living()) < PROCESSES and self.made < PROCESSES_MAX:
             self.start()
@@ -242,7 +255,7 @@ def _in_place(world: Callable[[], World | None]) -> Iterator[None]:
         assert process_module.active is not None
         there = world()
         if there is not None:
-            there.had.setdefault((base or refs.base(), number), set()).add(process_module.active.name)
+            there.note((base or refs.base(), number), process_module.active.name)
         return original["_make"](base, number)
 
     def here() -> Process:

@@ -6,8 +6,8 @@
     Chaos ── keep N calls in flight, of a random kind ──► expected value beside each reference
           ── finish: get them all, compare, let go, and look what is left
 
-Results are right if each is what its arguments make it. What may fail is only what was never to be repeated: calls of an
-actor without ``max_task_retries``, and those ran once at most.
+Results are right if each is what its arguments make it. What may fail is only what was never to be repeated: calls of
+an actor without ``max_task_retries``, and those ran once at most.
 """
 
 from __future__ import annotations

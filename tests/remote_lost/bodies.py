@@ -98,3 +98,15 @@ class Maker:
 def keeps(data: bytes) -> Any:
     """Its arguments are remembered as long as its result is there."""
     return np.zeros(FLOATS)
+
+
+@distpool.remote
+def loses_and_raises(path: str, array: Any) -> None:
+    """Whatever becomes of its argument meanwhile."""
+    note(path, "raises")
+    store = stored.current()
+    assert store is not None
+    with store.lock:  # type: ignore[attr-defined]
+        for facts in store.ledger.facts():  # type: ignore[attr-defined]
+            store.ledger.discard(facts.id)  # type: ignore[attr-defined]
+    raise ValueError("on its own account")

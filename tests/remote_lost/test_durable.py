@@ -119,7 +119,9 @@ if __name__ == "__main__":
     ref = distpool.put(numpy.ones(100_000), durable=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    child = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ROOT}, timeout=60, check=False)
+    child = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ROOT}, timeout=60, check=False
+    )
     assert child.returncode == -signal.SIGKILL
     assert len(copies(folder)) == 1
     ref = distpool.put(np.full(bodies.FLOATS, 1.0), durable=True)

@@ -155,7 +155,9 @@ def test_what_is_remembered_is_bounded(log: str, monkeypatch: pytest.MonkeyPatch
     limits: Any = client.session().core.limits
     import msgspec
 
-    monkeypatch.setattr(client.session().core, "limits", msgspec.structs.replace(limits, lineage_bytes_max=before + 250_000))
+    monkeypatch.setattr(
+        client.session().core, "limits", msgspec.structs.replace(limits, lineage_bytes_max=before + 250_000)
+    )
     refs = [bodies.plus.remote(log, np.full(bodies.FLOATS, 1.0), np.frombuffer(argument, np.uint8)[0] * 0.0)]
     distpool.get(refs)
     refs = [bodies.keeps.remote(argument) for _ in range(4)]
@@ -180,3 +182,26 @@ def test_small_results_are_not_remembered() -> None:
     assert distpool.get(refs) == [1.0] * 50
     assert lineage.size_bytes <= before
     assert all(ref.task is None for ref in refs)
+
+
+def test_an_argument_that_is_lost_on_the_way_to_its_call(log: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody could see it when the call was offered; so its worker does."""
+    ref = bodies.make.remote(log, 4.0)
+    distpool.wait([ref])
+    lineage = submitting.here().lineage
+    is_lost, looks = lineage.is_lost, iter([False, False])
+    monkeypatch.setattr(lineage, "is_lost", lambda value: next(looks, True) and is_lost(value))
+    lose(ref)
+    first, pair = bodies.first.remote(ref), bodies.halves.remote(log, ref)
+    assert next(looks, None) is None, "both were offered with it"
+    assert distpool.get(first, timeout=20) == 4.0
+    assert distpool.get(pair, timeout=20)[1][0] == -4.0
+    assert noted(log) == ["make", "make", "halves"]
+
+
+def test_a_call_that_raises_beside_a_lost_argument_is_not_repeated(log: str) -> None:
+    ref = bodies.make.remote(log, 4.0)
+    call = bodies.loses_and_raises.remote(log, ref)
+    with pytest.raises(ValueError, match="on its own account"):
+        distpool.get(call)
+    assert noted(log).count("raises") == 1

@@ -224,6 +224,7 @@ class Machine:
         self.workers[number] = worker
         self.slots[slot] = number
         self.forks += 1
+        self.world.gpus.forked(self)
         self.tell_agent(Forked(number, worker.pid))
         worker.start_up()
 

@@ -423,6 +423,20 @@ MUTATIONS = (
         "check", 2,
     ),
     Mutation(
+        "share_a_whole_device", node, "NodeCore.start_lease",
+        'subtract(free_gpus, gpus)',
+        'pass',
+        "two tasks have the same GPU, and its memory does not suffice",
+        "check", 3,
+    ),
+    Mutation(
+        "wait_for_a_device_and_keep_cpus", node, "NodeCore._grant_one",
+        'add(reserved, pool.need if self._has_devices(pool, reserved) else devices.keeps(pool.need))',
+        'add(reserved, pool.need)',
+        "a task with a GPU waits for its children, and those for who waits for that GPU",
+        "everything_ends", 22,
+    ),
+    Mutation(
         "ignore_blocked", node, "NodeCore._block",
         'if lease.blocked == blocked or lease.worker.lingers:',
         'if True:',

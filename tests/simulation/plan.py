@@ -37,6 +37,7 @@ class Plan:
     wears: float = 0.0  # ... and some leave their worker too big
     actors: bool = False
     groups: bool = False  # some run in placement groups
+    gpus: bool = False
 
 
 def draw(rng: random.Random) -> Plan:

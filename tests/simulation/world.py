@@ -17,7 +17,7 @@ from typing import Any
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import PoolBroken
 
-from . import actors, faults, groups
+from . import actors, faults, gpus, groups
 from .ledger import Job, Ledger, PoolBook
 from .loop import Loop, Violation
 from .machine import HeadShell, Machine
@@ -51,10 +51,12 @@ class World:
         self.plan = plan or draw(self.loop.rng)
         self.group_chance = random.Random(f"groups {seed}")
         self.actor_chance = random.Random(f"actors {seed}")
+        self.gpu_chance = random.Random(f"gpus {seed}")
         if plan is None:
             add_limits(self.plan, self.more_chance)
             groups.add(self.plan, self.group_chance)
             actors.add(self.plan, self.actor_chance)
+            gpus.add(self.plan, self.gpu_chance)
         self.trace = trace
         self.limits = limits or Limits()
         self.network = Network(self.loop, self.plan.latency_s, trace)
@@ -71,6 +73,7 @@ class World:
         self.head: HeadShell | None = None
         self.groups = groups.Groups(self)
         self.actors = actors.Actors(self)
+        self.gpus = gpus.Gpus(self)
         self.idle_since: dict[Worker, float] = {}
         self.understaffed: dict[tuple[str, int], float] = {}
         self.attaches = 0
@@ -108,11 +111,13 @@ class World:
         rng = self.loop.rng
         self.start_head()
         for index in range(self.plan.nodes):
-            self.add_machine(f"n{index}", {"CPU": float(rng.choice((1, 2, 4)))})
+            self.add_machine(f"n{index}", {"CPU": float(rng.choice((1, 2, 4))), **self.gpus.of_a_machine()})
         for index in range(self.plan.owners):
             home = rng.choice(list(self.machines))
             shell = self.add_driver(f"d{index}", f"m{index}" if self.plan.apart else home, home)
-            write_program(self, Program(self, shell))
+            program = Program(self, shell)
+            write_program(self, program)
+            self.gpus.write(program)
         self.actors.write([shell.program for shell in self.drivers if shell.program is not None])
         faults.schedule(self, self.plan)
         self.loop.after(SAMPLE_S, self._sample)

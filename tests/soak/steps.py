@@ -110,6 +110,13 @@ _STEPS = (
         runs=20,
     ),
     Step(
+        "chaos",
+        "seconds of random SIGKILLs of workers and actors, with 10,000 remote calls in flight: every result is right",
+        60,
+        pytest_of("tests/remote_chaos/test_chaos.py"),
+        limit_s=3600,
+    ),
+    Step(
         "simulator",
         "worlds of the simulator, each under a seed of its own",
         20_000,

@@ -382,7 +382,10 @@ class NodeCore:
         """One lease at most for each owner in turn. Returns whether another round may do more."""
         reserved = self._charge_owed()
         granted = False
-        for name in list(self.hungry):
+        names = list(self.hungry)
+        if len(names) > 1:  # what others wait for comes first, the deepest before all: so few wait at a time
+            names.sort(key=self._awaited, reverse=True)
+        for name in names:
             first = True
             for pool in list(self.hungry.get(name, {}).values()):
                 if pool.not_before_s > now:
@@ -398,15 +401,18 @@ class NodeCore:
     def _charge_owed(self) -> Amounts:
         """Tasks that wait no more take their resources again, before anybody else. Returns what they still wait for."""
         reserved: Amounts = {}
+        charged = False
         for lease in list(self.owed.values()):
             in_group = lease.purse is not self.free
             need = devices.lends(lease.need)
             if fits(need, lease.purse if in_group else without(self.free, reserved)):
                 subtract(lease.purse, need)
-                lease.charged = True
+                lease.charged = charged = True
                 del self.owed[lease.name]
             elif not in_group:
                 add(reserved, need)
+        if charged:
+            self._lend_more()
         return reserved
 
     def _grant_one(self, pool: WantedPool, reserved: Amounts, now: float) -> bool:
@@ -430,8 +436,14 @@ class NodeCore:
         if (chain := self._exhausted_chain(pool.owner)) is not None:
             self.refuse(pool, chain)
         else:
-            add(reserved, pool.need)
+            add(reserved, pool.need if self._has_devices(pool, reserved) else devices.keeps(pool.need))
         return False
+
+    def _has_devices(self, pool: WantedPool, reserved: Amounts) -> bool:
+        """Whether its devices are there. Who waits for one keeps nothing else from others: a task may hold on to it until
+        its children have run, and those need just that."""
+        gpus = devices.keeps(pool.need)
+        return devices.pick(gpus, self.free_gpus) is not None and fits(gpus, without(self.free, reserved))
 
     def _place(self, pool: WantedPool, reserved: Amounts) -> Placed | None:
         """Where the pool's next lease should be: here if that is as good as anywhere, or where it is better to wait."""
@@ -549,6 +561,8 @@ class NodeCore:
         self.owed.pop(lease.name, None)
         add(lease.purse, lease.need if lease.charged else devices.keeps(lease.need))
         add(lease.devices, lease.gpus)
+        if not lease.charged:
+            self._lend_more()
         self._look(pool)
         self._settle(pool)
         self._forget_if_over(pool.owner)
@@ -600,6 +614,8 @@ class NodeCore:
         full = self.slots_used >= self.limits.workers_max and not self.free_slots
         if lease is None or not (full or (lease.blocked and lease.charged and devices.lends(lease.need))):
             return None
+        if any(self._runs(other) for other in self.leases.values()):
+            return None  # when that is done, there is room
         links = [owner.name]
         while lease is not None:
             owner = lease.pool.owner
@@ -608,6 +624,26 @@ class NodeCore:
         most = self.limits.workers_max if full else self.lending_max()
         chain = " <- ".join(links)
         return f"tasks wait for tasks that they started, {most} workers at once on this node, and no more may: {chain}"
+
+    @staticmethod
+    def _runs(lease: Lease) -> bool:
+        """Whether what it has taken of the node may come back by itself."""
+        return lease.charged and not lease.blocked and bool(devices.lends(lease.need))
+
+    def _awaited(self, name: str) -> int:
+        """How many tasks wait, one for the other, for what this owner wants to run."""
+        owner, depth = self.owners[name], 0
+        while (lease := self._lease_under(owner)) is not None and lease.blocked:
+            owner, depth = lease.pool.owner, depth + 1
+        return depth
+
+    def _lend_more(self) -> None:
+        """One that was lent is so no more: another, which had to wait with what it has, may lend it now."""
+        for lease in self.leases.values():
+            need = devices.lends(lease.need)
+            if lease.blocked and lease.charged and need and self.lending() < self.lending_max():
+                lease.charged = False
+                add(lease.purse, need)
 
     def _lease_under(self, owner: Owner) -> Lease | None:
         """The lease whose worker this owner is, if it is one."""

@@ -56,7 +56,11 @@ class NodeMemory:
         worker.kind = OUT_OF_MEMORY
         self.ended += 1
         share = message.available_bytes / max(1, message.total_bytes)
-        wanted = f"it had asked for {_mib(asked)}" if asked else "it had asked for none: memory= says how much it needs"
+        wanted = (
+            f"it had asked for {_mib(asked)}"
+            if asked
+            else "it had asked for none: memory= says how much it needs"
+        )
         self._node.kill(
             worker,
             f"its node was running out of memory: {_mib(message.available_bytes)} ({share:.0%}) of "

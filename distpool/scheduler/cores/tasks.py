@@ -1,7 +1,8 @@
 """What an owner keeps of a task, a leased worker and a pool: plain slotted records, no behaviour worth the name.
 
 A task is in exactly one container, which is its state: ``pool.queue`` (pending), ``lease.offered`` (lies with a
-worker, and may be running), ``Outcomes.resting`` (pending again in a moment), or none (done). ``owner_check`` asserts it.
+worker, and may be running), ``Outcomes.resting`` (pending again in a moment), or none (done). ``owner_check`` asserts
+it.
 """
 
 from __future__ import annotations

@@ -225,7 +225,7 @@ class Forked(Message, frozen=True):
 
 
 class MemoryLow(Message, frozen=True):
-    """The agent's shell has looked: the node has ``available_bytes`` left, and its workers have these for themselves."""
+    """The agent's shell has looked: the node has ``available_bytes`` left; what workers have for themselves."""
 
     total_bytes: int
     available_bytes: int

@@ -18,7 +18,8 @@ one on in an answer subscribes for the receiver, and lets the answer go when tha
 
 **The owner may have forgotten** what its receiver still takes for pending: its own need ended with the value, which it
 has sent to those who had subscribed by then. One of these is who has passed the reference on, and he is asked next. He
-answers only if he has the value, or waits for it at its owner: so nobody waits in a circle.
+has the value, or it is on its way to him. If all have forgotten it meanwhile they may wait for each other in a circle;
+so that takes ``SECOND_S`` at most.
 
 Two owners' messages keep their order (``shells.peers``), so a value comes before the word that there is nothing to
 wait for. All but ``follow``, ``wait_safe`` and ``hand_over`` runs on the thread that delivers.
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
 #: A value may overtake the answer that brings its reference. It is kept for so long, with so many others at most.
 EARLY_S = 60.0
 EARLY_MAX = 100_000
+#: Who is not the owner of an object answers for it within this time, or it is lost.
+SECOND_S = 60.0
 
 
 class Safe(Promise):
@@ -111,7 +114,6 @@ class Following:
         self._new: deque[ObjectRef] = deque()  # arrived, and not subscribed to yet
         self._asked: dict[Name, _Asked] = {}
         self._lock = threading.RLock()  # for that, and whether any of them is unsafe
-        self._second: weakref.WeakSet[ObjectRef] = weakref.WeakSet()  # not their owner is asked for these
         self._safes: list[Safe] = []  # for this owner's own references
         self._handed: list[_HandedOver] = []
         self._early: dict[Name, tuple[float, Value | None, Any]] = {}  # without a reference: when, with its data
@@ -146,13 +148,14 @@ class Following:
         if early is not None and early[1] is not None:
             _settle(ref, early[1], early[2])
             return
-        if ref.base is None:  # our own, which we have forgotten: others know it, or nobody does
-            self._second.add(ref)
         contact = ref.contact
-        if contact is None:
-            if not ref.ready:
-                ref.reject(0, Failure(reason=refs.GONE, kind="lost"))
+        if contact is not None and contact.owner == self._me:  # we were asked for it, and have forgotten it since
+            contact = ref.contact = via
+        if contact is None or contact.owner == self._me:
+            ref.reject(0, Failure(reason=refs.GONE, kind="lost"))
             return
+        if ref.base is None:  # our own, which we have forgotten
+            self._bound_second(ref)
         with self._lock:
             self._asked[name] = _Asked(weakref.ref(ref), contact, via, expected)
             if not expected:
@@ -273,7 +276,7 @@ class Following:
         unknown: list[int] = []
         for number in message.numbers:
             ref = refs.known(message.base, number)
-            if ref is None or (not ref.ready and ref in self._second):
+            if ref is None:
                 unknown.append(number)
                 continue
             there.append(number)
@@ -403,7 +406,7 @@ class Following:
         if ref is not None and not ref.ready and via is not None and via.owner not in (owner, self._me):
             asked.whom, asked.via = via, None
             ref.contact = via
-            self._second.add(ref)
+            self._bound_second(ref)
             self._new.append(ref)
             self._leading.tell(self._subscribe)
             return
@@ -411,6 +414,17 @@ class Following:
         if ref is not None and not (ref.is_actor and failure.kind == "lost"):
             ref.reject(0, failure)
         self._strike([name])
+
+    def _bound_second(self, ref: ObjectRef) -> None:
+        """Not its owner is asked for it: that must not take for ever."""
+        weak = weakref.ref(ref)
+
+        def give_up() -> None:
+            late = weak()
+            if late is not None and not late.ready:
+                late.reject(0, Failure(reason=refs.GONE, kind="lost"))
+
+        self._leading.tell(lambda: self._shell.call_later(SECOND_S, give_up))
 
     @property
     def _me(self) -> str:

@@ -11,10 +11,10 @@
 A reference that is ready stays so meanwhile. Whoever needs its value waits for a *successor*, one for all who ask;
 when that is ready, the value is in the reference again, or why there is none.
 
-**What is kept** is only for values that lie in the store: one that is in this process cannot be lost. An Origin lives as
-long as a value that it has made, or one that was made of that. It does not keep the data of arguments that were
-references, but their Origins. What is pickled into the arguments it does keep. All that is counted in one table for the
-process; beyond ``Limits.lineage_bytes_max`` the oldest are forgotten, and an error says so.
+**What is kept** is only for values that lie in the store: one that is in this process cannot be lost. An Origin lives
+as long as a value that it has made, or one that was made of that. It does not keep the data of arguments that were
+references, but their Origins. What is pickled into the arguments it does keep. All that is counted in one table for
+the process; beyond ``Limits.lineage_bytes_max`` the oldest are forgotten, and an error says so.
 
 **Bounded**: a call is made again as often as it may be repeated (``max_retries``; of an actor's method
 ``max_task_retries``), and not at all if it may not.
@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distpool.engines.protocol import Promise
-from distpool.errors import Failure, StoreError
+from distpool.errors import CannotUnpickle, Failure, StoreError
 from distpool.scheduler.messages import Contact
 from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.serialize import parcels, stored
@@ -107,6 +107,7 @@ class Lineage:
         self._known: deque[weakref.ref[Origin]] = deque()  # the oldest first
         self._gone: deque[int] = deque()  # the weights of those that have been let go of
         self.size_bytes = 0
+        self._to_start: deque[tuple[Any, Promise, int, list[ObjectRef]]] = deque()
         self.remade = 0  # calls that were made again, in all
 
     # ------------------------------------------------------------------------------- remembering
@@ -116,7 +117,7 @@ class Lineage:
         known = task.origin
         if type(known) is Origin:
             return known
-        if not task.retries:
+        if not task.retries or not _can_be_made_again(ref, task):
             return None
         origin = self._make(ref, task)
         task.origin = origin
@@ -176,7 +177,7 @@ class Lineage:
         store = self._session.shell.store
         if type(value) is not Kept or store is None or value.held is None:
             return False
-        return not all([store.ledger.exists(number) for number in stored.ids_of(value.blob)])
+        return not all(store.ledger.exists(number) for number in stored.ids_of(value.blob))
 
     def restore(self, ref: ObjectRef, wait: Callable[[Promise], Any]) -> bool:
         """Have the data of a ready reference there again, or in its place why it is not. Any thread that may wait.
@@ -204,28 +205,55 @@ class Lineage:
             self.again(ref).watch(one_less)
         one_less(None)
 
+    def failed(self, task: Task, failure: Failure) -> bool:
+        """A call has raised: if that was since the data of an argument had gone on the way to it, it is made again."""
+        from distpool.scheduler.remote import submitting
+
+        call, results = task.origin if type(task.origin) is tuple else (None, ())
+        if not isinstance(call, submitting.Call):
+            return False
+        gone = [ref for ref in call.needed if self.is_lost(ref.value)]
+        if not gone or not isinstance(failure.to_exception(Exception), (CannotUnpickle, StoreError)):
+            return False
+        self.then(gone, lambda: call.start(task.token, task.retries, results))
+        return True
+
     def again(self, ref: ObjectRef) -> ObjectRef:
         """The successor of a reference whose data is gone: ready when the data is there again, or will not be."""
         with self._lock:
-            value = ref.value
-            if type(value) is not Kept:
-                return ref
-            origin = value.origin
-            if type(origin) is DurableCopy:
-                self._read(ref, origin)
-                return ref
-            if type(origin) is Contact:
-                recovering: Recovering = self._session.remote.recovering
-                return recovering.recover(ref, origin)
-            if type(origin) is Origin and origin.running is not None:
-                return origin.running[origin.place_of(ref)]
-            if (why := _why_not(ref, origin)) is not None:
-                ref.value = why
-                return ref
-            return self._make_again(origin)[origin.place_of(ref)]
+            successor = self._again(ref)
+        while self._to_start:  # not under the lock: an actor's calls have one of their own
+            try:
+                call, token, left, results = self._to_start.popleft()
+            except IndexError:
+                break  # another thread has taken it
+            try:
+                call.start(token, left, results)
+            except Exception as error:
+                token.reject(0, Failure(reason=str(error), kind=LOST))
+        return successor
+
+    def _again(self, ref: ObjectRef) -> ObjectRef:
+        value = ref.value
+        if type(value) is not Kept:
+            return ref
+        origin = value.origin
+        if type(origin) is DurableCopy:
+            self._read(ref, origin)
+            return ref
+        if type(origin) is Contact:
+            recovering: Recovering = self._session.remote.recovering
+            return recovering.recover(ref, origin)
+        if type(origin) is Origin and origin.running is not None:
+            return origin.running[origin.place_of(ref)]
+        if (why := self._why_not(ref, origin)) is not None:
+            ref.value = why
+            return ref
+        assert isinstance(origin, Origin)
+        return self._make_again(origin)[origin.place_of(ref)]
 
     def _make_again(self, origin: Origin) -> list[ObjectRef]:
-        """Run the call; with the lock."""
+        """Have the call run, once the lock is free."""
         from distpool.scheduler.remote import submitting
 
         origin.left -= 1
@@ -233,15 +261,11 @@ class Lineage:
         call = copy.copy(origin.call)
         results = origin.running = [ObjectRef(call.plan) for _ in range(call.plan.returns)]
         call.origin = origin
-        try:
-            call.needed = [self._revive(parent) for parent in origin.parents]
-            token: Promise = results[0] if call.plan.returns == 1 else submitting.Parts(results, call.plan)
-            call.start(token, origin.left, results)
-        except Exception as error:
-            for result in results:
-                result.reject(0, Failure(reason=str(error), kind=LOST))
+        call.needed = [self._revive(parent) for parent in origin.parents]
+        token: Promise = results[0] if call.plan.returns == 1 else submitting.Parts(results, call.plan)
         for place, result in enumerate(results):
             result.watch(lambda ready, place=place: self._made(origin, place, ready))  # type: ignore[misc]
+        self._to_start.append((call, token, origin.left, results))
         return results
 
     def _made(self, origin: Origin, place: int, ready: ObjectRef) -> None:
@@ -253,11 +277,11 @@ class Lineage:
                 why = value.reason or ("it raised an exception" if value.error is not None else "it failed")
                 value = Failure(
                     kind=RECONSTRUCTION,
-                    reason=f"its data was gone from the object store, and making it again by {origin.name} failed: {why}",
+                    reason=f"its data was gone from the object store, and {origin.name}, run again, failed: {why}",
                 )
             if ref is not None:
                 ref.value = value
-            if origin.running is not None and all([result.ready for result in origin.running]):
+            if origin.running is not None and all(result.ready for result in origin.running):
                 origin.running = None
 
     def _revive(self, parent: Parent) -> ObjectRef:
@@ -266,7 +290,7 @@ class Lineage:
         if ref is not None and not (ref.ready and self.is_lost(ref.value)):
             return ref
         if ref is not None:
-            return self.again(ref)
+            return self._again(ref)
         new = ObjectRef()
         origin = parent.origin
         if origin is None and parent.place >= 0:
@@ -274,11 +298,33 @@ class Lineage:
             return new
         if origin is not None and origin.running is not None:
             return origin.running[parent.place]
-        if (why := _why_not(None, origin)) is not None:
+        if (why := self._why_not(None, origin)) is not None:
             new.reject(0, why)
             return new
         assert origin is not None
         return self._make_again(origin)[parent.place]
+
+    def _why_not(self, ref: ObjectRef | None, origin: Any) -> Failure | None:
+        """Why a value cannot be made again, if it cannot."""
+        gone = "its data is gone from the object store"
+        if type(origin) is not Origin:
+            maker = None if ref is None else ref.maker
+            if ref is None:
+                what = "an argument that it was made of was put, and nobody has a reference to that any more"
+                return Failure(kind=RECONSTRUCTION, reason=f"{gone}, and {what}")
+            if maker is None:
+                what = "what is put can be had again if it is put with durable=True"
+                return Failure(kind=LOST, reason=f"{gone}; {what}")
+            what = f"the call that has made it, {maker.name}, may not be repeated"
+            return Failure(kind=LOST, reason=f"{gone}, and {what}")
+        if origin.forgotten:
+            limit = show_size(self._session.core.limits.lineage_bytes_max)
+            what = f"how {origin.name} has made it was forgotten: this process remembers {limit} of calls at most"
+            return Failure(kind=RECONSTRUCTION, reason=f"{gone}, and {what}")
+        if not origin.left:
+            what = f"{origin.name}, which makes it, was repeated as often as it may be (max_retries)"
+            return Failure(kind=RECONSTRUCTION, reason=f"{gone}, and {what}")
+        return None
 
     @staticmethod
     def _read(ref: ObjectRef, durable: DurableCopy) -> None:
@@ -294,6 +340,13 @@ class Lineage:
             )
 
 
+def _can_be_made_again(ref: ObjectRef, task: Task) -> bool:
+    """Not if its function was known to a pool that has gone meanwhile, or it yields its values."""
+    plan = ref.maker
+    pool = plan.pool if plan.link is None else plan.link.actor
+    return plan.yields is None and pool is not None and bool(pool.number == task.pool)
+
+
 def _parent(ref: ObjectRef) -> Parent:
     value = ref.value
     if type(value) is not Kept or value.held is None:
@@ -304,46 +357,12 @@ def _parent(ref: ObjectRef) -> Parent:
     return Parent(weakref.ref(ref), None, -1, None)
 
 
-def _why_not(ref: ObjectRef | None, origin: Any) -> Failure | None:
-    """Why a value cannot be made again, if it cannot."""
-    gone = "its data is gone from the object store"
-    if type(origin) is not Origin:
-        maker = None if ref is None else ref.maker
-        if ref is None:
-            what = "an argument that it was made of was put, and nobody has a reference to that any more"
-            return Failure(kind=RECONSTRUCTION, reason=f"{gone}, and {what}")
-        if maker is None:
-            return Failure(
-                kind=LOST, reason=f"{gone}; what is put can be had again if it is put with durable=True"
-            )
-        return Failure(
-            kind=LOST, reason=f"{gone}, and the call that has made it, {maker.name}, may not be repeated"
-        )
-    if origin.forgotten:
-        limit = show_size(origin_limit())
-        what = f"how {origin.name} has made it was forgotten: this process remembers {limit} of calls at most"
-        return Failure(kind=RECONSTRUCTION, reason=f"{gone}, and {what}")
-    if not origin.left:
-        return Failure(
-            kind=RECONSTRUCTION,
-            reason=f"{gone}, and {origin.name}, which makes it, was repeated as often as it may be (max_retries)",
-        )
-    return None
-
-
 def durable_copy(blob: bytes) -> DurableCopy | None:
     """A file with all that a blob names, if it names anything. Raises DiskFull, StoreError."""
     if not stored.ids_of(blob):
         return None
     directory = os.environ.get(DIRECTORY_VARIABLE) or files.disk_directory(os.environ)
     return DurableCopy(parcels.pieces(blob), directory)
-
-
-def origin_limit() -> int:
-    """How much is remembered, in bytes."""
-    from distpool.scheduler.remote import submitting
-
-    return submitting.here().session.core.limits.lineage_bytes_max
 
 
 def _unfold(call: Call) -> None:

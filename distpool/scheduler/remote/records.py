@@ -27,13 +27,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from distpool import worker_hooks
 from distpool.errors import Failure, describe_death
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.messages import Done, Failed
+from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.remote import refs
 from distpool.scheduler.remote.refs import ObjectRef
-from distpool.scheduler.serialize import ids_of
+from distpool.scheduler.serialize import ids_of, stored
 from distpool.scheduler.serialize.kept import Kept
+from distpool.scheduler.shells import worker_start
 
 if TYPE_CHECKING:
     from distpool.scheduler.client import Session
@@ -187,11 +190,11 @@ class Records:
             self._tell_tasks(told)
         elif topic == "actors":
             self._tell_actors(told)
-        elif topic == "objects":  # takes long where there are many
+        elif topic == "objects" and worker_start.this_worker is None:  # workers are asked themselves
 
-            def look() -> None:
-                self._tell_objects(told)
-                session.leading.tell(lambda: say(encode(told)))
+            def look() -> None:  # takes long where there are many
+                found = tell_objects()
+                session.leading.tell(lambda: say(found))
 
             session.shell.deliveries.append(look)
             return
@@ -261,36 +264,42 @@ class Records:
             else:
                 told.left_out += 1
 
-    # ---------------------------------------------------------------------------------------- objects
 
-    def _tell_objects(self, told: Told) -> None:
-        first = refs.first_number
-        for ref in gc.get_objects():
-            if type(ref) is not ObjectRef or (ref.base is None and ref.number < first):
-                continue
-            if len(told.objects) == TOLD_MAX:
-                told.left_out += 1
-                continue
-            state = FAILED if ref.failure is not None else FINISHED if ref.ready else WAITS
-            made_by = "" if ref.maker is None else ref.maker.name
-            told.objects.append(ObjectFacts(ref.hex(), self._size(ref), state, made_by))
+def tell_objects() -> bytes:
+    """This process's references, encoded. Any thread."""
+    told = Told("", os.getpid(), current_node(), refs.base())
+    first = refs.first_number
+    for ref in gc.get_objects():
+        if type(ref) is not ObjectRef or (ref.base is None and ref.number < first):
+            continue
+        if len(told.objects) == TOLD_MAX:
+            told.left_out += 1
+            continue
+        state = FAILED if ref.failure is not None else FINISHED if ref.ready else WAITS
+        made_by = "" if ref.maker is None else ref.maker.name
+        told.objects.append(ObjectFacts(ref.hex(), _size(ref), state, made_by))
+    return encode(told)
 
-    def _size(self, ref: ObjectRef) -> int:
-        """How many bytes its value takes: in the store, or here."""
-        value = ref.value
-        if not ref.ready:
-            return -1
-        blob = value.blob if type(value) is Kept else value
-        if type(blob) is not bytes:
-            return 8
-        size = len(blob)
-        store = self._session.store
-        if store is not None:
-            try:
-                size += sum(store.ledger.locate(number).bytes for number in ids_of(blob))
-            except Exception:
-                pass  # it was let go of at this very moment
-        return size
+
+def _size(ref: ObjectRef) -> int:
+    """How many bytes its value takes: in the store, or here."""
+    value = ref.value
+    if not ref.ready:
+        return -1
+    blob = value.blob if type(value) is Kept else value
+    if type(blob) is not bytes:
+        return 8
+    size = len(blob)
+    store: Any = stored.current()
+    if store is not None:
+        try:
+            size += sum(store.ledger.locate(number).bytes for number in ids_of(blob))
+        except Exception:
+            pass  # it was let go of at this very moment
+    return size
+
+
+worker_hooks.tell_objects = tell_objects
 
 
 def _of_actor(link: Link) -> ActorFacts:

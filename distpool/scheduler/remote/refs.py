@@ -93,6 +93,8 @@ on_return: list[Callable[[ObjectRef], None]] = []
 
 #: Told of each reference of this process whose value has come and lies in the store; returns its ``Kept.origin``.
 on_stored: list[Callable[[ObjectRef, Any], Any]] = []
+#: Told of each call of this process that has raised; returns whether it is made again.
+on_failed: list[Callable[[Any, Failure], bool]] = []
 #: Told of each that has arrived here with the name of a value that is in the store no more: this one is to be asked.
 on_gone: list[Callable[[ObjectRef, Contact], None]] = []
 
@@ -185,6 +187,9 @@ class ObjectRef(Promise):
     def reject(self, key: int, failure: Failure) -> None:
         """There will be no value."""
         if not self.ready:
+            task = self.task if failure.error is not None else None
+            if task is not None and task.origin is not None and on_failed[0](task, failure):
+                return
             self.value = failure
             self.task = None
             self.settle()

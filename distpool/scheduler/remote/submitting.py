@@ -275,7 +275,9 @@ class Call:
         call = cls.__new__(cls)
         payload, keep = task.origin
         call.plan, call.number, call.function_blob = plan, task.function, task.blob
-        call.pool = plan.pool if plan.link is None else plan.link.actor
+        pool: NativePool | None = plan.pool if plan.link is None else plan.link.actor
+        assert pool is not None  # it has made a call
+        call.pool = pool
         call.keep, call.places, call.needed, call.origin = [keep], [], [], None
         call.fields = {"a": payload}
         return call
@@ -447,7 +449,12 @@ class Parts(Promise):
 
     def reject(self, key: int, failure: Failure) -> None:
         """None of them has a value."""
-        for ref in self.refs:
+        for ref in self.refs[:1]:
+            ref.reject(0, failure)
+            if not ref.ready:
+                return  # the call is made again
+        for ref in self.refs[1:]:
+            ref.task = None
             ref.reject(0, failure)
         self.settle()
 
@@ -627,6 +634,10 @@ def _remember(ref: ObjectRef, task: Task) -> Origin | None:
     return here().lineage.remember(ref, task)
 
 
+def _failed(task: Task, failure: Failure) -> bool:
+    return here().lineage.failed(task, failure)
+
+
 def _gone(ref: ObjectRef, whom: Contact) -> None:
     here().recovering.arrived(ref, whom)
 
@@ -634,6 +645,7 @@ def _gone(ref: ObjectRef, whom: Contact) -> None:
 refs.on_arrival.append(_arrived)
 refs.on_stored.append(_remember)
 refs.on_gone.append(_gone)
+refs.on_failed.append(_failed)
 refs.on_return.append(_returned)
 worker_hooks.make_safe = _make_safe
 worker_hooks.hand_over = _hand_over

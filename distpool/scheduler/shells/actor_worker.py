@@ -369,6 +369,7 @@ class OneByOne(ActorServer):
         worker, queue, slot, note = self.worker, self.queue, self.worker.slot, self.note
         clock, hold_s, held_max = time.perf_counter, _LIMITS.hold_results_s, _LIMITS.hold_results_bytes_max
         sent = now = clock()
+        note(-now)
         while not self.ending:
             try:
                 call = queue.popleft()
@@ -400,13 +401,19 @@ class OneByOne(ActorServer):
                 failed = True
                 self.failed(call, late)
             slot[1] = mark
-            name = call.name
-            del call
-            start, now = now, clock()
-            note((name, start, now, failed))
+            payload = call.payload
+            name = payload.get("t", call.method.name) if type(payload) is dict else call.method.name
+            del call, payload
+            now = clock()
+            if failed:
+                note((name, worker.began[0], now, True))
+            else:
+                note(now)
+                note(name)
             if now - sent > hold_s or link.held_bytes > held_max:
                 self.flush(now - sent)
                 sent = now = clock()
+                note(-now)
         self.flush(clock() - sent)
         self.let_go()
 

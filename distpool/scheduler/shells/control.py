@@ -257,7 +257,11 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts
 def _tell_agent(worker: Worker, agent: zmq.Socket[bytes], message: Any) -> None:
     """Somebody in the cluster asks all workers something."""
     assert isinstance(message, Inquire)
-    told = worker.trace.packed(worker.start) if message.topic == "timeline" else b""
+    told = b""
+    if message.topic == "timeline":
+        told = worker.trace.packed(worker.start)
+    elif message.topic == "objects" and worker_hooks.tell_objects is not None:
+        told = worker_hooks.tell_objects()
     agent.send(encode(Inquired(message.number, told)), zmq.NOBLOCK)
 
 

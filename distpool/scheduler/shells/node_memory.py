@@ -99,7 +99,10 @@ def _groups(root: str) -> list[_Group]:
     """The control groups that bound this process, and have a bound."""
     found = []
     for line in _read(root, "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
+        _, _, rest = line.partition(":")
+        controllers, colon, path = rest.partition(":")
+        if not colon:
+            continue
         if not controllers:
             names = ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file ")
         elif "memory" in controllers.split(","):

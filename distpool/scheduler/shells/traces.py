@@ -2,12 +2,19 @@
 
 ::
 
-    run loop ── note((name, start, end, failed)) ──► ring, the latest ``EVENTS_MAX``
+    run loop ── note(...) ──► ring, of the latest ``EVENTS_MAX`` at least
                       asked by its agent (Inquire "timeline") ──► packed ──► Inquired
                       it ends ──► worker-N.ran ──► its agent, which keeps the latest
 
-A note costs an append of a tuple: nothing is sent or written for a task. A worker that is killed takes its ring along.
-Times are those of ``perf_counter``; with them goes what makes them times of the day.
+What costs least is noted, for nothing is as often done: calls that run one behind the other need no start of their own.
+So the ring is a row of marks, and ``events_of`` reads it::
+
+    -start                        a run of calls begins
+    end, name                     a call has ended well; it began where the mark before it ends
+    (name, start, end, failed)    any other call
+
+Nothing is sent or written for a call. A worker that is killed takes its ring along. Times are those of
+``perf_counter``; with them goes what makes them times of the day.
 """
 
 from __future__ import annotations
@@ -15,7 +22,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -27,8 +34,12 @@ EVENTS_MAX = 10_000
 KEPT_MAX = 256
 KEPT_BYTES_MAX = 16 << 20
 
+#: A call of its own run is three marks.
+MARKS_MAX = 3 * EVENTS_MAX
+
 #: Name of the function or method, start and end, and whether it raised.
 Event = tuple[str, float, float, bool]
+Mark = float | str | Event
 
 
 class Ran(msgspec.Struct, array_like=True):
@@ -42,17 +53,36 @@ class Ran(msgspec.Struct, array_like=True):
     events: list[tuple[int, float, float, bool]]
 
 
+def events_of(marks: Iterable[Mark]) -> list[Event]:
+    """What a row of marks says; its first may be missing, and the last be half written."""
+    events: list[Event] = []
+    start = end = 0.0  # 0: not known
+    for mark in marks:
+        if isinstance(mark, str):
+            if start and end:
+                events.append((mark, start, end, False))
+            start = end
+        elif isinstance(mark, tuple):
+            events.append(mark)
+            start = mark[2]
+        elif mark < 0:
+            start = -mark
+        else:
+            end = mark
+    return events
+
+
 class Trace:
     """One worker's ring."""
 
     def __init__(self) -> None:
-        self._ring: deque[Event] = deque(maxlen=EVENTS_MAX)
-        self.note: Callable[[Event], None] = self._ring.append
+        self._ring: deque[Mark] = deque(maxlen=MARKS_MAX)
+        self.note: Callable[[Mark], None] = self._ring.append
         self.is_actor = False
 
     def packed(self, start: WorkerStart) -> bytes:
         """The ring, for the way; b"" if nothing has run. Any thread."""
-        events = self._ring.copy()
+        events = events_of(self._ring.copy())[-EVENTS_MAX:]
         if not events:
             return b""
         places: dict[str, int] = {}

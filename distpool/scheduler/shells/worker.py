@@ -227,6 +227,8 @@ class Worker:
         queue, slot, began, done = self.queue, self.slot, self.began, self.done
         clock, hold_s, note = time.perf_counter, _LIMITS.hold_results_s, self.trace.note
         sent = now = clock()
+        note(-now)
+        label = ""
         spent: list[Any] = []
         while True:
             try:
@@ -249,6 +251,7 @@ class Worker:
                         args, kwargs = arguments(payload)
                         value = call(*args, **kwargs)
                         if type(payload) is dict:
+                            label = payload.get("t", "")
                             if "n" in payload:
                                 value = Split(value, payload["n"])
                             elif "g" in payload:
@@ -278,15 +281,20 @@ class Worker:
                 self.failed.append((attempt, error))
             slot[1] = attempt
             self.completed += 1
-            name = payload.get("t", function.name) if type(payload) is dict else function.name
+            name, label = label or function.name, ""
             del call, value, payload, function  # nothing of the task's outlives it here
-            start, now = now, clock()
-            note((name, start, now, error is not None))
+            now = clock()
+            if error is None:
+                note(now)
+                note(name)
+            else:
+                note((name, began[0], now, True))
             if now - sent > hold_s or self.held_bytes > _LIMITS.hold_results_bytes_max or self.yielding:
                 self._flush(now - sent)
                 self.yielding = False
                 spent.clear()
                 sent = now = clock()
+                note(-now)
                 if self.memory_bytes_max and self._weigh(now):
                     break
         self._flush(clock() - sent)

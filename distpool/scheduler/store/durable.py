@@ -104,7 +104,8 @@ def _refused(error: OSError, parent: str) -> StoreError:
 
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
-            error.errno, f"the disk under {parent} has no room for a durable copy: make room, or set {DIRECTORY_VARIABLE}"
+            error.errno,
+            f"the disk under {parent} has no room for a durable copy: make room, or set {DIRECTORY_VARIABLE}",
         )
     return StoreError(f"no durable copy can be written in {parent}: {error}; set {DIRECTORY_VARIABLE}")
 

@@ -1,0 +1,154 @@
+"""Planted bugs of references: each must be caught by some oracle within ``SEEDS`` worlds; see ``tests.simulation.mutations``."""
+
+from __future__ import annotations
+
+import sys
+
+from distpool.scheduler.remote import following, refs, serving
+from tests.simulation.mutations import SEEDS, Mutation, hunt
+
+from .world import run
+
+# fmt: off
+MUTATIONS = (
+    Mutation(
+        "hand_over_what_is_pending_now", following, "Following.subscribe_for",
+        'self._serving.serve(ref, subscriber)',
+        'contact is None and not ref.ready and self._serving.serve(ref, subscriber)',
+        "a value that came while the answer was written never reaches the caller",
+        "nothing_lost", 0,
+    ),
+    Mutation(
+        "answer_before_it_is_handed_over", following, "Following.subscribe_for",
+        '        if not asked:\n            then()\n',
+        '        then()\n        if not asked:\n',
+        "an answer overtakes what makes the references in it safe",
+        "nothing_lost", 0,
+    ),
+    Mutation(
+        "everything_is_safe", following, "Following.begin_safe",
+        'if not names:',
+        'if True:',
+        "what an actor keeps of its arguments is lost when its caller lets go of it",
+        "nothing_lost", 0,
+    ),
+    Mutation(
+        "pass_on_as_it_came", refs, "passed_on",
+        'if not kept.refs or kept.is_final:',
+        'if True:',
+        "whoever gets a value later takes the references in it for pending, and their owner has forgotten them",
+        "nothing_lost", 0,
+    ),
+    Mutation(
+        "ask_only_the_owner", following, "Following._ask_next",
+        'ref, via = asked.ref(), asked.via',
+        'ref, via = asked.ref(), None',
+        "a reference that was passed on is lost when its owner had finished it",
+        "nothing_lost", 0,
+    ),
+    Mutation(
+        "wait_for_the_dead", following, "Following._lose",
+        'ref.reject(0, died)',
+        'pass',
+        "waiting for what a dead process was to make never ends",
+        "references_end", 0,
+    ),
+    Mutation(
+        "do_not_serve_instead", following, "Following._serve_instead",
+        'handed.asked.get(name) == owner and',
+        'False and',
+        "a worker never answers, whose reference's owner has forgotten it",
+        "answers_end", 0,
+    ),
+    Mutation(
+        "forget_what_came_early", following, "Following._arrived",
+        'self._keep(name, message, value)',
+        'pass',
+        "a value that overtakes the answer with its reference is lost",
+        "nothing_lost", 0,
+    ),
+    Mutation(
+        "keep_what_came_early", following, "Following._let_go_of_old",
+        'self._early.pop(name, None)',
+        'pass',
+        "values that nobody has a reference to stay for ever",
+        "nothing_left", 0,
+    ),
+    Mutation(
+        "forget_what_comes_back", following, "Following._answer",
+        'self._keep((message.base, number), None, ref)',
+        'pass',
+        "a reference that comes back to its owner, who has dropped it meanwhile, is lost",
+        "nothing_lost", 0,
+    ),
+    Mutation(
+        "serve_the_dead", serving, "Serving.lose",
+        'subscribers.pop(owner, None)',
+        'pass',
+        "a worker stays for ever, since it owes something to a process that is gone",
+        "nothing_left", 0,
+    ),
+    Mutation(
+        "leave_with_the_dead", serving, "Serving.lose",
+        'self._shell.store.forget_handed(process)',
+        'pass',
+        "data that was sent to a process as it died stays in the store",
+        "no_holds_left", 0,
+    ),
+    Mutation(
+        "serve_the_last_one_only", serving, "Serving.serve",
+        'known[1][subscriber.owner] = subscriber',
+        'known[1].clear() or known[1].update({subscriber.owner: subscriber})',
+        "only one of several processes that wait for a value gets it",
+        "references_end", 0,
+    ),
+    Mutation(
+        "do_not_hold_what_is_awaited", serving, "Serving._publish",
+        'self.send_value(ref, subscriber)',
+        'self._shell.contacts and self.send_value(ref, list(subscribers.values())[0])',
+        "a value goes to the wrong process",
+        "references_end", 0,
+    ),
+    Mutation(
+        "take_it_for_our_own", following, "Following.follow",
+        'contact = ref.contact = via',
+        'pass',
+        "a process waits for what it is to send itself",
+        "references_end", 0,
+    ),
+    Mutation(
+        "wait_in_a_circle", following, "Following._bound_second",
+        'late.reject(0, Failure(reason=refs.GONE, kind="lost"))',
+        'pass',
+        "processes that have all forgotten an object wait for each other",
+        "references_end", 0,
+    ),
+    Mutation(
+        "count_on_what_is_not_sent", refs, "_settle",
+        'ref.take(value, expected=expected)',
+        'ref.take(value, expected=True)',
+        "what a task has kept of a reference within a reference is lost with its caller",
+        "nothing_lost", 0,
+    ),
+)
+# fmt: on
+
+
+def main() -> int:
+    """``python -m tests.references.mutations [NAME...]``: where each planted bug is caught, and by what."""
+    wanted = set(sys.argv[1:])
+    missed = 0
+    for mutation in MUTATIONS:
+        if wanted and mutation.name not in wanted:
+            continue
+        found = hunt(mutation, range(SEEDS), run)
+        if found is None:
+            missed += 1
+            print(f"{mutation.name}: NOT CAUGHT", flush=True)
+        else:
+            print(f"{mutation.name}: seed {found[0]}, {str(found[1])[:150]}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
