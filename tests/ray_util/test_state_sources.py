@@ -18,8 +18,8 @@ from tests.ray_util.bodies import Worker, after
 in_a_session = pytest.mark.usefixtures("session")
 
 
-def states_of(name):
-    return Counter(task.state for task in state.list_tasks(filters=[("name", "=", name)]))
+def states_of(name, *filters):
+    return Counter(task.state for task in state.list_tasks(filters=[("name", "=", name), *filters]))
 
 
 @distpool.remote
@@ -62,7 +62,10 @@ def test_calls_that_run_side_by_side_in_an_actor(tmp_path):
     actor = Worker.options(max_concurrency=2).remote()
     refs = [actor.after.remote(tmp_path / "go", number) for number in range(3)]
     wait_until(
-        lambda: states_of("Worker.after") == {"RUNNING": 2, "SUBMITTED_TO_WORKER": 1},
+        lambda: (
+            states_of("Worker.after", ("actor_id", "=", actor._actor_id.hex()))
+            == {"RUNNING": 2, "SUBMITTED_TO_WORKER": 1}
+        ),
         "two run and one waits for them",
     )
     (tmp_path / "go").touch()
@@ -135,7 +138,9 @@ def test_the_job_and_the_nodes():
 def test_from_within_a_task():
     @distpool.remote
     def look():
-        return [task.name for task in state.list_tasks(filters=[("state", "=", "RUNNING"), ("name", "=", "look")])]
+        return [
+            task.name for task in state.list_tasks(filters=[("state", "=", "RUNNING"), ("name", "=", "look")])
+        ]
 
     assert distpool.get(look.remote(), timeout=60) == ["look"]
 

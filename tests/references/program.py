@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .process import Process
     from .world import Name, World
 
-ACTIONS_MAX = 8
+ACTIONS_MAX = 4
 VARIABLES_MAX = 12
 
 
@@ -112,7 +112,7 @@ class Program:
         had = self.world.had.get(name, set()) | {name[0].removeprefix("base-")}
         if had & self.world.crashed:
             self.lost += 1
-        elif name in self.world.forgotten:
+        elif name in self.world.forgotten and self.world.excuses:
             self.forgotten += 1
         else:
             raise Violation("nothing_lost", f"{name}: {failure.reason}")
@@ -165,7 +165,7 @@ class Program:
         return self.rng.sample(variables, min(len(variables), self.rng.randint(0, most)))
 
     def _act(self, process: Process, variables: list[ObjectRef]) -> None:
-        what = self.rng.choice(("put", "call", "call", "look", "look", "keep", "drop"))
+        what = self.rng.choice(("put", "call", "call", "look", "look", "keep", "drop", "drop"))
         if len(variables) > VARIABLES_MAX:
             what = "drop"
         if what == "put":
@@ -252,7 +252,9 @@ class Program:
     def _answer(self, worker: Process, call: Call) -> None:
         call.keep = []
         caller = self.world.processes[call.caller]
-        call.answer = self._value(call.name, self._some(call.variables, 3), call.keep, caller.index)
+        pending = [ref for ref in call.variables if not ref.ready]  # the most can go wrong with these
+        inner = self._some(pending or call.variables, 3)
+        call.answer = self._value(call.name, inner, call.keep, caller.index)
         pending = [ref for kept in call.keep if type(kept) is Pending for ref in kept.refs]
         if pending:
             call.waits.append(worker.following.begin_hand_over(pending, caller.contact))

@@ -59,7 +59,8 @@ class World:
         self.crashed: set[str] = set()
         self.had: dict[Name, set[str]] = {}  # who has ever had a reference to this object
         self.forgotten: set[Name] = set()  # some process had a reference to it, dropped it, and got another
-        self.deadly = self.rng.random() < 0.7
+        self.excuses = False
+        self.deadly = self.rng.random() < 0.4
         self.slow = self.rng.choice(("", "owners", "calls"))  # which links are slower than the others
         self.settling = False
         self.program = Program(self)

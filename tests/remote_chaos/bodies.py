@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,3 +118,25 @@ def ask_own(n: int) -> int:
     """An actor that a worker creates ends with it."""
     actor = Scaler.remote(3)
     return sum(distpool.get([actor.scaled.remote(n), actor.scaled.remote(1)]))
+
+
+@distpool.remote(max_retries=0)
+def asks_and_dies(actor: Any) -> None:
+    """The actor's creator knows of this borrower by then."""
+    distpool.get(actor.scaled.remote(1))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@distpool.remote(max_retries=0)
+def waits_and_dies(refs: Sequence[distpool.ObjectRef]) -> None:
+    """The owner knows by then that somebody waits here."""
+    distpool.wait(list(refs), timeout=0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@distpool.remote
+def when(path: str) -> int:
+    """A value that is there when somebody says so."""
+    while not os.path.exists(path):
+        select.select([], [], [], 0.01)
+    return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,32 @@ def test_an_argument_that_is_lost_on_the_way_to_its_call(log: str, monkeypatch: 
     assert distpool.get(first, timeout=20) == 4.0
     assert distpool.get(pair, timeout=20)[1][0] == -4.0
     assert noted(log) == ["make", "make", "halves"]
+
+
+def test_a_call_that_fails_by_it_when_others_have_had_it_made_again_already(
+    log: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = bodies.make.remote(log, 4.0)
+    distpool.wait([ref])
+    lineage = submitting.here().lineage
+    is_lost, looks = lineage.is_lost, iter([False])
+    failed, held_back = lineage.failed, threading.Event()
+    failures: list[tuple[Any, Any]] = []
+
+    def hold_back(task: Any, failure: Any) -> bool:
+        failures.append((task, failure))
+        held_back.set()
+        return True
+
+    monkeypatch.setattr(lineage, "is_lost", lambda value: next(looks, True) and is_lost(value))
+    monkeypatch.setattr(lineage, "failed", hold_back)
+    lose(ref)
+    first = bodies.first.remote(ref)
+    assert held_back.wait(20)
+    assert distpool.get(ref)[0] == 4.0
+    assert failed(*failures[0]), "what it was sent is not what there is now"
+    assert distpool.get(first, timeout=20) == 4.0
+    assert noted(log) == ["make", "make"]
 
 
 def test_a_call_that_raises_beside_a_lost_argument_is_not_repeated(log: str) -> None:

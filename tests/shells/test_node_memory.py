@@ -12,6 +12,7 @@ import pytest
 from distpool.errors import StoreError
 from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.messages import MemoryLow
+from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.node_memory import NodeMemory
 from distpool.scheduler.shells.own_memory import own_memory_bytes
 
@@ -52,7 +53,9 @@ def test_it_may_be_told_not_to_look() -> None:
     assert not NodeMemory(DEFAULTS, {"DISTPOOL_MEMORY_FREE_MIN": "0"}).watches
     assert NodeMemory(DEFAULTS, {}).watches
     with pytest.raises(StoreError, match="a share such as 5%"):
-        NodeMemory(DEFAULTS, {"DISTPOOL_MEMORY_FREE_MIN": "lots"})
+        EmbeddedCluster(environment={"DISTPOOL_MEMORY_FREE_MIN": "lots"})
+    with pytest.raises(StoreError, match="a size such as"):
+        EmbeddedCluster(environment={"DISTPOOL_MEMORY_LIMIT": "lots"})
 
 
 def test_a_control_group_of_version_2_and_one_above_it(machine: Path) -> None:

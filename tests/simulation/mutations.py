@@ -437,6 +437,27 @@ MUTATIONS = (
         "everything_ends", 22,
     ),
     Mutation(
+        "never_wake_who_rests", owner_outcomes, "Outcomes.rested",
+        '            pool.queue.appendleft(task)\n',
+        '',
+        "a task whose worker had taken too much memory is lost",
+        "no_idle_worker_beside_work", 6,
+    ),
+    Mutation(
+        "oversleep_a_rest", owner_outcomes, "Outcomes._rest",
+        'self._alarm.ask(now + rest_s)',
+        'pass',
+        "a task that is to run again for want of memory waits until something else happens",
+        "no_idle_worker_beside_work", 156,
+    ),
+    Mutation(
+        "close_over_who_rests", owner_pools, "PoolLife.drop_if_done",
+        ' or pool.resting',
+        '',
+        "a closed pool loses a task that was to run again",
+        "check", 99,
+    ),
+    Mutation(
         "ignore_blocked", node, "NodeCore._block",
         'if lease.blocked == blocked or lease.worker.lingers:',
         'if True:',

@@ -38,6 +38,7 @@ class Plan:
     actors: bool = False
     groups: bool = False  # some run in placement groups
     gpus: bool = False
+    hunger: bool = False  # nodes run out of memory
 
 
 def draw(rng: random.Random) -> Plan:

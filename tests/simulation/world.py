@@ -17,7 +17,7 @@ from typing import Any
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import PoolBroken
 
-from . import actors, faults, gpus, groups
+from . import actors, faults, gpus, groups, hunger
 from .ledger import Job, Ledger, PoolBook
 from .loop import Loop, Violation
 from .machine import HeadShell, Machine
@@ -52,11 +52,13 @@ class World:
         self.group_chance = random.Random(f"groups {seed}")
         self.actor_chance = random.Random(f"actors {seed}")
         self.gpu_chance = random.Random(f"gpus {seed}")
+        self.hunger_chance = random.Random(f"hunger {seed}")
         if plan is None:
             add_limits(self.plan, self.more_chance)
             groups.add(self.plan, self.group_chance)
             actors.add(self.plan, self.actor_chance)
             gpus.add(self.plan, self.gpu_chance)
+            hunger.add(self.plan, self.hunger_chance)
         self.trace = trace
         self.limits = limits or Limits()
         self.network = Network(self.loop, self.plan.latency_s, trace)
@@ -120,6 +122,7 @@ class World:
             self.gpus.write(program)
         self.actors.write([shell.program for shell in self.drivers if shell.program is not None])
         faults.schedule(self, self.plan)
+        hunger.schedule(self, self.hunger_chance)
         self.loop.after(SAMPLE_S, self._sample)
 
     # --------------------------------------------------------------------- asked by the processes

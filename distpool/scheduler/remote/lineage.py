@@ -53,6 +53,9 @@ ORIGIN_BYTES = 1024
 #: Who finds a value gone again and again gives up after so many turns.
 TURNS_MAX = 20
 
+#: What a worker raises for an argument whose data has gone.
+_CANNOT_BE_READ = (CannotUnpickle, StoreError)
+
 LOST = "lost"
 RECONSTRUCTION = "reconstruction"
 
@@ -129,7 +132,7 @@ class Lineage:
         known, results = task.origin
         if isinstance(known, submitting.Call):
             call, needed = copy.copy(known), known.needed
-            call.needed = []
+            call.needed, call.sent = [], ()
             _unfold(call)
         else:
             call, needed, results = submitting.Call.of_task(task, ref.maker), [], [ref]
@@ -213,7 +216,11 @@ class Lineage:
         if not isinstance(call, submitting.Call):
             return False
         gone = [ref for ref in call.needed if self.is_lost(ref.value)]
-        if not gone or not isinstance(failure.to_exception(Exception), (CannotUnpickle, StoreError)):
+        renewed = any(
+            type(ref.value) is Kept and ref.value.blob is not sent
+            for ref, sent in zip(call.needed, call.sent, strict=False)
+        )  # since, for others
+        if not (gone or renewed) or not isinstance(failure.to_exception(Exception), _CANNOT_BE_READ):
             return False
         self.then(gone, lambda: call.start(task.token, task.retries, results))
         return True
@@ -316,6 +323,8 @@ class Lineage:
                 what = "what is put can be had again if it is put with durable=True"
                 return Failure(kind=LOST, reason=f"{gone}; {what}")
             what = f"the call that has made it, {maker.name}, may not be repeated"
+            if maker.retries:
+                what = f"how {maker.name} has made it is not remembered: it has yielded it, or sent it in a message"
             return Failure(kind=LOST, reason=f"{gone}, and {what}")
         if origin.forgotten:
             limit = show_size(self._session.core.limits.lineage_bytes_max)

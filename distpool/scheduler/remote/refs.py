@@ -89,6 +89,8 @@ _lock = threading.RLock()
 on_arrival: list[Callable[[ObjectRef, bool, Contact | None], None]] = []
 #: Told of each pending reference of this process that comes back.
 on_return: list[Callable[[ObjectRef], None]] = []
+#: Told of references in a blob that nobody keeps them for.
+on_unkept: list[Callable[[list[ObjectRef]], None]] = []
 
 
 #: Told of each reference of this process whose value has come and lies in the store; returns its ``Kept.origin``.
@@ -328,6 +330,12 @@ class ObjectRef(Promise):
                 entries.append((place, ref.number, _READY, value))
         via = (own or _own_contact()) if passes_on else None
         return msgspec.msgpack.encode(_Names([base for base, _ in places], contacts, entries, via))
+
+    @staticmethod
+    def stay(refs: Sequence[ObjectRef]) -> None:
+        """See ``carried.Carried``."""
+        for keep_a_while in on_unkept:
+            keep_a_while(list(refs))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Out of the engine's sight, by the standard pickle: nobody can tell for how long, so it is kept for good."""

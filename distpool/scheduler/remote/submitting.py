@@ -32,7 +32,7 @@ from distpool.scheduler.client import NativePool, Session
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.messages import CancelTasks, Contact, Lingers, Preload, Read, Strategy, encode
 from distpool.scheduler.remote import refs
-from distpool.scheduler.remote.following import Following
+from distpool.scheduler.remote.following import EARLY_S, Following
 from distpool.scheduler.remote.generators import ObjectRefGenerator, Stream
 from distpool.scheduler.remote.lineage import Lineage, Origin, durable_copy
 from distpool.scheduler.remote.records import About, Records
@@ -255,6 +255,7 @@ class Call:
         self.places: list[int | str] = []  # of the arguments that are references
         self.needed: list[ObjectRef] = []  # those
         self.origin: Origin | None = None  # it is made again
+        self.sent: Sequence[Any] = ()  # the values of the needed ones, as they were when it was offered
         self.fields: dict[str, Any] = {}
         rest, named = self._take_out_references(args, kwargs)
         if named or not all_plain(rest):
@@ -278,7 +279,7 @@ class Call:
         pool: NativePool | None = plan.pool if plan.link is None else plan.link.actor
         assert pool is not None  # it has made a call
         call.pool = pool
-        call.keep, call.places, call.needed, call.origin = [keep], [], [], None
+        call.keep, call.places, call.needed, call.origin, call.sent = [keep], [], [], None, ()
         call.fields = {"a": payload}
         return call
 
@@ -353,6 +354,7 @@ class Call:
                 reject(task, of_an_argument(value, ref))
                 return
             values.append(refs.passed_on(value, []) if type(value) is Kept else value)
+        self.sent = values
         if values:
             task.keep = [*self.keep, *self.needed]
             task.payload = {**self.fields, "p": self.places, "v": values}
@@ -619,6 +621,13 @@ def _arrived(ref: ObjectRef, expected: bool, via: Contact | None) -> None:
     here().following.follow(ref, expected, via)
 
 
+def _keep_a_while(unkept: list[ObjectRef]) -> None:
+    """An exception with references in it is loaded when somebody asks for it; whoever raised it has let go by then."""
+    session = client.current()
+    if session is not None and session.remote is not None:
+        session.remote.later(EARLY_S, unkept.clear)
+
+
 def _returned(ref: ObjectRef) -> None:
     session = client.current()
     if session is not None and session.remote is not None:
@@ -647,6 +656,7 @@ refs.on_stored.append(_remember)
 refs.on_gone.append(_gone)
 refs.on_failed.append(_failed)
 refs.on_return.append(_returned)
+refs.on_unkept.append(_keep_a_while)
 worker_hooks.make_safe = _make_safe
 worker_hooks.hand_over = _hand_over
 worker_hooks.cancel_calls = _cancel_calls

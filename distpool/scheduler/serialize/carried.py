@@ -40,6 +40,11 @@ class Carried(Protocol):
         """The names of all these; those that are named without a value, which is to follow, go into ``pending``."""
 
 
+    @staticmethod
+    def stay(refs: Sequence[Any]) -> None:
+        """Keep these for a while."""
+
+
 class Pending:
     """Stands among what must be kept for a blob: references that it names without their values."""
 
@@ -78,12 +83,17 @@ def placed(place: int) -> tuple[Any, ...]:
 
 
 def describe(refs: Sequence[Carried], keep: list[Any] | None = None) -> bytes:
-    """The names of all these; nothing if there are none. ``keep`` gets a ``Pending``, if any of them is."""
+    """The names of all these; nothing if there are none. ``keep`` gets a ``Pending``, if any of them is.
+
+    Without it nobody keeps them until the blob is loaded, as with those in an exception: they stay for a while.
+    """
     if not refs:
         return b""
     pending: list[Any] = []
     names = refs[0].describe(refs, pending)
-    if pending and keep is not None:
+    if keep is None:
+        refs[0].stay(refs)
+    elif pending:
         keep.append(Pending(pending))
     return names
 

@@ -15,6 +15,7 @@ from distpool.scheduler.messages import DRIVER
 from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.shells import processes, session_dir
 from distpool.scheduler.shells.launching import AgentProcess
+from distpool.scheduler.shells.node_memory import NodeMemory
 from distpool.scheduler.store import files
 from distpool.scheduler.store.store import ObjectStore
 
@@ -43,6 +44,7 @@ class EmbeddedCluster:
         self.agent_fd = -1  # readable when the agent is dead
         self.node = current_node()
         self._starts = 0
+        NodeMemory(limits, environment)  # a setting that cannot be is told here, and not by the agent
         self._files = files.create(environment)  # they outlive an agent
 
     def address(self, name: str) -> str:

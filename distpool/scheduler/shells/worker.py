@@ -269,6 +269,7 @@ class Worker:
                 except BaseException as exc:
                     error = dump(exc, self.answers_to)
                     cut(exc)
+                    label = payload.get("t", "") if type(payload) is dict else ""
                 self.open = 0  # ... and from here on it is not
             except KeyboardInterrupt as late:  # between the two; there is only one for an attempt
                 self.open = 0

@@ -1,0 +1,66 @@
+"""A node dies with the workers that have made values: those that are needed are elsewhere, or are made again elsewhere."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import distpool
+from distpool.scheduler.shells import processes
+from distpool.scheduler.shells.joining import JoiningAgent
+from distpool.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from tests.nodes.conftest import everything, expect_gone
+from tests.processes.scene import wait_until
+from tests.remote_lost import bodies
+from tests.remote_lost.bodies import lose, noted
+
+pytestmark = pytest.mark.timeout(90)
+
+
+def on_b_if_it_is_there() -> NodeAffinitySchedulingStrategy:
+    (node,) = [node["NodeID"] for node in distpool.nodes() if node["NodeName"] == "b"]
+    return NodeAffinitySchedulingStrategy(node, soft=True)
+
+
+def kill(agent: JoiningAgent) -> None:
+    """Its agent; the rest of the node ends itself."""
+    pids = everything(agent)
+    processes.kill(agent.pid)
+    expect_gone(agent, pids)
+
+
+def test_what_it_has_made_outlives_it_and_what_was_made_of_that_is_made_again(
+    join: Callable[..., JoiningAgent], tmp_path: Path
+) -> None:
+    agent = join(resources={"CPU": 2.0})
+    log = str(tmp_path / "log")
+    there = bodies.make.options(scheduling_strategy=on_b_if_it_is_there()).remote(log, 3.0)
+    here = bodies.plus.remote(log, there, 1.0)
+    assert distpool.get(here)[0] == 4.0
+    kill(agent)
+    assert distpool.get(there)[0] == 3.0
+    assert distpool.get(bodies.first_of.remote([there]), timeout=20) == 3.0
+    lose(here)
+    assert distpool.get(here, timeout=20)[0] == 4.0
+    del there
+    gc.collect()
+    lose(here)
+    assert distpool.get(here, timeout=20)[0] == 4.0
+    assert noted(log) == ["make", "plus", "plus", "plus"]
+
+
+def test_what_it_was_about_to_make_is_made_elsewhere(
+    join: Callable[..., JoiningAgent], tmp_path: Path
+) -> None:
+    agent = join(resources={"CPU": 2.0})
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    options: dict[str, Any] = {"scheduling_strategy": on_b_if_it_is_there()}
+    there = bodies.first_of_when.options(**options).remote([distpool.put([7.0])], str(ready), str(go))
+    wait_until(ready.exists, "it runs there")
+    kill(agent)
+    go.touch()
+    assert distpool.get(there, timeout=30) == 7.0
