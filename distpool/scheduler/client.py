@@ -326,6 +326,7 @@ class Session:
         self._starts: deque[float] = deque(maxlen=limits.agent_restarts_max + 1)
         self._closed = False
         self._bound = threading.Event()  # its socket is there, or never will be
+        self.lost = ""  # why there is no cluster, nor will be
         self.remote: Any = None  # see ``scheduler.remote``: what it has of this session
         self._thread = threading.Thread(target=self._run, name="distpool-engine", daemon=True)
         self._thread.start()
@@ -364,6 +365,8 @@ class Session:
         return pool
 
     def _refuse_if_closed(self) -> None:
+        if self.lost and not self._closed:
+            raise ClusterError(self.lost)
         if self._closed:
             raise ClusterError("the session has ended: it was shut down, or the program is exiting")
 
@@ -492,6 +495,7 @@ class Session:
             self._lose_cluster(f"the embedded cluster did not start: {error}")
 
     def _lose_cluster(self, reason: str) -> None:
+        self.lost = reason
         self._bound.set()
         self.shell.questions.lose(reason)
         self.leading.tell(ClusterLost(reason))
@@ -549,9 +553,11 @@ def session() -> Session:
     """This process's session, started by the first call."""
     global _session
     current = _session
-    if current is not None and not current._closed:
+    if current is not None and not current._closed and not current.lost:
         return current
     with _session_lock:
+        if _session is not None and _session.lost:
+            _session.shutdown()  # nothing can be had of its cluster any more: the next one is worth a try
         if _session is None or _session._closed:
             worker = worker_start.this_worker
             _session = Session(EmbeddedCluster() if worker is None else JoinedCluster(worker))
@@ -560,7 +566,8 @@ def session() -> Session:
 
 def current() -> Session | None:
     """This process's session, if it has one."""
-    return _session if _session is not None and not _session._closed else None
+    known = _session
+    return known if known is not None and not known._closed and not known.lost else None
 
 
 def start(cluster: EmbeddedCluster) -> Session:

@@ -1,4 +1,4 @@
-"""A node dies with the workers that have made values: those that are needed are elsewhere, or are made again elsewhere."""
+"""A node dies with the workers that have made values: what is needed of them is elsewhere, or is made again."""
 
 from __future__ import annotations
 

@@ -99,15 +99,15 @@ class Process:
             self.following = self._follow()
 
     def _follow(self) -> Following:
-        nobody = _Named(hear=lambda *_: None, came=lambda *_: False, lose=lambda *_: None, end=lambda *_: None)
+        nobody = _Named(
+            hear=lambda *_: None, came=lambda *_: False, lose=lambda *_: None, end=lambda *_: None
+        )
         session: Any = _Named(
             shell=self.shell,
             leading=self.leading,
             contact=self.contact,
             core=_Named(owner=self.name, node="n"),
-            remote=_Named(
-                adopting=nobody, recovering=nobody, lineage=_Named(is_lost=lambda _value: False)
-            ),
+            remote=_Named(adopting=nobody, recovering=nobody, lineage=_Named(is_lost=lambda _value: False)),
         )
         following = Following(session)
         session.remote.following = following
@@ -117,7 +117,14 @@ class Process:
     def active(self) -> Iterator[None]:
         """In this process."""
         global active
-        before = active, refs.EXPORTED, refs.BORROWED, refs._Process.base, refs._numbers, stored.STATE["store"]
+        before = (
+            active,
+            refs.EXPORTED,
+            refs.BORROWED,
+            refs._Process.base,
+            refs._numbers,
+            stored.STATE["store"],
+        )
         active = self
         refs.EXPORTED, refs.BORROWED = self.exported, self.borrowed
         refs._Process.base, refs._numbers = self.base, self.numbers

@@ -138,7 +138,11 @@ class Program:
 
     def may_leave(self, process: Process) -> bool:
         return not (
-            process.calls or process.called or process.is_busy or process.following.owes or self._is_called(process)
+            process.calls
+            or process.called
+            or process.is_busy
+            or process.following.owes
+            or self._is_called(process)
         )
 
     def _is_called(self, process: Process) -> bool:
@@ -236,7 +240,14 @@ class Program:
         made.result.reject(0, failure)
 
     def _begin(
-        self, worker: Process, number: int, caller: str, name: Name, blob: bytes, values: list[Any], labels: list[Any]
+        self,
+        worker: Process,
+        number: int,
+        caller: str,
+        name: Name,
+        blob: bytes,
+        values: list[Any],
+        labels: list[Any],
     ) -> None:
         variables = carried.arrive(blob) if blob[0] == carried.REFS_MARK else []
         for value, label in zip(values, labels, strict=True):

@@ -85,6 +85,11 @@ def count_for_ever(path: str) -> Any:
 
 
 @distpool.remote(num_cpus=0)
+def make_zeros(size_bytes: int) -> bytearray:
+    return bytearray(size_bytes)
+
+
+@distpool.remote(num_cpus=0)
 def grow(value: bytearray, by_bytes: int) -> bytearray:
     return value + bytearray(by_bytes)
 

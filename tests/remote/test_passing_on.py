@@ -1,4 +1,4 @@
-"""References that are passed on: by tasks and actors, finished and pending, inside of everything that can be pickled."""
+"""References that are passed on: by tasks and actors, finished and pending, inside of all that can be pickled."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 import distpool
 from compat_tests.ray.waiting import Gate
-from tests.remote import bodies
 from distpool.scheduler.remote import submitting
+from tests.remote import bodies
 from tests.remote.bodies import ErrorWithRefs, Keeper
 
 PATIENCE_S = 20.0
@@ -117,6 +117,7 @@ def test_in_closures_globals_and_exceptions(gate: Gate) -> None:
     assert raised.value.refs == [pending, there], "they are the same references"
     for pool in submitting.here()._pools.values():
         pool.exporter.forget()  # it keeps what functions capture, for their next call
+    namespace.clear()
 
 
 def test_an_exception_brings_what_its_task_has_made() -> None:

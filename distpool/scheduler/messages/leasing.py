@@ -47,7 +47,7 @@ class WantLeases(Message, frozen=True):
     resources: dict[str, float]
     spilled: bool = False  # already sent on by another agent: grant or queue, do not bounce
     strategy: Strategy = Strategy()
-    once: bool = False  # what its workers do is not repeated: where one must end for want of memory, rather another
+    once: bool = False  # its work is not repeated: for want of memory, another's worker ends rather
 
 
 class LeaseElsewhere(Message, frozen=True):

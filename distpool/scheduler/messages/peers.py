@@ -45,7 +45,7 @@ class Subscribed(Message, frozen=True):
     base: str
     numbers: list[int]
     subscriber: str  # its owner's name
-    unknown: list[int] = []  # noqa: RUF012  # msgspec makes a new one each time
+    unknown: list[int] = []  # msgspec makes a new one each time
 
 
 class Recover(Message, frozen=True):

@@ -116,7 +116,9 @@ class Following:
         self._lock = threading.RLock()  # for that, and whether any of them is unsafe
         self._safes: list[Safe] = []  # for this owner's own references
         self._handed: list[_HandedOver] = []
-        self._early: dict[Name, tuple[float, Value | None, Any]] = {}  # without a reference: when, with its data
+        self._early: dict[
+            Name, tuple[float, Value | None, Any]
+        ] = {}  # without a reference: when, with its data
         self._looks_for_old = False
         self._shell.on_peer = self._hear
 
@@ -149,7 +151,9 @@ class Following:
             _settle(ref, early[1], early[2])
             return
         contact = ref.contact
-        if contact is not None and contact.owner == self._me:  # we were asked for it, and have forgotten it since
+        if (
+            contact is not None and contact.owner == self._me
+        ):  # we were asked for it, and have forgotten it since
             contact = ref.contact = via
         if contact is None or contact.owner == self._me:
             ref.reject(0, Failure(reason=refs.GONE, kind="lost"))
@@ -247,7 +251,9 @@ class Following:
 
     # ------------------------------------------------------------------------------ what is heard
 
-    def _hear(self, owner: str, message: Subscribe | Subscribed | Value | Recover | Adopt | Adopted | None) -> None:
+    def _hear(
+        self, owner: str, message: Subscribe | Subscribed | Value | Recover | Adopt | Adopted | None
+    ) -> None:
         match message:
             case Subscribe():
                 self._answer(owner, message)

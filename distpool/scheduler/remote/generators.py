@@ -21,7 +21,6 @@ from distpool.errors import Failure
 from distpool.scheduler.remote import waiting
 from distpool.scheduler.remote.refs import ObjectRef
 
-
 #: More values than a generator will ever yield.
 ALL_READ = 1 << 60
 
@@ -29,7 +28,18 @@ ALL_READ = 1 << 60
 class Stream(Promise):
     """The promise of a call that yields. ``done`` is the reference that is ready when there are no more values."""
 
-    __slots__ = ("_abandoned", "_came", "_consumed", "_lock", "_maker", "_refs", "count", "done", "ready", "wakeups")
+    __slots__ = (
+        "_abandoned",
+        "_came",
+        "_consumed",
+        "_lock",
+        "_maker",
+        "_refs",
+        "count",
+        "done",
+        "ready",
+        "wakeups",
+    )
 
     raw = True
     quick = False

@@ -295,7 +295,9 @@ class ObjectRef(Promise):
     @staticmethod
     def describe(refs: Sequence[ObjectRef], pending: list[ObjectRef]) -> bytes:
         """See ``carried.Carried``."""
-        places: dict[tuple[str, str], int] = {}  # base, and who is to be asked: mostly its process, not always
+        places: dict[
+            tuple[str, str], int
+        ] = {}  # base, and who is to be asked: mostly its process, not always
         contacts: list[Contact | None] = []
         entries: list[tuple[int, int, int, Any]] = []
         mine = _Process.base
@@ -488,7 +490,9 @@ def arrive(names: bytes, expected: bool = False) -> list[ObjectRef]:
     came: list[ObjectRef] = []
     back: list[ObjectRef] = []
     actors: list[tuple[int, str | None, int, bytes]] = []
-    settled: list[tuple[ObjectRef, int, Any, Contact | None]] = []  # not under the lock: what watches them is not ours
+    settled: list[
+        tuple[ObjectRef, int, Any, Contact | None]
+    ] = []  # not under the lock: what watches them is not ours
     with _lock:
         for place, number, state, value in message.entries:
             base = bases[place]

@@ -39,7 +39,6 @@ class Carried(Protocol):
     def describe(refs: Sequence[Any], pending: list[Any]) -> bytes:
         """The names of all these; those that are named without a value, which is to follow, go into ``pending``."""
 
-
     @staticmethod
     def stay(refs: Sequence[Any]) -> None:
         """Keep these for a while."""
@@ -114,7 +113,9 @@ def renamed(blob: bytes, names: bytes, blobs: Sequence[bytes]) -> bytes:
     """A blob that begins with ``REFS_MARK``, with other names for the same references; ``blobs`` are their values'."""
     stored = importlib.import_module("distpool.scheduler.serialize.stored")
     inner = blob[inner_start(blob) :]
-    return frame(names, stored.with_carried(inner, [number for value in blobs for number in stored.ids_of(value)]))
+    return frame(
+        names, stored.with_carried(inner, [number for value in blobs for number in stored.ids_of(value)])
+    )
 
 
 def arrive(blob: Blob, *, expected: bool = False) -> list[Any]:
