@@ -38,7 +38,7 @@ def claim(handle: ActorHandle, name: str, namespace: str | None) -> None:
     """Give an actor of this process's a name. Raises ValueError if another one has it."""
     key = _key(name, namespace)
     link = handle._ref.link
-    blob = Exporter(snapshot=False, stores_units=False).dumps(handle)
+    blob = Exporter(snapshot=False, stores_units=False).dumps(handle, keep=[])  # a name keeps no actor alive
     mine = link.base is None  # a detached actor's name is its driver's
     if not cluster_facts.key_put(key, blob, overwrite=False, mine=mine):
         if find(name, namespace) is None and cluster_facts.key_put(key, blob, overwrite=True, mine=mine):

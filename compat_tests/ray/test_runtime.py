@@ -151,7 +151,9 @@ def test_the_functions_name(ray):
     assert ray.get(ask.remote()).endswith("ask")
 
 
-@pytest.mark.differs("a call's own id names its attempt, a reference's its object: no number travels with a call")
+@pytest.mark.differs(
+    "a call's own id names its attempt, a reference's its object: no number travels with a call"
+)
 def test_a_reference_knows_its_task(ray, ours):
     @ray.remote
     def ask():

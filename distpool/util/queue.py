@@ -158,7 +158,7 @@ class Queue:
 
     def _alive(self) -> Any:
         if self.actor is None:
-            raise RayActorError("this queue was shut down, and its actor with it")
+            raise RayActorError(None, "this queue was shut down, and its actor with it")
         return self.actor
 
 

@@ -450,11 +450,16 @@ def test_resizing_retires_the_surplus_and_asks_for_what_is_missing() -> None:
 
 
 def test_what_works_is_given_back_when_its_tasks_are_done() -> None:
-    """Its agent would give it a grace, and then kill it."""
+    """Its agent would give it a grace, and then kill it; until then it counts there, beside those that stay."""
     owner = Owner(2).with_workers("a", "b")
     owner("app", Submit(1, [task(1), task(2)]))
-    assert owner("app", ResizePool(1, 1)) == [("agent:n", WantLeases(1, 1, True, {})), ("worker:a", Retire())]
-    assert ("agent:n", ReturnLease("a")) in owner("worker:a", Results([2], ["x"]))
+    assert owner("app", ResizePool(1, 1)) == [
+        ("agent:n", WantLeases(1, 1, True, {})),
+        ("agent:n", WantLeases(1, 2, True, {})),
+        ("worker:a", Retire()),
+    ]
+    said = owner("worker:a", Results([2], ["x"]))
+    assert said[-2:] == [("agent:n", WantLeases(1, 1, True, {})), ("agent:n", ReturnLease("a"))]
     assert owner("agent:n", WorkerDied("a", 1, LEFT, 0)) == [("app", WorkerGone(1, "a", 100, 0))]
 
 

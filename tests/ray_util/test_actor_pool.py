@@ -132,10 +132,10 @@ def test_actors_come_and_go(pool, actors):
     pool.submit(double, 1)
     assert not pool.has_free()
     pool.push(taken[0])
-    with pytest.raises(ValueError, match="in the pool already"):
+    with pytest.raises(ValueError, match="in the ActorPool already"):
         pool.push(taken[0])
     assert pool.get_next() == 2
-    with pytest.raises(ValueError, match="in the pool already"):
+    with pytest.raises(ValueError, match="in the ActorPool already"):
         pool.push(taken[0])
 
 

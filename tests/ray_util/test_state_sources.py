@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,11 @@ in_a_session = pytest.mark.usefixtures("session")
 
 def states_of(name, *filters):
     return Counter(task.state for task in state.list_tasks(filters=[("name", "=", name), *filters]))
+
+
+def all_stopped(pid):
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all(thread.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
 @distpool.remote
@@ -79,6 +85,7 @@ def test_an_owner_that_is_stopped_is_left_out_and_named(tmp_path):
     (outer,) = state.list_tasks(filters=[("name", "=", "waits"), ("state", "=", "RUNNING")])
     os.kill(outer.worker_pid, signal.SIGSTOP)
     try:
+        wait_until(lambda: all_stopped(outer.worker_pid), "each of its threads has stopped")
         with pytest.warns(
             RuntimeWarning, match=rf"partial: owner:{outer.worker_pid}-\w+ .* has not answered"
         ):

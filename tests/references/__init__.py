@@ -1,1 +1,1 @@
-"""References of several processes under a seed: real tables and real ``Following``, simulated links, store and deaths."""
+"""References of several processes under a seed: real tables, real ``Following``; simulated links, store, deaths."""

@@ -1,4 +1,7 @@
-"""Planted bugs of references: each must be caught by some oracle within ``SEEDS`` worlds; see ``tests.simulation.mutations``."""
+"""Planted bugs of references: each must be caught by some oracle within ``SEEDS`` worlds.
+
+See ``tests.simulation.mutations``, where they are planted.
+"""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ MUTATIONS = (
         '            self.leasing.retire(lease)\n',
         '',
         "a shared worker that has nothing to do keeps what others wait for",
-        "everything_ends", 3,
+        "everything_ends", 48,
     ),
     Mutation(
         "never_retire", owner, "OwnerCore._after_work",

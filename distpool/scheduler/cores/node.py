@@ -440,8 +440,11 @@ class NodeCore:
         return False
 
     def _has_devices(self, pool: WantedPool, reserved: Amounts) -> bool:
-        """Whether its devices are there. Who waits for one keeps nothing else from others: a task may hold on to it until
-        its children have run, and those need just that."""
+        """Whether its devices are there.
+
+        Who waits for one keeps nothing else from others: a task may have it until its children have run, who need that
+        other.
+        """
         gpus = devices.keeps(pool.need)
         return devices.pick(gpus, self.free_gpus) is not None and fits(gpus, without(self.free, reserved))
 

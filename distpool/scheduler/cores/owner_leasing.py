@@ -47,7 +47,10 @@ class Leasing:
         if not self.home or not pool.live or is_borrowed(pool):
             return
         level = pool.size
-        if not pool.dedicated:
+        if pool.dedicated:
+            # Who still works off what it has counts at its agent, though it is none of the pool's any more.
+            level += sum([_works_off(lease) for lease in pool.leases.values()])
+        else:
             have = len(pool.leases)
             unserved = pool.pending - len(pool.ranks.idle)
             wanted = _power_of_two_above(have + unserved) if unserved > 0 else have
@@ -141,6 +144,8 @@ class Leasing:
         pool = lease.pool
         if not pool.dedicated:
             self._want(pool, lease.node, max(0, pool.wanted.get(lease.node, 0) - 1))
+        elif lease.offered:
+            self.ask(pool)
         self._out.append((lease.data, Retire()))
         self.give_back(lease)
 
@@ -148,6 +153,8 @@ class Leasing:
         """Tell its agent, once, that a retiring worker has nothing left to do."""
         if not lease.offered and not lease.returned:
             lease.returned = True
+            if lease.pool.dedicated:
+                self.ask(lease.pool)
             if not is_borrowed(lease.pool):
                 self._out.append((f"agent:{lease.node}", ReturnLease(lease.lease)))
 
@@ -171,15 +178,23 @@ class Leasing:
 
     def forget(self, lease: Lease, exit_code: int) -> None:
         """A worker is gone."""
+        counted = lease.pool.dedicated and _works_off(lease)
         _leave(lease, LeaseState.LOST)
         del self.leases[lease.lease]
         del lease.pool.leases[lease.lease]
+        if counted:
+            self.ask(lease.pool)
         self._out.append(("app", WorkerGone(lease.pool.pool, lease.lease, lease.pid, exit_code)))
 
 
 def is_borrowed(pool: Pool) -> bool:
     """Whether it stands for an actor whose worker is another owner's."""
     return pool.actor is not None and pool.actor.borrow is not None
+
+
+def _works_off(lease: Lease) -> bool:
+    """Whether a worker on its way out has something left to do, and its agent has not heard of it."""
+    return lease.state is LeaseState.RETIRING and not lease.returned
 
 
 def _leave(lease: Lease, state: LeaseState) -> None:

@@ -168,8 +168,15 @@ class ObjectRef(Promise):
 
     def fulfil(self, key: int, value: Any) -> None:
         """The value is there, undecoded: plain, a blob, or a blob with what keeps it."""
-        if not self.ready:
+        if self.ready:
+            return
+        kind = type(value)
+        if kind is Kept or (kind is bytes and value[0] == carried.REFS_MARK):
             self.take(value, expected=True)
+        else:
+            self.value = value
+            self.task = None
+            self.settle()
 
     def take(self, value: Any, *, expected: bool) -> None:
         """See ``fulfil``. Not ``expected``: its sender has not seen to the values of the references in it."""

@@ -231,7 +231,8 @@ def pack_stream(blob: bytes, keep: list[Any]) -> bytes:
 
 def with_carried(blob: bytes, carried: Sequence[int]) -> bytes:
     """A blob as ``pack`` has made it, less its references' names; they hold these objects now."""
-    flags, own, inner = 0, (), blob
+    own: tuple[int, ...] = ()
+    flags, inner = 0, blob
     if blob[0] == MARK:
         flags, _, carried_count = unpack_from("<BII", blob, 1)
         own, inner = ids_of(blob)[carried_count:], blob[inner_start(blob) :]
