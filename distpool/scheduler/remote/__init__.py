@@ -2,9 +2,12 @@
 
 ===================  ==========================================================================================
 ``refs.py``          ``ObjectRef``: a promise that has a value and a name, and how it travels
-``following.py``     values that other processes make, and values of ours that others wait for
+``following.py``     values that other processes make; ``serving.py``: values of ours that others wait for
 ``submitting.py``    calls: shapes of workers, arguments that are references, retries
-``waiting.py``       waiting for many
-``actor_pools.py``   an actor in its creator's process, and one that another process has created
+``generators.py``    calls that yield their values; ``waiting.py``, ``awaiting.py``: for many, in event loops
+``lineage.py``       values that are lost are made again; ``recovering.py``: another process's
+``actors.py``        an actor as a process knows it; ``actor_pools.py``: on the engine
+``adopting.py``      detached actors that a worker creates
+``placement.py``     placement groups; ``cluster_facts.py``: nodes and keys; ``records.py``: what has run here
 ===================  ==========================================================================================
 """

@@ -278,7 +278,9 @@ class ActorServer:
         return blob
 
     def failed(self, call: Call, error: BaseException) -> None:
-        """The call has raised."""
+        """The call has raised; what it has kept before that must be safe as well."""
+        if worker_hooks.unsafe:
+            self.worker.make_safe()
         call.link.failed.append((call.attempt, dump(error, self.worker.answers_to)))
         cut(error)
 

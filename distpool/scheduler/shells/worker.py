@@ -269,6 +269,8 @@ class Worker:
                 except BaseException as exc:
                     error = dump(exc, self.answers_to)
                     cut(exc)
+                    if worker_hooks.unsafe:
+                        self.make_safe()  # it may have kept what it got before it raised
                     label = payload.get("t", "") if type(payload) is dict else ""
                 self.open = 0  # ... and from here on it is not
             except KeyboardInterrupt as late:  # between the two; there is only one for an attempt
