@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from distpool import Pool
 from distpool.scheduler import client
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.joining import JoiningAgent
-from tests.processes.conftest import engine as engine
 from tests.processes.conftest import leaks as leaks
 from tests.processes.conftest import own_tmpdir as own_tmpdir
 from tests.processes.conftest import pools_that_end
@@ -31,6 +31,21 @@ def expect_gone(agent: JoiningAgent, pids: list[int]) -> None:
     assert agent.wait_gone(BOUND_S), "the agent is still there"
     assert survivors(pids, within_s=BOUND_S) == []
     assert not os.path.exists(agent.directory)
+
+
+_warm: client.Session | None = None
+
+
+@pytest.fixture
+def engine(own_tmpdir: str) -> client.Session:
+    """This process's session, started and warm; another one than before, if a test has ended that."""
+    global _warm
+    if _warm is None or client.current() is not _warm:
+        with Pool(1) as pool:
+            assert pool.apply(abs, (-1,)) == 1
+        pool.join()
+        _warm = client.session()
+    return _warm
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Iterator
 
 import pytest
 
 import distpool
+from distpool.scheduler import client
 from tests.processes.conftest import SETTLE_S, _differences, _holdings
 from tests.processes.conftest import own_tmpdir as own_tmpdir
 from tests.processes.scene import wait_until
@@ -16,13 +16,14 @@ from tests.processes.scene import wait_until
 
 @pytest.fixture(scope="package")
 def session(own_tmpdir: str) -> Iterator[None]:
+    client.shutdown()  # of tests of other packages, in this process
+    gc.collect()
     before = _holdings(own_tmpdir)
     distpool.init(num_cpus=4)
     yield
     distpool.shutdown()
     gc.collect()
-    wait_until(
-        lambda: not _differences(before, _holdings(own_tmpdir)),
-        f"nothing is left of the session of {os.getpid()}",
-        SETTLE_S,
-    )
+    try:
+        wait_until(lambda: not _differences(before, _holdings(own_tmpdir)), "nothing is left", SETTLE_S)
+    except AssertionError:
+        raise AssertionError(f"left: {_differences(before, _holdings(own_tmpdir))}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Any
 
@@ -136,6 +137,7 @@ class Keeper:
 
     def follow_for_ever(self, refs: list[distpool.ObjectRef]) -> None:
         distpool.get(refs)
+        threading.Event().wait()
 
     def process(self) -> int:
         return os.getpid()

@@ -71,7 +71,10 @@ def test_what_the_program_has_counts_as_installed(place: Place, offline: Path) -
     assert not file.startswith(str(place.cache))
 
 
-def test_a_requirements_file_a_local_path_and_options(place: Place, offline: Path) -> None:
+def test_a_requirements_file_a_local_path_and_options(
+    place: Place, offline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # it is pip that must not, and what imports it neither
     requirements = place.root / "requirements.txt"
     requirements.write_text("./wheels/tinything-1.0-py3-none-any.whl\n")
     assert place.worker({"pip": str(requirements)}, WHERE).result()[0] == "1.0"

@@ -225,8 +225,6 @@ class OwnerShell:
 
         ``eager``: an answer is awaited that may come soon. ``stay`` is asked last before sleeping.
         """
-        if self.store is not None and self.store.has_dropped:
-            self.store.drain()  # before any call that needs the room
         self.drain_inbox()
         timeout_ms = self._timeout_ms(deadline)
         if timeout_ms != 0:
@@ -287,7 +285,10 @@ class OwnerShell:
         """Take in what the program handed over; runs of tasks for one pool become one Submit."""
         inbox = self.inbox
         tasks: list[Task] = []
-        for _ in range(len(inbox)):
+        count = len(inbox)
+        if count and self.store is not None and self.store.has_dropped:
+            self.store.drain()  # what was let go of before these calls were made is room for them
+        for _ in range(count):
             item = inbox.popleft()
             if type(item) is Task:
                 if tasks and tasks[0].pool != item.pool:
