@@ -33,19 +33,24 @@ def expect_gone(agent: JoiningAgent, pids: list[int]) -> None:
     assert not os.path.exists(agent.directory)
 
 
-_warm: client.Session | None = None
+def warm() -> client.Session:
+    """This process's session, which has had a worker, so that a test finds all of its descriptors there already."""
+    with Pool(1) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+    pool.join()
+    return client.session()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def started(own_tmpdir: str) -> None:
+    """Before any test looks what there is."""
+    warm()
 
 
 @pytest.fixture
-def engine(own_tmpdir: str) -> client.Session:
-    """This process's session, started and warm; another one than before, if a test has ended that."""
-    global _warm
-    if _warm is None or client.current() is not _warm:
-        with Pool(1) as pool:
-            assert pool.apply(abs, (-1,)) == 1
-        pool.join()
-        _warm = client.session()
-    return _warm
+def engine(started: None) -> client.Session:
+    """This process's session; a test that ends it has another one started behind it."""
+    return client.session()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from distpool.scheduler.remote import cluster_facts
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.joining import JoiningAgent
 from tests.nodes import bodies
-from tests.nodes.conftest import everything, expect_gone
+from tests.nodes.conftest import everything, expect_gone, warm
 from tests.processes.harness import BOUND_S
 from tests.processes.scene import wait_until
 
@@ -178,3 +178,4 @@ def test_a_question_that_comes_before_the_agent_is_up_is_asked_then() -> None:
         client.shutdown()
     with pytest.raises(ClusterError, match="the session has ended"):
         session.ask(FactsQuery(), FactsReport)
+    warm()

@@ -77,6 +77,7 @@ def no_groups(engine: client.Session) -> Iterator[None]:
 
 
 def test_spread_uses_both_nodes(no_groups: None, second_agent: JoiningAgent, tmp_path: Path) -> None:
+    wait_until(lambda: "b" in {node["NodeName"] for node in cluster.nodes()}, "the cluster knows of it")
     spread = task(placing.meet, scheduling_strategy="SPREAD")
     refs = [spread.remote(str(tmp_path), str(number), 2) for number in range(2)]
     assert sorted(get(refs)) == sorted([current_node(), "b"])
