@@ -14,7 +14,7 @@ from tests.processes.conftest import own_tmpdir as own_tmpdir
 from tests.processes.scene import wait_until
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def session(own_tmpdir: str) -> Iterator[None]:
     client.shutdown()  # of tests of other packages, in this process
     gc.collect()

@@ -335,6 +335,8 @@ class OwnerCore:
         lease = self.leases.get(message.lease)
         if lease is None:
             pool = self.pools.get(message.pool)
+            if pool is not None and pool.actor is not None:
+                self.actors.forget_early(pool, message.lease)
             if pool is not None and pool.live:
                 self.pool_life.setup_failed(pool, None, message.death)  # it died before its first word
             return
@@ -369,6 +371,8 @@ class OwnerCore:
         self.outcomes.lose(lease, reason)
 
     def _after_loss(self, pool: Pool, now: float) -> None:
+        if pool.actor is not None and not is_borrowed(pool):
+            self.actors.greet(pool, now)
         self.pool_life.drop_if_done(pool)
         if pool.live:
             self._offer_again(pool, now)

@@ -74,10 +74,23 @@ class Actors:
 
     def hello(self, pool: Pool, message: LeaseHello, now: float) -> None:
         """A worker has come. One that comes before we have heard of the former one's end must wait for that."""
-        if pool.leases and is_borrowed(pool):
+        if pool.leases:
             _actor(pool).early = message
         else:
             self._leasing.hello(pool, message, now)
+
+    def greet(self, pool: Pool, now: float) -> None:
+        """The former worker's end is known: one that has come too early has waited for that."""
+        actor = _actor(pool)
+        early, actor.early = actor.early, None
+        if early is not None and pool.live and not pool.leases:
+            self._leasing.hello(pool, early, now)
+
+    def forget_early(self, pool: Pool, lease: str) -> None:
+        """The worker of this name is dead; it may be the one that has come too early."""
+        actor = _actor(pool)
+        if actor.early is not None and actor.early.lease == lease:
+            actor.early = None
 
     def up(self, lease: Lease) -> None:
         """The constructor is done."""
@@ -238,9 +251,7 @@ class Actors:
             self._pool_life.break_pool(pool, message.error, message.death, message.reason, message.kind)
             return None
         self._out.append(("app", ActorRestarts(pool.pool, message.death, message.reason)))
-        early, actor.early = actor.early, None
-        if early is not None and not pool.leases:
-            self._leasing.hello(pool, early, now)
+        self.greet(pool, now)
         return pool
 
     def end(self, message: EndActor) -> None:
