@@ -243,7 +243,6 @@ class Actors:
         pool = self._pools.get(message.pool)
         if pool is None or not pool.live or not _is_of(pool, owner):
             return None
-        actor = _actor(pool)
         if (lease := pool.leases.get(message.lease)) is not None:
             self._leasing.forget(lease, message.death.exit_code if message.death else 0)
             self._sort_out(lease, message, message.kind or ActorEnd.UNAVAILABLE)
