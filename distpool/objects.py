@@ -194,6 +194,8 @@ def _wait_for_generators(
     return [by_ref[ref] for ref in ready], [by_ref[ref] for ref in rest]
 
 
+#: How long ``cancel`` waits for a method's call to be out of the line.
+SETTLE_S = 0.1
 _REFS = {ObjectRef}
 
 
@@ -214,3 +216,6 @@ def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursiv
             "a method cannot be cancelled by force: that would kill its actor; for that there is kill"
         )
     submitting.cancel(ref, force=force, recursive=recursive)
+    if isinstance(ref, ObjectRef) and getattr(ref.maker, "link", None) is not None and not ref.ready:
+        # The actor may come to it in this very moment: most often it is out of the line when this returns.
+        waiting.wait_for(ref, SETTLE_S)
