@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from distpool import worker_hooks
 from distpool.scheduler.messages import CALLER_SHIFT, Execute, Results, encode
 from distpool.scheduler.serialize import PLAIN_TYPES, is_plain
 from distpool.scheduler.shells import remote_calls
 from distpool.scheduler.shells.actor_calls import Resolved, resolve
-from distpool.scheduler.shells.call_parts import result
-from distpool.scheduler.shells.remote_calls import Split
+from distpool.scheduler.shells.call_parts import pack
 
 if TYPE_CHECKING:
     from distpool.scheduler.shells.worker import Worker
@@ -99,15 +97,8 @@ class CallerLink:
         """A call's result, undecoded; references in it are safe for the caller from then on."""
         if type(value) in PLAIN_TYPES and is_plain(value):
             return value
-        keep: list[Any] = []
-
-        def dumps(part: Any) -> bytes:
-            return result(part, self.process, worker.answers_to, keep)
-
-        blob = value.dump(dumps) if type(value) is Split else dumps(value)
-        if keep and worker_hooks.hand_over is not None:
-            node = worker.start.node if self.process else ""
-            worker_hooks.hand_over(keep, (self.owner, self.address, node, self.process))
+        node = worker.start.node if self.process else ""
+        blob = pack(value, (self.owner, self.address, node, self.process), worker.answers_to)
         self.held_bytes += remote_calls.weight(blob)
         self.has_stored = self.has_stored or remote_calls.names_objects(blob)
         return blob

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from distpool import worker_hooks
 from distpool.errors import StoreError
 from distpool.scheduler.serialize import Importer, parcels
 from distpool.scheduler.shells import remote_calls
@@ -56,11 +57,27 @@ def arguments(payload: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         raise CannotUnpickle.explained("the arguments", error) from error
 
 
-def result(value: Any, owner: int, to: int | None, keep: list[Any]) -> bytes:
+def pack(value: Any, whom: tuple[str, str, str, int], to: int | None) -> Any:
+    """A result that is not plain, undecoded; references in it are safe for whom it goes to from then on.
+
+    ``whom``: the owner's name, its address, this node if the owner is on it ("" if not), and its process number there
+    (0). ``to`` is whose definitions the result may rely on: see ``worker.Worker.answers_to``.
+    """
+    keep: list[Any] = []
+
+    def dumps(part: Any) -> bytes:
+        return _dumps(part, whom[3], to, keep)
+
+    blob = value.dump(dumps) if type(value) is remote_calls.Split else dumps(value)
+    if keep and worker_hooks.hand_over is not None:
+        worker_hooks.hand_over(keep, whom)
+    return blob
+
+
+def _dumps(value: Any, owner: int, to: int | None, keep: list[Any]) -> bytes:
     """Pickle a result; what is big in it goes to the store, for the task's owner, whose process number is given.
 
-    An owner on another node (0) does not see this store: all goes with the answer. ``to`` is whose definitions it may
-    rely on: see ``worker.Worker.answers_to``.
+    An owner on another node (0) does not see this store: all goes with the answer.
 
     An error in that carries the result's repr, for the front door's own exception.
     """

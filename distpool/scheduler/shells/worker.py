@@ -56,7 +56,7 @@ from distpool.scheduler.shells.call_parts import (
     cut,
     dump,
     flush_streams,
-    result,
+    pack,
 )
 from distpool.scheduler.shells.control import control_loop, die, wait_for_the_end
 from distpool.scheduler.shells.links import EagerWait, dealer, watched_dealer
@@ -309,15 +309,8 @@ class Worker:
     def _result(self, value: Any) -> Any:
         """A result that is not plain, undecoded; references in it are safe for whom it goes to from then on."""
         attach = self.attach
-        keep: list[Any] = []
-
-        def dumps(part: Any) -> bytes:
-            return result(part, attach.process, self.answers_to, keep)
-
-        blob = value.dump(dumps) if type(value) is Split else dumps(value)
-        if keep and worker_hooks.hand_over is not None:
-            node = self.start.node if attach.process else ""
-            worker_hooks.hand_over(keep, (attach.owner, attach.address, node, attach.process))
+        node = self.start.node if attach.process else ""
+        blob = pack(value, (attach.owner, attach.address, node, attach.process), self.answers_to)
         self.held_bytes += remote_calls.weight(blob)
         self.has_stored = self.has_stored or remote_calls.names_objects(blob)
         return blob
