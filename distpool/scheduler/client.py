@@ -188,12 +188,8 @@ class NativePool:
         """In a step: only the core knows which calls there are; promises do not keep theirs."""
         pool = self._session.core.pools.get(self.number)
         if pool is not None:
-            tasks = [
-                *pool.queue,
-                *self._session.core.outcomes.resting,
-                *(task for lease in pool.leases.values() for task in lease.offered.values()),
-            ]
-            self.leading.tell(CancelTasks([task for task in tasks if task.token is promise], running))
+            tasks = [task for task in self._session.core.unfinished(pool) if task.token is promise]
+            self.leading.tell(CancelTasks(tasks, running))
 
     # ----------------------------------------------------------------------------------- its life
 

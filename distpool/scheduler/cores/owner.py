@@ -165,6 +165,16 @@ class OwnerCore:
         held = tuple([name for name, lease in self.leases.items() if not is_borrowed(lease.pool)])
         return OwnerHello(self.owner, self.pid, self.incarnation, self.address, held, self.node, self.worker)
 
+    def unfinished(self, *pools: Pool) -> list[Task]:
+        """The tasks of these pools that have not ended: queued, offered, or resting before another try."""
+        numbers = {pool.pool for pool in pools}
+        tasks = [task for task in self.outcomes.resting if task.pool in numbers]
+        for pool in pools:
+            tasks += pool.queue
+            for lease in pool.leases.values():
+                tasks += lease.offered.values()
+        return tasks
+
     def check(self) -> None:
         """Assert every invariant; for tests and the simulator."""
         from distpool.scheduler.cores.owner_check import check_owner

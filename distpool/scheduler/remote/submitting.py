@@ -576,10 +576,8 @@ def _cancel_calls(attempt: int) -> None:
 
     def find() -> None:
         """In a step."""
-        pools = session.core.pools.values()
-        tasks = [*session.core.outcomes.resting, *(task for pool in pools for task in pool.queue)]
-        tasks += [task for pool in pools for lease in pool.leases.values() for task in lease.offered.values()]
-        called = [task for task in tasks if task.key == attempt]
+        core = session.core
+        called = [task for task in core.unfinished(*core.pools.values()) if task.key == attempt]
         if called:
             session.leading.tell(CancelTasks(called, True))
 
