@@ -41,18 +41,17 @@ def claim(handle: ActorHandle, name: str, namespace: str | None) -> None:
     blob = Exporter(snapshot=False, stores_units=False).dumps(handle, keep=[])  # a name keeps no actor alive
     mine = link.base is None  # a detached actor's name is its driver's
     if not cluster_facts.key_put(key, blob, overwrite=False, mine=mine):
-        if find(name, namespace) is None and cluster_facts.key_put(key, blob, overwrite=True, mine=mine):
-            pass  # it had just ended
-        else:
+        has_ended = find(name, namespace) is None
+        if not (has_ended and cluster_facts.key_put(key, blob, overwrite=True, mine=mine)):
             raise ValueError(
                 f"there is an actor named {name!r} already: take another name, or get_if_exists=True to have that one"
             )
     if mine:
         link.key = key
-        link.on_event_too = functools.partial(_forget, key, blob)
+        link.on_event_too = functools.partial(_forget, key)
 
 
-def _forget(key: str, blob: bytes, event: Any) -> None:
+def _forget(key: str, event: Any) -> None:
     """On the thread that delivers, which must not wait: the actor has ended."""
     if isinstance(event, Failure):
         from distpool.scheduler import client

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from distpool import actor_names, objects, remote_options
 from distpool.remote_plans import Here, for_actor, job, workers_of
 from distpool.scheduler.messages import ActorTerms, Contact
-from distpool.scheduler.remote import actors, adopting, refs
+from distpool.scheduler.remote import actors, adopting, refs, submitting
 from distpool.scheduler.remote.actor_pools import ActorSpec, Lent
 from distpool.scheduler.remote.actors import ActorRef, Link
 from distpool.scheduler.remote.refs import HexId, ObjectRef
@@ -180,8 +180,6 @@ class ActorClass:
         made: Any = _WithValues(self._cls, places) if places else self._cls
 
         def spec(link: Link) -> ActorSpec:
-            from distpool.scheduler.remote import submitting
-
             keep: list[Any] = []
             plain = not kwargs and submitting.all_plain(args)
             payload = list(args) if plain else _dump_arguments(args, kwargs, keep)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 from distpool import remote_failures, remote_options
@@ -171,9 +170,7 @@ def _make(target: Any, options: Mapping[str, Any]) -> Any:
         from distpool import actors
 
         return actors.make(target, options)
-    if not isinstance(target, (FunctionType, BuiltinFunctionType, functools.partial)) and not callable(
-        target
-    ):
+    if not callable(target):
         raise TypeError(f"remote takes a function or a class, not a {type(target).__name__}")
     name = getattr(target, "__qualname__", type(target).__qualname__)
     given = remote_options.check(remote_options.TASK, options, f"the remote function {name}")

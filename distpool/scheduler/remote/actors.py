@@ -232,7 +232,7 @@ def _let_go(link: Link) -> None:
 
 def _without_handle(link: Link, native: NativeActor) -> None:
     """A borrowed actor is given back; one of our own ends, at once or when nobody borrows it."""
-    if link.handle() is not None or native.closed or link.ended is not None:
+    if _is_wanted_or_over(link, native):
         return
     if link.base is not None or not link.travelled:
         _close(link, native)
@@ -241,8 +241,12 @@ def _without_handle(link: Link, native: NativeActor) -> None:
         remote.later(TRANSIT_S, lambda: _close_if_unused(link, native))
 
 
+def _is_wanted_or_over(link: Link, native: NativeActor) -> bool:
+    return link.handle() is not None or native.closed or link.ended is not None
+
+
 def _close_if_unused(link: Link, native: NativeActor) -> None:
-    if link.handle() is not None or native.closed or link.ended is not None:
+    if _is_wanted_or_over(link, native):
         return
     if native.is_called_by_others:
         native.session.remote.later(TRANSIT_S, lambda: _close_if_unused(link, native))

@@ -37,7 +37,7 @@ from distpool.scheduler.remote.generators import ObjectRefGenerator, Stream
 from distpool.scheduler.remote.lineage import Lineage, Origin, durable_copy
 from distpool.scheduler.remote.records import About, Records
 from distpool.scheduler.remote.refs import ObjectRef
-from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain, loads, stored
+from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain, stored
 from distpool.scheduler.serialize.carried import Pending
 from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.shells import actor_calls, worker_start
@@ -660,4 +660,3 @@ worker_hooks.hand_over = _hand_over
 worker_hooks.cancel_calls = _cancel_calls
 worker_hooks.linger = _linger
 os.register_at_fork(after_in_child=_forget_exporter)
-__all__ = ["Attempts", "Parts", "Plan", "Remote", "Shape", "call", "cancel", "here", "loads", "put"]
