@@ -241,7 +241,8 @@ def measure_memory(session: Session) -> Mapping[str, float]:
         while len(os.listdir(folder)) < session.workers:
             time.sleep(POLL_S)
         values["pending"] = _growth_bytes(queue_up) / count
-        assert not ray.wait([*pending[:_RUN], *keepers], timeout=0)[0], "nothing was to run"
+        ran = ray.wait([*pending[:_RUN], *keepers], timeout=0)[0]
+        assert not ran, f"nothing was to run: {ran} of {pending[:2]}, {keepers}"
     assert ray.get([*keepers, pending[-1]]) == [OK] * (session.workers + 1), "wrong answers"
     return values
 

@@ -374,9 +374,13 @@ class Session:
         """See ``Engine.wait``."""
         if promise.ready:
             return True
+        reissue = self.shell.reissue
+        if reissue.pending and reissue.is_handler():
+            with reissue.lifted():
+                return self.leading.wait(promise, timeout_s)
         ready = self.leading.wait(promise, timeout_s)
-        if ready and self.shell.reissue.pending and not self.leading.is_engine_thread():
-            self.shell.reissue.wait_handled()
+        if ready and reissue.asking and not self.leading.is_engine_thread():
+            reissue.wait_handled()
         return ready
 
     def ask(self, question: Question, kind: type[AnswerKind], timeout_s: float | None = ASK_S) -> AnswerKind:

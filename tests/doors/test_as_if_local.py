@@ -333,6 +333,24 @@ def test_a_handler_that_raises_stops_nothing(on_native, make_pool, kept, monkeyp
     assert kept.texts == ["y: 0", "y: 1", "y: 2"]
 
 
+def test_a_result_is_not_ready_before_its_records_are_handled(on_native, make_pool, kept):
+    """Whoever looks, instead of waiting, sees the same order; so does a callback."""
+
+    class Slow(Kept):
+        def emit(self, record):
+            time.sleep(0.05)
+            super().emit(record)
+
+    handled_before = []
+    with handled_by("tasks", handler=Slow()) as slow:
+        result = make_pool(1).apply_async(
+            log_each, (1,), callback=lambda _: handled_before.append(len(slow.records))
+        )
+        wait_until(result.ready)
+        assert len(slow.records) == 3
+    assert handled_before == [3]
+
+
 def test_a_handler_may_use_a_pool(on_native, make_pool, kept):
     class Asking(logging.Handler):
         def emit(self, record):

@@ -58,6 +58,11 @@ def own_tmpdir() -> Iterator[str]:
 @pytest.fixture(scope="package")
 def engine(own_tmpdir: str) -> client.Session:
     """This process's session, started and warm, so that a test finds all of its descriptors there already."""
+    return warm_session()
+
+
+def warm_session() -> client.Session:
+    """See ``engine``."""
     with Pool(1) as pool:
         assert pool.apply(abs, (-1,)) == 1
     pool.join()
@@ -81,7 +86,10 @@ def pools_that_end() -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture(autouse=True)
-def leaks(own_tmpdir: str) -> Iterator[None]:
+def leaks(own_tmpdir: str, request: pytest.FixtureRequest) -> Iterator[None]:
+    session = client._session
+    if "engine" in request.fixturenames and (session is None or session._closed):
+        warm_session()  # a test of another file has ended the package's
     before = _holdings(own_tmpdir)
     yield
     gc.collect()
@@ -114,10 +122,11 @@ def _differences(before: dict[str, Counter[str]], after: dict[str, Counter[str]]
 
 
 def _command(pid: int) -> str:
-    """What it runs, without the numbers: an agent is told descriptors, which differ from one life to the next."""
+    """What it runs, without what differs from one life to the next: an agent is told descriptors and a directory."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return re.sub(r"\d+", "N", file.read().replace(b"\0", b" ").decode(errors="replace")[:100])
+            text = file.read().replace(b"\0", b" ").decode(errors="replace")
+            return re.sub(r"\d+", "N", re.sub(r"/distpool-\d+-\w+", "/distpool", text))[:100]
     except OSError:
         return "ended"
 

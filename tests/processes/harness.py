@@ -18,6 +18,7 @@ from distpool.scheduler.shells import processes, session_dir
 from distpool.scheduler.shells.links import dealer, router
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+AGENT = "distpool.scheduler.shells.agent"
 STUB = "tests.processes.stub_worker:main"
 BOUND_S = 20.0  # on everything that is waited for, generous because the machine may be busy
 
@@ -33,7 +34,7 @@ class Session:
         tell_read, tell_write = os.pipe()
         with open(stderr or os.devnull, "wb") as errors:
             self.agent = subprocess.Popen(
-                [sys.executable, "-m", "distpool.scheduler.shells.agent", str(ask_read), str(tell_write)],
+                [sys.executable, "-m", AGENT, str(ask_read), str(tell_write), self.directory],
                 stdin=subprocess.DEVNULL,
                 stderr=errors if stderr else None,
                 pass_fds=(ask_read, tell_write, lock_fd),
@@ -41,7 +42,7 @@ class Session:
             )
         for fd in (ask_read, tell_write, lock_fd):
             os.close(fd)
-        whole = {"directory": self.directory, "lock_fd": lock_fd, "driver_pid": os.getpid(), **request}
+        whole = {"lock_fd": lock_fd, "driver_pid": os.getpid(), **request}
         os.write(ask_write, json.dumps(whole).encode() + b"\n")
         os.close(ask_write)
         with open(tell_read, "rb") as tell:

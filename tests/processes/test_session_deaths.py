@@ -158,6 +158,28 @@ except Exception as error:
         it.expect_nothing_left()
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_driver_that_is_killed_while_its_agent_starts(own_tmpdir: str, asked: bool) -> None:
+    code = f"""
+import os, signal
+import distpool
+from distpool.scheduler.shells.launching import AgentProcess
+
+def die(agent):
+    if {asked}:
+        os.write(agent._ask, agent._request)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+AgentProcess.first_word = die
+distpool.Pool(1).apply(abs, (-1,))
+"""
+    before = session_directories(own_tmpdir)
+    with driver(code) as it:
+        assert it.finish() == ""
+        it.expect_nothing_left()
+    wait_until(lambda: session_directories(own_tmpdir) == before, "the directory goes", 5.0)
+
+
 def _parent(pid: int) -> int:
     try:
         return parent_of(pid)

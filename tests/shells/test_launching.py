@@ -25,7 +25,7 @@ def test_a_fork_waits_until_the_agent_is_started(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(launching.subprocess, "Popen", slow)
     started: list[launching.AgentProcess] = []
     starter = threading.Thread(
-        target=lambda: started.append(launching.AgentProcess({}, (), dict(os.environ), 1.0))
+        target=lambda: started.append(launching.AgentProcess("", {}, (), dict(os.environ), 1.0))
     )
     starter.start()
     assert inside.wait(10)

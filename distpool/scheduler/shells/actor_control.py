@@ -115,11 +115,12 @@ class ActorControl:
         match message:
             case Recall(attempts=attempts):
                 taken = server.take_back(link, set(attempts)) if attempts else ()
-                frame = link.finished(0.0, by_data_link=False)
-                if frame is not None:
-                    while (remarks := server.worker.outbox.take(BUFFER_BYTES)) is not None:
-                        self._say_remarks(remarks)
-                    self._say(control, frame)
+                outbox = server.worker.outbox
+                with outbox.sending:
+                    frame = link.finished(0.0, by_data_link=False)
+                    if frame is not None:
+                        outbox.send_by(self._say_remarks, BUFFER_BYTES)
+                        self._say(control, frame)
                 self._say(control, encode(Recalled(taken, 0)))
             case Interrupt(attempt=attempt, recursive=recursive):
                 mark = link.index << CALLER_SHIFT | attempt

@@ -208,8 +208,9 @@ class ActorServer:
         """What has been printed and logged; it goes to the creator, whoever called."""
         flush_streams()
         outbox = self.worker.outbox
-        while outbox.waiting and (frame := outbox.take(BUFFER_BYTES)) is not None:
-            self.send(self.creator, frame)
+        if outbox.waiting:
+            with outbox.sending:
+                outbox.send_by(lambda frame: self.send(self.creator, frame), BUFFER_BYTES)
 
     def let_go(self) -> None:
         """Tell the store which views are gone."""

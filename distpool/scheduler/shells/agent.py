@@ -18,9 +18,9 @@ goes wrong, and on a node that has joined, when the head is gone, will not have 
 A pid means nothing on another node. Who is there is watched by a link of our own to where it can be dialled
 (``Peers``): owners of other nodes, and the agents of nodes that have joined.
 
-Started by ``python -m distpool.scheduler.shells.agent ASK_FD TELL_FD``: one JSON line (``AgentRequest``) is read from
-the first descriptor, and one ({"ready": true, "node": ..., "agent_pid": ...}) written to the second, or ({"ready":
-false, "error": ...}) if the head cannot be joined.
+Started by ``python -m distpool.scheduler.shells.agent ASK_FD TELL_FD DIRECTORY``: one JSON line (``AgentRequest``) is
+read from the first descriptor, and one ({"ready": true, "node": ..., "agent_pid": ...}) written to the second, or
+({"ready": false, "error": ...}) if the head cannot be joined.
 """
 
 from __future__ import annotations
@@ -94,7 +94,6 @@ class AgentRequest(msgspec.Struct, frozen=True):
     agent watches the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``.
     """
 
-    directory: str
     lock_fd: int
     driver_pid: int
     node: str = ""
@@ -110,17 +109,17 @@ class AgentRequest(msgspec.Struct, frozen=True):
 class Agent:
     """The loop around the two cores."""
 
-    def __init__(self, request: AgentRequest, tell_fd: int) -> None:
-        self._request = request
+    def __init__(self, request: AgentRequest, directory: str, tell_fd: int) -> None:
+        self._request, self._directory = request, directory
         self._driver_pid = request.driver_pid
         self._driver_fd = None if request.head else processes.open_pidfd(request.driver_pid)
         self.leaving = not request.head and (self._driver_fd is None or os.getppid() != request.driver_pid)
         host = socket.gethostname()
         self.node_name = request.node or current_node()
-        address = f"ipc://{request.directory}/agent"
+        address = f"ipc://{directory}/agent"
         slots = Slots(request.limits.workers_max)
         start = NurseryStart(
-            directory=request.directory,
+            directory=directory,
             node=self.node_name,
             host=host,
             driver_pid=request.driver_pid,
@@ -426,7 +425,7 @@ class Agent:
         )
         more = self._brood.left.blobs if answers.topic == "timeline" else ()
         return msgspec.structs.replace(
-            answers, answers=answers.answers + more, workers=workers, directory=self._request.directory
+            answers, answers=answers.answers + more, workers=workers, directory=self._directory
         )
 
     def _tell_owner(self, owner: str, message: Message) -> None:
@@ -463,25 +462,29 @@ class Agent:
         return max(0, min(int(left_s * 1000) + 1, _SLEEP_MS_MAX))
 
 
-def main(ask_fd: int, tell_fd: int) -> None:
-    """The life of an agent process. Does not return."""
+def main(ask_fd: int, tell_fd: int, directory: str) -> None:
+    """The life of an agent process. Does not return. The session ``directory`` is there, and ends with the session."""
     status = 1
-    directory: str | None = None
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.setsid()  # our own session: no terminal's Ctrl-C, and a name for all that we start
         processes.become_subreaper()
         with open(ask_fd, "rb") as ask:
-            request = msgspec.json.decode(ask.readline(), type=AgentRequest)
-        directory = request.directory
+            asked = ask.readline()
+        if not asked:
+            return  # who has started us died before it could ask
+        request = msgspec.json.decode(asked, type=AgentRequest)
         belong_to(request.node or current_node())
         for fd in (request.lock_fd, *(request.store.fds if request.store else ())):
             os.set_inheritable(fd, False)
         if request.head:
             request = msgspec.structs.replace(request, store=files.create())
-        agent = Agent(request, tell_fd)
-        with open(tell_fd, "wb") as tell:
-            tell.write(msgspec.json.encode(_start(agent)) + b"\n")
+        agent = Agent(request, directory, tell_fd)
+        try:
+            with open(tell_fd, "wb") as tell:
+                tell.write(msgspec.json.encode(_start(agent)) + b"\n")
+        except BrokenPipeError:
+            return  # nobody waits for it any more
         agent.run()
         status = 0
     except BaseException:
@@ -503,4 +506,4 @@ def _start(agent: Agent) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -216,18 +216,21 @@ class _LateRemarks:
         """By the data link, so that nothing overtakes; by ours if the main thread sleeps in that, and says nothing."""
         if not self._due_s or time.monotonic() < self._due_s:
             return
-        worker = self._worker
+        worker, outbox = self._worker, self._worker.outbox
         self._due_s = 0.0
-        worker.outbox.rung = False  # before looking: what comes after it rings again
-        if not worker.data_lock.acquire(blocking=False):
-            while (frame := worker.outbox.take()) is not None:
-                self._control.send(frame, zmq.NOBLOCK)
-            return
-        try:
-            while not worker.data.closed and (frame := worker.outbox.take()) is not None:
-                worker.data.send(frame, zmq.NOBLOCK)
-        finally:
-            worker.data_lock.release()
+        outbox.rung = False  # before looking: what comes after it rings again
+        with outbox.sending:
+            if not worker.data_lock.acquire(blocking=False):
+                if worker.actor is None and worker.busy:
+                    self._due_s = time.monotonic() + AFTER_S  # it has that lock for a moment only
+                else:
+                    outbox.send_by(lambda frame: self._control.send(frame, zmq.NOBLOCK))
+                return
+            try:
+                if not worker.data.closed:
+                    outbox.send_by(lambda frame: worker.data.send(frame, zmq.NOBLOCK))
+            finally:
+                worker.data_lock.release()
 
 
 def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts: Interrupts) -> None:
@@ -235,11 +238,11 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts
         case Recall():
             _see_what_came(worker)
             taken = _take_back(worker, message)
-            frame = worker.finished(0.0, by_data_link=False)
-            if frame is not None:
-                while (remarks := worker.outbox.take(BUFFER_BYTES)) is not None:
-                    control.send(remarks, zmq.NOBLOCK)  # what they have logged comes before them
-                control.send(frame, zmq.NOBLOCK)
+            with worker.outbox.sending:
+                frame = worker.finished(0.0, by_data_link=False)
+                if frame is not None:  # what they have logged comes before them
+                    worker.outbox.send_by(lambda remarks: control.send(remarks, zmq.NOBLOCK), BUFFER_BYTES)
+                    control.send(frame, zmq.NOBLOCK)
             control.send(encode(Recalled(taken, worker.running)), zmq.NOBLOCK)
             interrupts.recalled = frozenset(taken)
         case Interrupt():

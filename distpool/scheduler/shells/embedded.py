@@ -66,7 +66,6 @@ class EmbeddedCluster:
         self._directory, lock_fd = session_dir.create()
         self._starts += 1
         request = {
-            "directory": self._directory,
             "lock_fd": lock_fd,
             "driver_pid": os.getpid(),
             "node": self.node,
@@ -77,7 +76,7 @@ class EmbeddedCluster:
         }
         fds = (lock_fd, *(self._files.fds if self._files else ()))
         try:
-            agent = AgentProcess(request, fds, os.environ, self._limits.start_s)
+            agent = AgentProcess(self._directory, request, fds, os.environ, self._limits.start_s)
         finally:
             os.close(lock_fd)
         self._process = agent.process

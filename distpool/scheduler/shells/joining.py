@@ -51,7 +51,6 @@ class JoiningAgent:
         session_dir.sweep()
         self.directory, lock_fd = session_dir.create()
         request = {
-            "directory": self.directory,
             "lock_fd": lock_fd,
             "driver_pid": 0,
             "node": node,
@@ -62,7 +61,7 @@ class JoiningAgent:
             "labels": dict(labels),
         }
         try:
-            agent = AgentProcess(request, (lock_fd,), os.environ, limits.start_s)
+            agent = AgentProcess(self.directory, request, (lock_fd,), os.environ, limits.start_s)
         finally:
             os.close(lock_fd)
         self._process = agent.process

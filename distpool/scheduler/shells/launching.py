@@ -24,15 +24,24 @@ from distpool.errors import ClusterError
 
 
 class AgentProcess:
-    """An agent that was started, from its exec on. ``start_s`` bounds the wait for its first word, in seconds."""
+    """An agent that was started, from its exec on. ``start_s`` bounds the wait for its first word, in seconds.
+
+    The session ``directory`` is the agent's to remove, even if we die before ``first_word`` asks it for anything.
+    """
 
     def __init__(
-        self, request: Mapping[str, Any], fds: tuple[int, ...], environment: Mapping[str, str], start_s: float
+        self,
+        directory: str,
+        request: Mapping[str, Any],
+        fds: tuple[int, ...],
+        environment: Mapping[str, str],
+        start_s: float,
     ) -> None:
         self._start_s = start_s
         ask_read, self._ask = os.pipe()
         self._tell, tell_write = os.pipe()
-        command = [sys.executable, "-m", "distpool.scheduler.shells.agent", str(ask_read), str(tell_write)]
+        arguments = [str(ask_read), str(tell_write), directory]
+        command = [sys.executable, "-m", "distpool.scheduler.shells.agent", *arguments]
         try:
             with _no_fork:
                 self.process = subprocess.Popen(

@@ -215,16 +215,12 @@ class Leading:
 
     def _deliver_own(self, promise: Promise) -> None:
         """Deliver what this thread waits for, if that runs no callback; the rest is the engine thread's."""
-        deliveries = self._shell.deliveries
-        while deliveries:
-            try:
-                item = deliveries.popleft()
-            except IndexError:
-                return
+        shell = self._shell
+        while shell.deliveries and (item := shell.next_delivery()) is not None:
             if promise.quick and is_for(item, promise):
-                self._shell.deliver(item)
+                shell.deliver(item)
             else:
-                deliveries.appendleft(item)  # and what comes after it must not overtake it
+                shell.deliveries.appendleft(item)  # and what comes after it must not overtake it
                 self._release_park()
                 return
 
@@ -240,6 +236,7 @@ class Leading:
                 raise self._failure
             with self._lead_lock:
                 self._shell.drain_inbox()  # the goodbye
+            self._shell.reissue.wait_handled()
             self._shell.deliver_all()
         except BaseException as error:
             self._stopping = True
@@ -267,7 +264,7 @@ class Leading:
             shell.waker.wake()  # it may have been for the borrower
         if shell.woke_waiter:
             shell.woke_waiter = False
-            if self._borrower or not self._anybody_waits():
+            if self._borrower or not (shell.deliveries or self._anybody_waits()):
                 self._park()
 
     def _may_stay(self) -> bool:
@@ -324,7 +321,9 @@ class Leading:
         self._submits_unled = 0
         self._parked = True
         try:
-            while not (self._stopping or self.chores or self._shell.deliveries):
+            while not (self._stopping or self.chores) and (
+                not self._shell.deliveries or self._shell.is_held_up
+            ):
                 borrows = self._borrows
                 if self._unpark.acquire(timeout=PARK_S):
                     return

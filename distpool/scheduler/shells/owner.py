@@ -80,7 +80,7 @@ from distpool.scheduler.shells.accounts import Accounts
 from distpool.scheduler.shells.links import EagerWait, close_watched, dealer, is_readable, watched_dealer
 from distpool.scheduler.shells.peers import PeerLinks
 from distpool.scheduler.shells.questions import Questions
-from distpool.scheduler.shells.reissue import Reissue
+from distpool.scheduler.shells.reissue import Behind, Reissue
 from distpool.scheduler.shells.waker import Waker
 from distpool.scheduler.store.store import ObjectStore
 
@@ -109,7 +109,7 @@ class OwnerShell:
         self.waker = Waker()
         self.sleeping = False  # whether the leader is in a poll that nobody has asked it to leave
         self.accounts = Accounts()
-        self.reissue = Reissue(self._tell_seen)
+        self.reissue = Reissue(self._tell_seen, self.waker.wake)
         self.questions = Questions(self._ask)
         self.woke_waiter = False  # a promise that somebody sleeps for was served since this was last reset
         self._context = context
@@ -277,6 +277,8 @@ class OwnerShell:
         until = self._wake_at if deadline is None else min(deadline, self._wake_at or deadline)
         if self._later:
             until = min(until or self._later[0][0], self._later[0][0])
+        if self.reissue.awaited:
+            until = min(until or self.reissue.stuck_s, self.reissue.stuck_s)
         if not until:
             return None
         return max(0, int((until - time.monotonic()) * 1000) + 1)
@@ -322,7 +324,8 @@ class OwnerShell:
         try:
             message = decode(frame)
             if type(message) is Remarks:
-                self.reissue.put(identity.decode().partition(":")[2], message)
+                number = self.reissue.put(identity.decode().partition(":")[2], message)
+                self.deliveries.append(Behind(number))
                 return
             address = self._addresses.get(identity) or self._new_address(identity)
         except (msgspec.DecodeError, ValueError):
@@ -559,13 +562,31 @@ class OwnerShell:
             self._deliver_pairs(
                 pairs
             )  # a callback waits for a result, perhaps of the very batch it came with
-        deliveries = self.deliveries
-        while deliveries:
-            try:
-                item = deliveries.popleft()
-            except IndexError:
-                return
+        while (item := self.next_delivery()) is not None:
             self.deliver(item)
+
+    def next_delivery(self) -> Any:
+        """Take the next out of the line; None if there is none, or remarks that came before it are not handled yet."""
+        deliveries, reissue = self.deliveries, self.reissue
+        try:
+            while type(item := deliveries.popleft()) is Behind:
+                reissue.awaited = True  # before looking: what is handled after it is told
+                if not reissue.is_past(item.number):
+                    deliveries.appendleft(item)
+                    return None
+                reissue.awaited = False
+            return item
+        except IndexError:
+            return None
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether there are deliveries, and ``next_delivery`` would give none now."""
+        try:
+            front = self.deliveries[0]
+        except IndexError:
+            return False
+        return type(front) is Behind and not self.reissue.is_past(front.number)
 
     def deliver(self, item: Any) -> None:
         """Pass one outcome on. Whatever a front door raises, the others get theirs."""
@@ -619,7 +640,8 @@ class OwnerShell:
         for lease in core.leases.values():
             tasks += [task for task in lease.offered.values() if task.cancel is not Cancel.OVERDUE]
         for item in list(self.deliveries):
-            self.deliver(item)
+            if type(item) is not Behind:
+                self.deliver(item)
         for task in tasks:
             self.deliver(Failed(task, reason=reason))
         self.refuse_inbox(reason)

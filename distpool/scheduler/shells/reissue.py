@@ -3,13 +3,14 @@
 ::
 
     OwnerShell ── Remarks ──► put ──► deque ──► a thread, while there are any ──► logging.getLogger(name).handle
-     (leader)                          ▲                      │                   warnings.showwarning
-     who waits for a result ── wait_handled ──────────────────┤
+     (leader)                  │                              │                   warnings.showwarning
+         ▲     Behind(number) ◄┘ in the line of deliveries    │
+         ├───────────────────── on_progress ──────────────────┤
      worker ◄── RemarksSeen ◄── on_seen, every SEEN_BYTES ────┘
 
 Handlers are the program's code and may take long: so they have a thread of their own, and neither the engine nor a task
 waits for it. What it has not handled is bounded by what each worker may have under way (``remarks.WINDOW_BYTES``).
-Whoever waits for a result gets it when the remarks that came before it have been handled, unless a handler is stuck.
+A result is delivered when the remarks that came before it have been handled, unless a handler is stuck.
 
 Of warnings, the program's own filters have been applied in the worker; what is left to do here is that many workers
 say it no more often than one process would.
@@ -24,17 +25,19 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from distpool.scheduler.messages import Remarks
 from distpool.scheduler.shells.remarks import handle_rest
 
-__all__ = ["Reissue"]
+__all__ = ["Behind", "Reissue"]
 
 #: A worker is told that so much of its remarks has been handled.
 SEEN_BYTES = 128 << 10
-#: Whoever waits for a result waits for the remarks before it no longer than this, if none is handled meanwhile.
+#: A result waits for the remarks before it no longer than this, if none is handled meanwhile.
 STUCK_S = 1.0
 #: The thread goes when there was nothing for this long.
 IDLE_S = 0.5
@@ -44,25 +47,41 @@ SHOWN_MAX = 10_000
 _logger = logging.getLogger("distpool")
 
 
-class Reissue:
-    """The remarks of one owner's workers. ``on_seen(lease, bytes)`` is called on its thread."""
+@dataclass(slots=True)
+class Behind:
+    """Stands in a line of deliveries: what comes after it waits until so many messages of remarks are handled."""
 
-    def __init__(self, on_seen: Callable[[str, int], None]) -> None:
+    number: int
+
+
+class Reissue:
+    """The remarks of one owner's workers.
+
+    ``on_seen(lease, bytes)`` is called on its thread, and so is ``on_progress()`` while ``awaited`` is set.
+    """
+
+    def __init__(self, on_seen: Callable[[str, int], None], on_progress: Callable[[], None]) -> None:
         self.pending = 0  # messages that have not been handled
+        self.awaited = False  # somebody wants to hear when some are
+        self.asking = 0  # handlers that wait for results, and so for deliveries
         self._on_seen = on_seen
+        self._on_progress = on_progress
         self._inbox: deque[tuple[str, Remarks | None]] = deque()  # None: the worker is gone
         self._unseen: dict[str, int] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._handled = 0
-        self._stuck_at = -1  # ``_handled`` when somebody waited in vain
+        self._moved_s = 0.0  # when one was handled last, or came when there were none
         self._shown: set[Any] = set()
 
-    def put(self, lease: str, remarks: Remarks) -> None:
-        """A worker's message has come; on the leading thread."""
+    def put(self, lease: str, remarks: Remarks) -> int:
+        """A worker's message has come; on the leading thread. Returns how many there have been."""
         with self._changed:
+            if not self.pending:
+                self._moved_s = time.monotonic()
             self._inbox.append((lease, remarks))
             self.pending += 1
+            number = self._handled + self.pending
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="distpool-remarks", daemon=True)
                 try:
@@ -70,17 +89,42 @@ class Reissue:
                 except RuntimeError:  # the interpreter ends: ``drain`` will do it
                     self._thread = None
             self._changed.notify_all()
+        return number
+
+    @property
+    def stuck_s(self) -> float:
+        """When nobody waits any longer for what is being handled, by the monotonic clock, unless there is progress."""
+        return self._moved_s + STUCK_S
+
+    def is_past(self, number: int) -> bool:
+        """Whether so many messages have been handled, or need not be waited for. Any thread."""
+        return self.asking > 0 or self._is_handled(number)
+
+    def _is_handled(self, number: int) -> bool:
+        return self._handled >= number or self._thread is None or time.monotonic() >= self.stuck_s
+
+    def is_handler(self) -> bool:
+        """Whether it is a handler, on the thread of handlers, that asks."""
+        return threading.current_thread() is self._thread
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        """A handler waits for a result: that cannot wait for the handler. Others have to look after themselves."""
+        self.asking += 1
+        self._on_progress()
+        try:
+            yield
+        finally:
+            self.asking -= 1
 
     def wait_handled(self) -> None:
-        """Wait until what has come is handled; not for a handler that is stuck."""
-        if threading.current_thread() is self._thread:
-            return  # a handler waits for a result
+        """Wait until what has come is handled; not for a handler that is stuck, and not in a handler."""
+        if self.is_handler():
+            return
         with self._changed:
-            target = self._handled + self.pending
-            while self._handled < target and self._thread is not None and self._stuck_at != self._handled:
-                before = self._handled
-                if not self._changed.wait(STUCK_S) and self._handled == before:
-                    self._stuck_at = before
+            number = self._handled + self.pending
+            while not self._is_handled(number):
+                self._changed.wait(max(0.0, self.stuck_s - time.monotonic()))
 
     def drain(self) -> None:
         """The session ends: handle what is left."""
@@ -123,10 +167,13 @@ class Reissue:
         with self._changed:
             self.pending -= 1
             self._handled += 1
+            self._moved_s = time.monotonic()
             seen = self._unseen.pop(lease, 0) + sum(map(len, remarks.frames))
             if seen < SEEN_BYTES:
                 self._unseen[lease] = seen
             self._changed.notify_all()
+        if self.awaited:
+            self._on_progress()
         if seen >= SEEN_BYTES:
             self._on_seen(lease, seen)
 

@@ -27,6 +27,7 @@ import sys
 import threading
 import warnings
 from collections import deque
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TextIO
 
@@ -64,7 +65,10 @@ class Outbox:
         self._bytes = 0
         self._dropped = 0
         self._unseen_bytes = 0
-        self._taking = threading.Lock()
+        self._counting = threading.Lock()
+        #: Held from taking frames, and results, until they are on their way: so nothing overtakes what it came after.
+        #: Whoever wants the lock of the data link too takes this one first, or only tries that one.
+        self.sending = threading.Lock()
 
     def open(self) -> None:
         """From now on, what the loggers of this process have no handlers for comes here, and so do its warnings."""
@@ -113,12 +117,17 @@ class Outbox:
             self.rung = True
             self.bell.wake()
 
-    def take(self, window_bytes: float = WINDOW_BYTES) -> bytes | None:
-        """A message for the owner, encoded; None if there is nothing that may be sent now.
+    def send_by(self, send: Callable[[bytes], object], window_bytes: float = WINDOW_BYTES) -> None:
+        """Send what may be sent now, as messages for the owner, encoded. Only by who has ``sending``.
 
         What comes before a result, or at the end, is sent even if much is unhandled: with a larger window.
         """
-        with self._taking:
+        while (message := self._take(window_bytes)) is not None:
+            send(message)
+
+    def _take(self, window_bytes: float) -> bytes | None:
+        with self._counting:
+            self.waiting = False  # before looking: what comes after it says so again
             frames: list[bytes] = []
             size = 0
             while self._frames and size < BATCH_BYTES:
@@ -131,9 +140,9 @@ class Outbox:
             if not self._frames:
                 dropped, self._dropped = self._dropped, 0
                 self._bytes = 0
-                self.waiting = False
             else:
                 self._bytes -= size
+                self.waiting = True
             if not frames and not dropped:
                 return None
             self._unseen_bytes += size
@@ -141,7 +150,7 @@ class Outbox:
 
     def seen(self, count_bytes: int) -> None:
         """The program has handled so many bytes of them."""
-        with self._taking:
+        with self._counting:
             self._unseen_bytes -= count_bytes
         if self.waiting and not self.rung:
             self.rung = True

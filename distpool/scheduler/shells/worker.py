@@ -119,7 +119,6 @@ class Worker:
         )
         self._eager = EagerWait(self.data, _LIMITS.spin_s)
         self.data_lock = threading.Lock()
-        self._flush_lock = threading.Lock()
 
     def run(self) -> None:
         """Serve until told to retire."""
@@ -147,9 +146,8 @@ class Worker:
                     self._give_back()
                 else:
                     self._run_queue()
-        with lock:  # the second thread may be reading it
-            while (frame := self.outbox.take(math.inf)) is not None:
-                self.data.send(frame, zmq.NOBLOCK)
+        with self.outbox.sending, lock:  # the second thread may be reading it
+            self.outbox.send_by(lambda frame: self.data.send(frame, zmq.NOBLOCK), math.inf)
             self.data.close(linger=int(_LIMITS.farewell_s * 1000))
         self.context.term()  # ends the second thread, and returns when the last results have left
 
@@ -158,8 +156,7 @@ class Worker:
         if self.outbox.waiting:
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
             link = dealer(context, self.attach.address, b"r:" + self.attach.lease.encode())
-            while (frame := self.outbox.take(math.inf)) is not None:
-                link.send(frame, zmq.NOBLOCK)
+            self.outbox.send_by(lambda frame: link.send(frame, zmq.NOBLOCK), math.inf)
             link.close(linger=int(_LIMITS.farewell_s * 1000))
             context.term()
 
@@ -201,8 +198,7 @@ class Worker:
             apply_setup(message.blob, self.start, IMPORTER, gpus=gpus)
         except BaseException as exc:
             error = dump(exc, self.answers_to)
-        self._send_remarks()
-        self._send(encode(SetupDone(error)))
+        self._send_after_remarks(encode(SetupDone(error)))
 
     def _queue(self, message: Execute) -> None:
         functions = self.functions
@@ -323,12 +319,11 @@ class Worker:
                 value = self._result(value)
             if worker_hooks.unsafe:
                 self.make_safe()
-            self._send_remarks()
-            self._send(encode(Yielded(attempt, index, value, stored=remote_calls.names_objects(value))))
+            stored = remote_calls.names_objects(value)
+            self._send_after_remarks(encode(Yielded(attempt, index, value, stored=stored)))
 
         def send_error(index: int, error: BaseException) -> None:
-            self._send_remarks()
-            self._send(encode(Yielded(attempt, index, None, dump(error, self.answers_to))))
+            self._send_after_remarks(encode(Yielded(attempt, index, None, dump(error, self.answers_to))))
             cut(error)
 
         self._flush(0.0)  # what is done must not wait for it
@@ -382,33 +377,37 @@ class Worker:
     def finished(self, busy_s: float, *, by_data_link: bool = True) -> bytes | None:
         """The finished attempts that have not been sent, encoded; either thread may send them, each once.
 
-        What a call has yielded goes by the data link, and its answer must not overtake that by another.
+        Only for who has the outbox's ``sending``, and keeps it until they are sent. What a call has yielded goes by
+        the data link, and its answer must not overtake that by another.
         """
-        with self._flush_lock:
-            if self.yielding and not by_data_link:
-                return None
-            done = [self.done.popleft() for _ in range(len(self.done))]
-            failed = [self.failed.popleft() for _ in range(len(self.failed))]
-            self.held_bytes = 0
-            if not done and not failed:
-                return None
-            more_items = worker_hooks.more_items - self._told_items
-            self._told_items += more_items
+        if self.yielding and not by_data_link:
+            return None
+        done = [self.done.popleft() for _ in range(len(self.done))]
+        failed = [self.failed.popleft() for _ in range(len(self.failed))]
+        self.held_bytes = 0
+        if not done and not failed:
+            return None
+        more_items = worker_hooks.more_items - self._told_items
+        self._told_items += more_items
         values = [value for _, value in done]
         return encode(Results([a for a, _ in done], values, failed, busy_s, self.has_stored, more_items))
 
     def _flush(self, busy_s: float) -> None:
-        frame = self.finished(busy_s)
-        if frame is not None:
-            self._send_remarks()
-            self._send(frame)
-
-    def _send_remarks(self) -> None:
-        """What the tasks have printed and logged comes before their results."""
         flush_streams()
-        if self.outbox.waiting:
-            while (frame := self.outbox.take(BUFFER_BYTES)) is not None:
+        with self.outbox.sending:
+            frame = self.finished(busy_s)
+            if frame is not None:
+                if self.outbox.waiting:
+                    self.outbox.send_by(self._send, BUFFER_BYTES)
                 self._send(frame)
+
+    def _send_after_remarks(self, frame: bytes) -> None:
+        """What the tasks have printed and logged comes before what they have done."""
+        flush_streams()
+        with self.outbox.sending:
+            if self.outbox.waiting:
+                self.outbox.send_by(self._send, BUFFER_BYTES)
+            self._send(frame)
 
     def _send(self, frame: bytes) -> None:
         with self.data_lock:
@@ -422,6 +421,11 @@ class Worker:
         """The attempt under way, 0 if none."""
         started, finished = self.slot[0], self.slot[1]
         return started if started != finished else 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task runs, or waits to, or its answer is not on its way yet."""
+        return bool(self.running or self.queue or self.done or self.failed)
 
     def on_sigint(self, _number: int, _frame: FrameType | None) -> None:
         """Raise in the task that is to be interrupted, and nowhere else."""
