@@ -31,6 +31,7 @@ from distpool.scheduler.messages import (
     OwnerGone,
     OwnerHello,
     Pressed,
+    Reclaim,
     Tick,
     View,
     WakeAt,
@@ -232,6 +233,32 @@ def test_a_worker_that_waits_no_more_is_the_first_to_get_a_cpu_again() -> None:
     assert node.core.leases["n.1.1"].charged
     node.want("o", 0, CPU)
     assert forks(node.leaves(1)) == [("other", 1)]
+
+
+def tick(node: Node, later_s: float) -> list[tuple[str, Message]]:
+    node.now += later_s
+    return node.tell("timer", Tick())
+
+
+def test_one_that_goes_on_without_what_it_takes_is_reclaimed_after_a_turn_until_it_is_paid() -> None:
+    node = Node({"CPU": 1})
+    node.hello("o")
+    node.want("o", 1, CPU)
+    node.starts(1)
+    child = nest(node, 1)
+    node.want(child, 1, CPU)
+    node.tell(f"owner:{child}", Blocked("n.1.1", True))
+    node.starts(2)
+    node.tell(f"owner:{child}", Blocked("n.1.1", False))
+    turn_s = DEFAULTS.turn_s
+    reclaim = ("owner:o", Reclaim("n.1.1"))
+    assert reclaim not in tick(node, turn_s / 2)
+    assert reclaim in tick(node, turn_s)
+    assert reclaim in tick(node, turn_s)
+    node.want(child, 0, CPU)
+    node.leaves(2)
+    assert node.core.leases["n.1.1"].charged
+    assert reclaim not in tick(node, turn_s)
 
 
 def test_chains_of_waiting_workers_are_bounded_and_the_error_names_the_chain() -> None:

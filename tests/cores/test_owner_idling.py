@@ -14,6 +14,7 @@ from distpool.scheduler.messages import (
     Pressed,
     Read,
     Recall,
+    Reclaim,
     Results,
     Retire,
     ReturnLease,
@@ -92,6 +93,32 @@ def test_what_is_wanted_without_need_is_not_wanted_any_more() -> None:
     owner("worker:a", Results([1, 2], ["x", "x"], busy_s=0.001))
     said = owner("worker:a", Results([3], ["x"], busy_s=0.001))
     assert ("agent:n", WantLeases(1, 1, False, {})) in said
+
+
+def test_one_that_waits_for_another_to_give_back_what_it_holds_is_kept_no_longer() -> None:
+    """The other may die before it answers."""
+    owner = shared()
+    working(owner, "a", 1)
+    owner("app", Submit(1, [task(key) for key in range(2, 9)]))
+    owner("worker:b", LeaseHello("b", 1, "n", "host", 101))
+    said = owner("worker:b", SetupDone())
+    assert any(isinstance(message, Recall) for _, message in said)
+    owner("agent:n", Pressed(True))
+    owner.now = LIMITS.linger_pressed_s
+    assert ("worker:b", Retire()) in owner("timer", Tick())
+
+
+def test_one_that_is_reclaimed_finishes_what_it_has_and_goes() -> None:
+    owner = shared()
+    working(owner, "a", 1)
+    owner("app", Submit(1, [task(key) for key in range(2, 2000)]))
+    attempts = sorted(owner.core.leases["a"].offered)
+    said = owner("agent:n", Reclaim("a"))
+    assert ("worker:a", Retire()) in said
+    assert owner.core.pools[1].wanted["n"] > 0
+    said = owner("worker:a", Results(attempts, ["x"] * len(attempts), busy_s=0.1))
+    assert ("agent:n", ReturnLease("a")) in said
+    assert not any(isinstance(message, Execute) for _, message in said)
 
 
 def test_a_busy_worker_goes_when_its_turn_is_over() -> None:

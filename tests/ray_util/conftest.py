@@ -13,13 +13,15 @@ from tests.processes.conftest import SETTLE_S, _differences, _holdings
 from tests.processes.conftest import own_tmpdir as own_tmpdir
 from tests.processes.scene import wait_until
 
+CPUS = 4
+
 
 @pytest.fixture(scope="module")
 def session(own_tmpdir: str) -> Iterator[None]:
     client.shutdown()  # of tests of other packages, in this process
     gc.collect()
     before = _holdings(own_tmpdir)
-    distpool.init(num_cpus=4)
+    distpool.init(num_cpus=CPUS)
     yield
     distpool.shutdown()
     gc.collect()

@@ -55,6 +55,20 @@ class Mutation:
 # fmt: off
 MUTATIONS = (
     Mutation(
+        "wait_for_stolen_work", owner, "OwnerCore._after_work",
+        'self.idling.rest(lease, now)',
+        'may_get_some or self.idling.rest(lease, now)',
+        "a worker that waits for what another gives back is kept for ever when that one dies",
+        "check", 0,
+    ),
+    Mutation(
+        "never_reclaim", node, "NodeCore._owe",
+        'if not lease.pool.dedicated:',
+        'if False:',
+        "a worker that had lent what it takes does without for as long as it has work",
+        "check", 0,
+    ),
+    Mutation(
         "drop_the_attempt_check", owner_outcomes, "Outcomes.take",
         '                continue  # a late answer names an attempt that this worker no longer has\n',
         '                task = next(iter(offered.values()), None)\n'

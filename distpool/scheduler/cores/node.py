@@ -81,6 +81,7 @@ from distpool.scheduler.messages import (
     OwnerHello,
     PoolDropped,
     Pressed,
+    Reclaim,
     Release,
     RemoveGroup,
     Reserve,
@@ -207,7 +208,7 @@ class NodeCore:
                 self._drop(owner, number, kill, now)
             case Blocked(lease=lease, blocked=blocked):
                 if lease in self.leases:  # said by the task's own owner, or by the worker that runs it
-                    self._block(self.leases[lease], blocked)
+                    self._block(self.leases[lease], blocked, now)
             case (
                 FactsQuery() | KeyPut() | KeyGet() | KeyDelete() | KeyList()
                 | MakeGroup() | RemoveGroup() | GroupQuery() | Survey()
@@ -570,10 +571,11 @@ class NodeCore:
         self._settle(pool)
         self._forget_if_over(pool.owner)
 
-    def _block(self, lease: Lease, blocked: bool) -> None:
+    def _block(self, lease: Lease, blocked: bool, now: float) -> None:
         """A task that waits for its own children lends its resources, so that they can run; not without bound.
 
-        It keeps its GPUs, as its data stays in their memory.
+        It keeps its GPUs, as its data stays in their memory. When it goes on it takes back what is free, or does
+        without for as long as a turn.
         """
         need = devices.lends(lease.need)
         if lease.blocked == blocked or lease.worker.lingers:
@@ -585,7 +587,12 @@ class NodeCore:
         elif blocked:
             self.owed.pop(lease.name, None)
         elif not lease.charged:
-            self.owed[lease.name] = lease
+            self._owe(lease, now)
+
+    def _owe(self, lease: Lease, now: float) -> None:
+        self.owed[lease.name] = lease
+        if not lease.pool.dedicated:
+            self.deadlines.set(("owed", lease.name), now + self.limits.turn_s)
 
     def _linger(self, owner: Owner) -> None:
         """A retired worker stays for the sake of what it has called; what it had taken, but for GPUs, is free."""
@@ -744,6 +751,10 @@ class NodeCore:
                     self.head.beat(now)
                 case "survey", int(number):
                     self.surveys.late(number)
+                case "owed", str(name):
+                    if (lease := self.owed.get(name)) is not None:
+                        self.send(f"owner:{lease.pool.owner.name}", Reclaim(name))
+                        self._owe(lease, now)
                 case _:
                     pass  # "pool": its turn to be granted, which follows every message
 

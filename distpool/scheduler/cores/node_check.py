@@ -31,6 +31,9 @@ def check_node(node: NodeCore) -> None:
     _check_devices(node)
     assert node.lending() <= node.lending_max()
     assert set(node.owed) <= set(node.leases)
+    for name, lease in node.owed.items():
+        paid_some_day = lease.pool.dedicated or ("owed", name) in node.deadlines.at_s
+        assert paid_some_day, "nothing bounds how long a worker does without what it takes"
     _check_workers(node)
     _check_owners(node)
     _check_deadlines(node)
@@ -101,5 +104,7 @@ def _check_deadlines(node: NodeCore) -> None:
                 assert pool in node.owners[name].pools
             case "survey", int(number):
                 assert number in node.surveys.open
+            case "owed", str():
+                pass  # it may have been paid meanwhile
             case _:
                 assert kind in ("heartbeat", "report")

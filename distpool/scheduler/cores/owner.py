@@ -65,6 +65,7 @@ from distpool.scheduler.messages import (
     Pressed,
     Read,
     Recalled,
+    Reclaim,
     ResizePool,
     Results,
     Seen,
@@ -141,6 +142,7 @@ class OwnerCore:
             EndActor: self._on_end_actor,
             Seen: self._on_seen,
             Pressed: self._on_pressed,
+            Reclaim: self._on_reclaim,
             LinkLost: self._on_link_lost,
             NodeLost: self._on_node_lost,
             ClusterLost: self._on_cluster_lost,
@@ -235,10 +237,10 @@ class OwnerCore:
             self.leasing.retire(lease)
         elif not pool.pending:
             may_get_some = pool.offered and self.offers.steal(pool)
-            if not may_get_some and not pool.dedicated:
-                if pool.wanted_in_all > len(pool.leases):
+            if not pool.dedicated:
+                if not may_get_some and pool.wanted_in_all > len(pool.leases):
                     self.leasing.ask(pool)  # there is no work for more
-                self.idling.rest(lease, now)
+                self.idling.rest(lease, now)  # in any case: who was asked for some may die before it answers
 
     def _on_recalled(self, sender: str, message: Recalled, now: float) -> None:
         lease = self.leases.get(_name_in(sender))
@@ -250,10 +252,8 @@ class OwnerCore:
         self._offer_again(pool, now)
         if not lease.offered:
             self._after_work(lease, now)
-        shared = not pool.dedicated and not pool.pending and pool.live
-        if shared and pool.ranks.idle and not self.offers.steal(pool):
-            for idle in pool.ranks.idle:
-                self.idling.rest(idle, now)  # what it was waiting for has gone to others
+        if pool.ranks.idle and not pool.dedicated and not pool.pending and pool.live:
+            self.offers.steal(pool)  # what they were waiting for has gone to others
 
     def _on_worn_out(self, sender: str, message: WornOut, now: float) -> None:
         lease = self.leases.get(_name_in(sender))
@@ -273,6 +273,12 @@ class OwnerCore:
 
     def _on_pressed(self, _sender: str, message: Pressed, now: float) -> None:
         self.idling.press(message, now)
+
+    def _on_reclaim(self, _sender: str, message: Reclaim, _now: float) -> None:
+        lease = self.leases.get(message.lease)
+        if lease is not None and lease.state is LeaseState.READY and not lease.pool.dedicated:
+            self.leasing.retire(lease)
+            self.leasing.ask(lease.pool)
 
     def _offer_again(self, pool: Pool, now: float) -> None:
         """Tasks have come back to the queue."""

@@ -27,6 +27,10 @@ def check_owner(owner: OwnerCore) -> None:
         assert not task.cancel
         assert task.payload is not None
         assert owner.pools[task.pool].live
+    for pool in owner.pools.values():
+        if pool.live and not pool.dedicated:
+            for lease in pool.ranks.idle:
+                assert owner.idling.rests(lease), "nothing bounds how long an idle worker is kept"
     for attempt, (_, name) in owner.outcomes.kill_at.items():
         assert name not in owner.leases or attempt in owner.leases[name].offered
 

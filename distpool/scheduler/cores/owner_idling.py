@@ -2,7 +2,7 @@
 
 ::
 
-    answered its last, nothing pending ── rest ──► idle since ── due, linger_s later ──► retired by the owner
+    has nothing to do, nothing pending ── rest ──► idle since ── due, linger_s later ──► retired by the owner
                                                       └── got work meanwhile: rests anew when that is done
 
 A worker that was given back has to be forked again for the next task, which costs a hundred times what a task costs;
@@ -31,6 +31,10 @@ class Idling:
         """A worker has nothing to do from now on."""
         self._since_s[lease] = now
         self._alarm.ask(now + self._linger_s(lease))
+
+    def rests(self, lease: Lease) -> bool:
+        """Whether it will be given back in time, unless it gets work."""
+        return lease in self._since_s and self._alarm.at_s > 0.0
 
     def _linger_s(self, lease: Lease) -> float:
         return self._limits.linger_pressed_s if self._is_pressed(lease) else self._limits.linger_s

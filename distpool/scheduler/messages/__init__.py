@@ -30,7 +30,7 @@ Who says what to whom::
     app     -> owner    OpenPool Submit CancelTasks ClosePool TerminatePool ResizePool KillActor
     owner   -> app      Done Failed PoolReady PoolBroken PoolGone WorkerUp WorkerGone ActorUp ActorRestarts
     owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker LookAt DropPool Blocked Lingers Preload OwnerBye
-    agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped Pressed NodeLost
+    agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped Pressed Reclaim NodeLost
     worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled WornOut ActorExit Remarks
     owner   -> worker   Setup Execute Serve Retire   (data)      Recall Interrupt RemarksSeen   (control)
     owner  <-> owner    WantActor EndActor / ActorDown

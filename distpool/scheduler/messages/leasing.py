@@ -143,6 +143,16 @@ class Pressed(Message, frozen=True):
     but: int = -1
 
 
+class Reclaim(Message, frozen=True):
+    """A shared worker does without the resources that it had lent: nothing was free when it wanted them again.
+
+    It has had a turn like that, and is to be given back once it has finished what it holds; so that a node does not run
+    more than it has room for, for as long as there is work.
+    """
+
+    lease: str
+
+
 #: The node had no memory left, and the worker had more than its lease asked for.
 OUT_OF_MEMORY = "out of memory"
 
