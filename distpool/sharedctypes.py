@@ -206,6 +206,11 @@ def _under_the_lock(name: str) -> property:
     return property(get, put)
 
 
+def _not_known() -> bool:
+    """Of a lock of another kind."""
+    return False
+
+
 class SynchronizedBase:
     """A C object and its lock; ``with`` it takes the lock."""
 
@@ -219,6 +224,8 @@ class SynchronizedBase:
                 lock = ctx.RLock()
         self._obj = obj
         self._lock = lock
+        #: Whether this thread holds the lock, so far as can be told in one call of C: then it need not be taken again.
+        self._is_held = getattr(getattr(lock, "_semlock", None), "_is_mine", _not_known)
         self.acquire = lock.acquire
         self.release = lock.release
 
@@ -253,11 +260,16 @@ class Synchronized(SynchronizedBase):
     @property
     def value(self) -> Any:
         """What it is; each access is under the lock, two of them are not one."""
+        if self._is_held():
+            return self._obj.value
         with self._lock:
             return self._obj.value
 
     @value.setter
     def value(self, value: Any) -> None:
+        if self._is_held():
+            self._obj.value = value
+            return
         with self._lock:
             self._obj.value = value
 

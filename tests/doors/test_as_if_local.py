@@ -231,6 +231,44 @@ def test_a_level_that_is_raised_counts_at_once(on_native, make_pool, kept):
     assert len(kept.records) == 3
 
 
+def test_a_level_that_is_lowered_counts_from_the_next_call_on(on_native, make_pool, kept):
+    """In workers that run already; those who were not told would not make the records at all."""
+    pool = make_pool(2)
+    with handled_by("tasks", logging.ERROR):
+        pool.map(log_each, range(10), chunksize=1)
+    assert kept.records == []
+    for level, per_call in [(logging.DEBUG, 6), (logging.WARNING, 0), (logging.NOTSET, 3)]:
+        kept.records.clear()
+        with handled_by("tasks.each", level):
+            pool.map(log_each, range(10), chunksize=1)
+        assert len(kept.records) == 10 * per_call
+    with handled_by("", logging.DEBUG):
+        kept.records.clear()
+        assert pool.apply(effective_levels)[0] == logging.DEBUG
+        logging.disable(logging.CRITICAL)
+        try:
+            assert pool.apply(logging.getLogger().isEnabledFor, (logging.ERROR,)) is False
+        finally:
+            logging.disable(logging.NOTSET)
+    assert pool.apply(logging.getLogger().isEnabledFor, (logging.ERROR,)) is True
+
+
+def test_a_level_that_a_task_has_set_is_not_undone(on_native, make_pool, kept):
+    pool = make_pool(1)
+    pool.apply(set_level, ("tasks.other", logging.CRITICAL))
+    with handled_by("tasks", logging.ERROR):
+        assert pool.apply(level_of, ("tasks.other",)) == logging.CRITICAL
+        assert pool.apply(level_of, ("tasks",)) == logging.ERROR
+
+
+def set_level(name, level):
+    logging.getLogger(name).setLevel(level)
+
+
+def level_of(name):
+    return logging.getLogger(name).level
+
+
 def test_named_loggers_propagation_and_filters_are_this_processs(on_native, make_pool, kept):
     pool = make_pool(1)
     with handled_by("tasks", logging.INFO, propagate=False) as named:

@@ -32,7 +32,7 @@ Who says what to whom::
     owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker LookAt DropPool Blocked Lingers Preload OwnerBye
     agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped Pressed Reclaim NodeLost
     worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled WornOut ActorExit Remarks
-    owner   -> worker   Setup Execute Serve Retire   (data)      Recall Interrupt RemarksSeen   (control)
+    owner   -> worker   Setup LogLevels Execute Serve Retire   (data)      Recall Interrupt RemarksSeen   (control)
     owner  <-> owner    WantActor EndActor / ActorDown
     worker  -> agent    WorkerHello
     agent  <-> nursery  Fork (with its Attach) Signal Preload / Forked Exited

@@ -59,6 +59,12 @@ class Setup(Message, frozen=True):
     actor: ActorTerms | None = None
 
 
+class LogLevels(Message, frozen=True):
+    """The levels of the owner's loggers have changed; opaque to the cores. What is offered after it runs with them."""
+
+    levels: bytes
+
+
 class SetupDone(Message, frozen=True):
     """``error`` is a pickled exception if the initializer raised."""
 

@@ -33,6 +33,7 @@ from distpool.scheduler.messages import (
     ActorTerms,
     Execute,
     LeaseHello,
+    LogLevels,
     Retire,
     Serve,
     Setup,
@@ -41,7 +42,7 @@ from distpool.scheduler.messages import (
     decode,
     encode,
 )
-from distpool.scheduler.shells import actor_calls, remote_calls
+from distpool.scheduler.shells import actor_calls, remote_calls, surroundings
 from distpool.scheduler.shells.actor_calls import Resolved
 from distpool.scheduler.shells.actor_links import Call, CallerLink
 from distpool.scheduler.shells.begun import Begun
@@ -125,6 +126,10 @@ class ActorServer:
                 link.retiring = True
                 self.flush()
                 self.look_whether_done(link)
+            case LogLevels() if link is self.creator:
+                surroundings.set_levels(message.levels)
+            case LogLevels():
+                pass  # a caller's
             case Setup():  # a caller's; the actor has had its own
                 self.send(link, encode(SetupDone()))
             case _:

@@ -50,6 +50,7 @@ from distpool.scheduler.messages import (
     Inquired,
     LinkLost,
     Local,
+    LogLevels,
     NodeLost,
     OwnerBye,
     PeerHello,
@@ -131,6 +132,8 @@ class OwnerShell:
         self._poller = zmq.Poller()
         self._poller.register(self.waker.fd, zmq.POLLIN)
         self._addresses: dict[bytes, str] = {}  # routing id -> address
+        self._level_watch = surroundings.LevelWatch()
+        self._levels = b""  # the log levels that workers were told last
         self._early: dict[str, list[bytes]] = {}  # control address -> frames for a link that is not up yet
         self.peers = PeerLinks(context, self._poller, self.contact, lambda: self._router)
         self._wake_at = 0.0
@@ -434,8 +437,10 @@ class OwnerShell:
                 self._forget_lease(message.lease)
         elif kind == "worker":
             identity = b"d:" + name.encode()
+            if self._level_watch.has_changed():
+                self._tell_levels()
             if type(message) is Setup:
-                message = msgspec.structs.replace(message, log_levels=surroundings.log_levels())
+                message = msgspec.structs.replace(message, log_levels=self._levels)
             if address in self._abroad:
                 for frame in abroad.frames(message):
                     self._send_to_worker(identity, frame)
@@ -465,6 +470,14 @@ class OwnerShell:
             assert isinstance(message, Dial)
             if message.node not in self._agents:  # two pools may be sent there before it has said welcome
                 self.dial(message.node, message.address)
+
+    def _tell_levels(self) -> None:
+        """Levels of loggers may have changed: workers are told before they are sent anything else."""
+        levels = surroundings.log_levels()
+        if levels != self._levels:
+            self._levels = levels
+            for lease in self.core.leases:
+                self._send_to_worker(b"d:" + lease.encode(), encode(LogLevels(levels)))
 
     def _send_to_worker(self, identity: bytes, frame: bytes) -> None:
         router = self._router

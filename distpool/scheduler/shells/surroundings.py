@@ -3,7 +3,9 @@
 ::
 
     make_setup ─► describe ── with the set-up, once ────────► adopt        as they were when the pool was made
-    OwnerShell ─► log_levels ── with each worker's Setup ───► set_levels   as they are when the worker comes
+    OwnerShell ─► log_levels ── with each worker's Setup ───► set_levels   as they are when the worker comes, and
+         ▲                      and as LogLevels                           whenever they are changed
+         └── LevelWatch
 
 Environment, umask and the process's identity are ``preparation``'s; working directory, ``sys.path`` and ``sys.argv``
 come with ``__main__``. Not carried over: context variables (copying them costs every call, set or not), the default
@@ -23,7 +25,7 @@ from typing import Any, cast
 
 import msgspec
 
-__all__ = ["adopt", "describe", "log_levels", "set_levels"]
+__all__ = ["LevelWatch", "adopt", "describe", "log_levels", "set_levels"]
 
 
 class _Filter(msgspec.Struct, array_like=True):
@@ -117,12 +119,43 @@ def log_levels() -> bytes:
 _STANDARD = frozenset((0, 10, 20, 30, 40, 50))
 
 
+class LevelWatch:
+    """Notices that this process's log levels have been changed, at the cost of a look into a dict.
+
+    Every logger remembers which levels are enabled, and all forget it whenever a level is set anywhere: so a mark left
+    with the root logger is gone then.
+    """
+
+    def __init__(self) -> None:
+        self._mark: Any = object()
+
+    def has_changed(self) -> bool:
+        """Whether some level may have been set since this was last asked; true at first."""
+        remembered: dict[Any, bool] = logging.root._cache  # type: ignore[attr-defined]
+        if self._mark in remembered:
+            return False
+        remembered[self._mark] = True
+        return True
+
+
+#: What this worker was given last; none of it yet.
+_given = _Levels(-1, -1, {}, {})
+
+
 def set_levels(blob: bytes) -> None:
-    """Give the loggers of this worker those levels, so that what the program would not log costs nothing here."""
-    levels = msgspec.msgpack.decode(blob, type=_Levels)
-    for level, name in levels.names.items():
+    """Give the loggers of this worker those levels, so that what the program would not log costs nothing here.
+
+    The first time, all; then only what has changed, so that a task's own settings stay.
+    """
+    global _given
+    old, new = _given, msgspec.msgpack.decode(blob, type=_Levels)
+    _given = new
+    for level, name in new.names.items():
         logging.addLevelName(level, name)
-    for name, level in levels.named.items():
-        logging.getLogger(name).setLevel(level)
-    logging.root.setLevel(levels.root)
-    logging.disable(levels.disable)
+    for name in {**old.named, **new.named}:
+        if new.named.get(name, 0) != old.named.get(name, 0):
+            logging.getLogger(name).setLevel(new.named.get(name, 0))
+    if new.root != old.root:
+        logging.root.setLevel(new.root)
+    if new.disable != old.disable:
+        logging.disable(new.disable)

@@ -37,6 +37,7 @@ from distpool.scheduler.messages import (
     Attach,
     Execute,
     LeaseHello,
+    LogLevels,
     Results,
     Retire,
     Setup,
@@ -180,6 +181,8 @@ class Worker:
                 self.actor_setup = message
             case Retire():
                 self.retiring = True
+            case LogLevels():
+                surroundings.set_levels(message.levels)
             case _:
                 raise AssertionError(f"an owner does not say {message}")
 
