@@ -114,7 +114,7 @@ class Digester:
         if isinstance(obj, CodeType):
             return bytes, (_code(obj),)
         if (
-            isinstance(obj, ObjectRef) and obj.ready and obj.failure is None
+            isinstance(obj, ObjectRef) and obj.settled and obj.failure is None
         ):  # its name is another in each run
             return bytes, (self.value(obj.load()),)
         return None

@@ -5,7 +5,7 @@ foreign code (``wait``, ``as_completed``) asks for it::
 
                      no Condition yet                        a Condition was asked for
     state changes    under the one lock _births              under the Condition, then _births
-    waiting          Engine.wait (Promise.ready, wakeups)    both ways
+    waiting          Engine.wait (Promise.settled, wakeups)    both ways
 
 Whoever holds the Condition therefore sees a state that stands still, as the standard library's own code expects,
 and the Condition cannot come into being in the middle of a change.
@@ -55,7 +55,7 @@ class Future(Promise, concurrent.futures.Future[T]):
     """
 
     # What every future has; what few have is kept in the instance's dict, which the others do not make.
-    __slots__ = ("_call", "_result", "_state", "_work", "ready")
+    __slots__ = ("_call", "_result", "_state", "_work", "settled")
 
     _state: str
     _exception: BaseException | None = None
@@ -64,7 +64,7 @@ class Future(Promise, concurrent.futures.Future[T]):
     _made_condition: threading.Condition | None = None
 
     def __init__(self, work: Work | None = None) -> None:
-        self.ready = False
+        self.settled = False
         self._state = PENDING
         self._result: Any = None
         self._work = work
@@ -83,7 +83,7 @@ class Future(Promise, concurrent.futures.Future[T]):
             CancelledError: it was cancelled.
             WorkerDied: the worker died under the call, more often than it may be repeated.
         """
-        if not self.ready:
+        if not self.settled:
             self._wait(timeout)
         try:
             if self._exception is not None:
@@ -96,7 +96,7 @@ class Future(Promise, concurrent.futures.Future[T]):
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The call's exception, or None if it returned; waits and raises as ``result`` does."""
-        if not self.ready:
+        if not self.settled:
             self._wait(timeout)
         if self._state != FINISHED:
             raise CancelledError
@@ -105,7 +105,7 @@ class Future(Promise, concurrent.futures.Future[T]):
     def cancel(self) -> bool:
         """Take the call back, or stop it; False if it has ended."""
         if not self._change(CANCELLED_AND_NOTIFIED, None, None):
-            if self.cancelled() and not self.ready:
+            if self.cancelled() and not self.settled:
                 self._settled()  # the first attempt was interrupted by a signal
             return self.cancelled()
         work, call = self._work, self._call
@@ -162,7 +162,7 @@ class Future(Promise, concurrent.futures.Future[T]):
                     self._result = value
                     self._state = FINISHED
         if not alone:
-            if self._change(FINISHED, value, None) or not self.ready:
+            if self._change(FINISHED, value, None) or not self.settled:
                 self._settled()
             return
         # As _settled, but this is the path that nearly all calls take.
@@ -172,7 +172,7 @@ class Future(Promise, concurrent.futures.Future[T]):
         if not pending:
             work.ran_empty()
         self._call = None
-        self.ready = True
+        self.settled = True
         if self.wakeups is not None or self._done_callbacks:
             self._settled()
 
@@ -182,7 +182,7 @@ class Future(Promise, concurrent.futures.Future[T]):
         if work is None:
             return
         if self._state in _DONE:
-            if not self.ready:
+            if not self.settled:
                 self._settled()
             return
         broken = work.broken
@@ -246,7 +246,7 @@ class Future(Promise, concurrent.futures.Future[T]):
         if work is not None:
             if not work.engine.wait(self, timeout_s):
                 raise TimeoutError
-        elif not self.ready:  # nobody's: somebody sets it by hand
+        elif not self.settled:  # nobody's: somebody sets it by hand
             with self._condition:
                 if not self._condition.wait_for(self.done, timeout_s):
                     raise TimeoutError

@@ -73,7 +73,7 @@ def get(refs: ObjectRef | list[ObjectRef], *, timeout: float | None = None) -> A
         Exception: what the call raised that makes one of them, as an instance of its own type.
     """
     if isinstance(refs, ObjectRef):
-        if not refs.ready and not waiting.wait_for(refs, timeout):
+        if not refs.settled and not waiting.wait_for(refs, timeout):
             raise _late(timeout, [refs])
         return value_of(refs)
     if not isinstance(refs, list):
@@ -85,8 +85,8 @@ def get(refs: ObjectRef | list[ObjectRef], *, timeout: float | None = None) -> A
             raise TypeError(f"get takes a list of ObjectRefs, and in this one is a {type(ref).__name__}")
     if not waiting.wait_for_all(refs, timeout):
         raise _late(timeout, refs)
-    if not all(ref.ready for ref in refs):
-        refs = [ref for ref in refs if ref.ready and ref.failure is not None][
+    if not all(ref.settled for ref in refs):
+        refs = [ref for ref in refs if ref.settled and ref.failure is not None][
             :1
         ]  # why it did not wait for more
     return [value_of(ref) for ref in refs]
@@ -119,7 +119,7 @@ def _restored(ref: ObjectRef) -> bool:
 
 
 def _late(timeout: float | None, refs: Sequence[ObjectRef]) -> GetTimeoutError:
-    missing = [ref for ref in refs if not ref.ready]
+    missing = [ref for ref in refs if not ref.settled]
     first = missing[0] if missing else refs[0]
     made_by = f", made by {first.maker.name}" if first.maker is not None and first.maker.name else ""
     return GetTimeoutError(
@@ -172,14 +172,14 @@ def wait(
         raise ValueError(f"wait cannot wait for {num_returns} of {len(refs)} references")
     if num_returns == 1:
         for place, ref in enumerate(refs):
-            if ref.ready:  # most often the first ones: no need to look at all of them
+            if ref.settled:  # most often the first ones: no need to look at all of them
                 return [ref], refs[:place] + refs[place + 1 :]
     if timeout != 0:
         waiting.wait_for_some(refs, num_returns, timeout)
     ready: list[ObjectRef] = []
     rest: list[ObjectRef] = []
     for ref in refs:
-        (ready if ref.ready and len(ready) < num_returns else rest).append(ref)
+        (ready if ref.settled and len(ready) < num_returns else rest).append(ref)
     return ready, rest
 
 
@@ -216,6 +216,6 @@ def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursiv
             "a method cannot be cancelled by force: that would kill its actor; for that there is kill"
         )
     submitting.cancel(ref, force=force, recursive=recursive)
-    if isinstance(ref, ObjectRef) and getattr(ref.maker, "link", None) is not None and not ref.ready:
+    if isinstance(ref, ObjectRef) and getattr(ref.maker, "link", None) is not None and not ref.settled:
         # The actor may come to it in this very moment: most often it is out of the line when this returns.
         waiting.wait_for(ref, SETTLE_S)

@@ -39,20 +39,6 @@ T = TypeVar("T")
 _jobs = itertools.count()
 
 
-class Flag(int):
-    """A truth value that can also be called: engines read ``result.ready``, programs call ``result.ready()``."""
-
-    __slots__ = ()
-
-    def __call__(self) -> bool:
-        """What a program wants to know."""
-        return bool(self)
-
-
-NOT_READY = Flag(0)
-READY = Flag(1)
-
-
 class MapChunk:
     """``function`` over a list of items, as one call."""
 
@@ -142,11 +128,11 @@ class AsyncResult(Promise, Generic[T]):
         "_success",
         "_value",
         "quick",
-        "ready",
+        "settled",
         "wakeups",
     )
 
-    ready: Any
+    settled: bool
     quick: bool
     wakeups: list[Any] | None
 
@@ -156,7 +142,7 @@ class AsyncResult(Promise, Generic[T]):
         callback: Callable[[T], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
     ) -> None:
-        self.ready = NOT_READY
+        self.settled = False
         self.wakeups = None
         self._callback = callback
         self._error_callback = error_callback
@@ -169,7 +155,7 @@ class AsyncResult(Promise, Generic[T]):
         pool = self._pool
         if pool is not None:
             pool._cache[self._job] = self
-            if self.ready:  # and its own look came before that
+            if self.settled:  # and its own look came before that
                 pool._cache.pop(self._job, None)
 
     # ------------------------------------------------------------------------ what programs call
@@ -184,9 +170,9 @@ class AsyncResult(Promise, Generic[T]):
             TimeoutError: (``multiprocessing.TimeoutError``) not there in time.
             WorkerDied: the worker died under the call, more often than it may be repeated.
         """
-        if not self.ready:
+        if not self.settled:
             self.wait(timeout)
-            if not self.ready:
+            if not self.settled:
                 raise TimeoutError
         if self._success:
             return self._value  # type: ignore[no-any-return]
@@ -195,15 +181,19 @@ class AsyncResult(Promise, Generic[T]):
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the call has ended, or for ``timeout`` seconds."""
         pool = self._pool
-        if pool is not None and not self.ready:
+        if pool is not None and not self.settled:
             pool._engine.wait(self, timeout if timeout is None or timeout > 0 else 0.0)
 
     def give_up(self) -> None:
         """Nobody can ask for it any more: submit no more of its calls."""
 
+    def ready(self) -> bool:
+        """Whether the call has ended."""
+        return self.settled
+
     def successful(self) -> bool:
         """Whether the call returned. Raises ValueError while it has not ended."""
-        if not self.ready:
+        if not self.settled:
             raise ValueError(f"{self!r} not ready")
         return self._success
 
@@ -218,7 +208,7 @@ class AsyncResult(Promise, Generic[T]):
         self._success = True
         if self._callback is not None:
             call_back(self._callback, value)
-        self.ready = READY
+        self.settled = True
         wakeups = self.wakeups
         if wakeups is not None:
             self.wakeups = None
@@ -244,7 +234,7 @@ class AsyncResult(Promise, Generic[T]):
     def settle(self) -> None:
         """Let whoever waits go on, and the pool go."""
         pool = self._pool
-        self.ready = READY
+        self.settled = True
         wakeups = self.wakeups
         if wakeups is not None:
             self.wakeups = None
@@ -395,7 +385,7 @@ class MeteredMapResult(Metered, MapResult[T]):
         try:
             return super().get(timeout)
         finally:
-            if self.ready:
+            if self.settled:
                 self.meter.close(
                     stopped=not self._completed
                 )  # the first failure may have ended it, calls still run

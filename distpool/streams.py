@@ -43,8 +43,8 @@ def ends_all(failure: Failure, error: BaseException) -> bool:
 class Stream(Tally):
     """Results of many calls, taken one by one; in order, or as they arrive (``ordered=False``).
 
-    ``ready`` means here: look again, there may be one to take. The taker clears it before it looks a last time, and the
-    giver sets it after it has put something down, so neither misses the other.
+    ``settled`` means here: look again, there may be one to take. The taker clears it before it looks a last time, and
+    the giver sets it after it has put something down, so neither misses the other.
 
     ``options`` may say that errors are results, or that the first error is taken before what is still to come in order.
     """
@@ -81,7 +81,7 @@ class Stream(Tally):
             while True:
                 value = self._pop()
                 if value is _MISSING:
-                    self.ready = False
+                    self.settled = False
                     value = self._pop()
                 if value is _MISSING and self._first is not None:
                     value = self._first
@@ -123,11 +123,11 @@ class Stream(Tally):
         """A call returned."""
         if self._ordered:
             self._arrived[key] = value
-            if key == self.taken and not self.ready:
+            if key == self.taken and not self.settled:
                 self.settle()
         else:
             self._queue.append(value)
-            if not self.ready:
+            if not self.settled:
                 self.settle()
         self.done = count = self._tick()
         if count >= self._mark:
@@ -147,7 +147,7 @@ class Stream(Tally):
 
     def settle(self) -> None:
         """Let the taker look. Two threads may deliver at once: a lock that the other one has released is no matter."""
-        self.ready = True
+        self.settled = True
         wakeups = self.wakeups
         if wakeups is not None:
             self.wakeups = None

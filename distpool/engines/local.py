@@ -107,9 +107,9 @@ class LocalEngine:
         """Nobody drives this engine."""
 
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
-        """Sleep until ``promise.ready``; False on time-out."""
+        """Sleep until ``promise.settled``; False on time-out."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not promise.ready:
+        while not promise.settled:
             lock = threading.Lock()
             lock.acquire()
             with self._registering:
@@ -424,7 +424,7 @@ class LocalPool:
 
 
 def _is_ready(promise: Promise) -> bool:
-    return promise.ready  # as a function, because another thread may have set it since one looked
+    return promise.settled  # as a function, because another thread may have set it since one looked
 
 
 def _pickled_result(value: Any) -> bytes:

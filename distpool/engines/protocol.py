@@ -41,17 +41,17 @@ __all__ = [
 class Promise:
     """What a call's outcome is delivered to. Subclasses say what to do with it.
 
-    (A subclass with ``__slots__`` names ``ready``, ``wakeups`` and ``quick`` in them and sets them when it is made.)
+    (A subclass with ``__slots__`` names ``settled``, ``wakeups`` and ``quick`` in them and sets them when it is made.)
 
-    A subclass sets ``ready`` last, through ``settle``, when whoever waits for it may go on. ``wakeups`` are
-    the locks of threads asleep in ``Engine.wait``; the order (``ready``, then look at ``wakeups``; the waiter adds
-    its lock, then looks at ``ready``) makes a lost wake-up impossible.
+    A subclass sets ``settled`` last, through ``settle``, when whoever waits for it may go on. ``wakeups`` are
+    the locks of threads asleep in ``Engine.wait``; the order (``settled``, then look at ``wakeups``; the waiter adds
+    its lock, then looks at ``settled``) makes a lost wake-up impossible.
     """
 
     if not TYPE_CHECKING:
         __slots__ = ()  # so that a subclass may have slots; to the type checker the names below are attributes
 
-    ready: bool = False
+    settled: bool = False
     wakeups: list[Any] | None = None
     #: Whether fulfil and reject run no user code but unpickling: then the waiting thread itself may call them.
     quick: bool = True
@@ -68,7 +68,7 @@ class Promise:
 
     def settle(self) -> None:
         """Everything that was promised is there: let the waiting threads go on."""
-        self.ready = True
+        self.settled = True
         wakeups = self.wakeups
         if wakeups is not None:
             self.wakeups = None
@@ -228,7 +228,7 @@ class Engine(Protocol):
         """Returns at once; workers start in the background."""
 
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
-        """Wait until ``promise.ready``; False on time-out. May drive the engine on the calling thread."""
+        """Wait until ``promise.settled``; False on time-out. May drive the engine on the calling thread."""
 
     def wake(self) -> None:
         """A promise was settled by somebody else: let the one who waits for it look, if that one drives the engine."""

@@ -372,7 +372,7 @@ class Session:
 
     def wait(self, promise: Promise, timeout_s: float | None = None) -> bool:
         """See ``Engine.wait``."""
-        if promise.ready:
+        if promise.settled:
             return True
         reissue = self.shell.reissue
         if reissue.pending and reissue.is_handler():

@@ -109,10 +109,10 @@ class _Arrivals(Promise):
     As a promise it is ready when one has come that was not taken yet; it is used again and again.
     """
 
-    __slots__ = ("_came", "_pending", "_waits", "quick", "ready", "wakeups")
+    __slots__ = ("_came", "_pending", "_waits", "quick", "settled", "wakeups")
 
     def __init__(self) -> None:
-        self.ready = False
+        self.settled = False
         self.quick = True
         self.wakeups = None
         self._waits = False
@@ -140,7 +140,7 @@ class _Arrivals(Promise):
     def take(self, as_ref: bool) -> Any:
         """Wait for the next one; its value, or itself. Raises what its call has raised."""
         while not self._came:
-            self.ready, self._waits = False, True
+            self.settled, self._waits = False, True
             if self._came:  # between the two looks: perhaps nobody was told
                 break
             waiting.wait_for(self, None)

@@ -27,7 +27,7 @@ def test_a_group_has_threads_of_its_own(opened: Any, tmp_path: Path) -> None:
     held = [call(actor, "wait_for", go), *(call(actor, "wait_for", go, group="io") for _ in range(2))]
     waiting = call(actor, "add", group="io")
     wait_until(lambda: notes(actor_log(tmp_path)).count("waits") == 3, "all three run")
-    assert not waiting.ready
+    assert not waiting.settled
     Path(go).touch()
     assert [answer.get() for answer in held] == [go] * 3
     assert waiting.get() == 1
@@ -54,7 +54,7 @@ def test_one_thread_of_several_is_interrupted(opened: Any, tmp_path: Path) -> No
     for left, answer in enumerate(spinning):
         actor.cancel_calls([answer.task])
         assert answer.kind == "cancelled"
-        assert sum(not other.ready for other in spinning) == 2 - left
+        assert sum(not other.settled for other in spinning) == 2 - left
         assert call(actor, "add").get() == left + 1
 
 

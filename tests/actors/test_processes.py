@@ -123,7 +123,7 @@ def test_what_at_most_once_and_at_least_once_promise(
         pid = call(actor, "pid", retries=-1).get()
         answers += [call(actor, "note", f"{burst}.{n}", retries=retries) for n in range(300)]
         wait_until(
-            lambda word=f"{burst}.0", first=answers[-300]: word in notes(log) or first.ready, "it runs"
+            lambda word=f"{burst}.0", first=answers[-300]: word in notes(log) or first.settled, "it runs"
         )
         os.kill(pid, signal.SIGKILL)
     outcomes = [answer.kind for answer in answers]
@@ -217,7 +217,7 @@ def test_an_answer_is_not_held_back_behind_a_long_call(opened: Any, tmp_path: Pa
     actor = opened(cls, str(tmp_path / "log"))
     short, long = call(actor, "add"), call(actor, "wait_for", str(go))
     assert short.get() == 1
-    assert not long.ready
+    assert not long.settled
     go.touch()
     assert long.get() == str(go)
 

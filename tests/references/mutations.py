@@ -17,7 +17,7 @@ MUTATIONS = (
     Mutation(
         "hand_over_what_is_pending_now", following, "Following.subscribe_for",
         'self._serving.serve(ref, subscriber)',
-        'contact is None and not ref.ready and self._serving.serve(ref, subscriber)',
+        'contact is None and not ref.settled and self._serving.serve(ref, subscriber)',
         "a value that came while the answer was written never reaches the caller",
         "nothing_lost", 184,
     ),

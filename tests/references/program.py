@@ -122,7 +122,7 @@ class Program:
         for made in process.called.values():
             raise Violation("calls_end", f"{process.name} waits for {name_of(made.result)}")
         for ref in process.variables:
-            if not ref.ready:
+            if not ref.settled:
                 raise Violation("references_end", f"{process.name} waits for {name_of(ref)}")
             self.look(process, ref)
 
@@ -131,7 +131,7 @@ class Program:
     def can_go_on(self) -> bool:
         """Whether a call could do something towards its answer."""
         return any(
-            call.answer is None or all(wait.ready for wait in call.waits)
+            call.answer is None or all(wait.settled for wait in call.waits)
             for process in self.world.living()
             for call in process.calls
         )
@@ -182,7 +182,7 @@ class Program:
             ref = self.rng.choice(variables)
             if what == "keep":
                 process.variables.append(ref)
-            elif ref.ready:
+            elif ref.settled:
                 variables += [inner for inner in self.look(process, ref) if inner not in variables]
 
     def _put(self, inner: list[ObjectRef]) -> ObjectRef:
@@ -213,7 +213,7 @@ class Program:
             self._offer(process, made)
 
     def _offer(self, process: Process, made: Made) -> None:
-        if made.number not in process.called or not all(ref.ready for ref in made.needed):
+        if made.number not in process.called or not all(ref.settled for ref in made.needed):
             return
         values: list[Any] = []
         for ref in made.needed:
@@ -263,7 +263,7 @@ class Program:
     def _answer(self, worker: Process, call: Call) -> None:
         call.keep = []
         caller = self.world.processes[call.caller]
-        pending = [ref for ref in call.variables if not ref.ready]  # the most can go wrong with these
+        pending = [ref for ref in call.variables if not ref.settled]  # the most can go wrong with these
         inner = self._some(pending or call.variables, 3)
         call.answer = self._value(call.name, inner, call.keep, caller.index)
         pending = [ref for kept in call.keep if type(kept) is Pending for ref in kept.refs]
@@ -271,7 +271,7 @@ class Program:
             call.waits.append(worker.following.begin_hand_over(pending, caller.contact))
 
     def _go_on_answering(self, worker: Process, call: Call) -> None:
-        if not all(wait.ready for wait in call.waits):
+        if not all(wait.settled for wait in call.waits):
             return
         if not call.checked:
             call.checked = True

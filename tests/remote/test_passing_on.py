@@ -47,7 +47,7 @@ def test_what_is_pending_comes_back_to_who_makes_it(gate: Gate) -> None:
     keeper = Keeper.remote()
     get(keeper.keep.remote([bodies.make_behind.remote(gate, 7)]))
     (back,) = get(keeper.give_back.remote())
-    assert not back.ready
+    assert not back.settled
     gate.open()
     assert get(back) == 7
 
@@ -55,7 +55,7 @@ def test_what_is_pending_comes_back_to_who_makes_it(gate: Gate) -> None:
 @pytest.mark.parametrize("value", ["small", bytearray(BIG)], ids=["small", "big"])
 def test_a_nested_task_returns_what_is_pending(gate: Gate, value: Any) -> None:
     (inner,) = get(bodies.spawn.remote(gate, value))
-    assert not inner.ready
+    assert not inner.settled
     gate.open()
     assert get(inner) == value
 

@@ -47,7 +47,7 @@ def test_what_becomes_ready_at_this_very_moment_is_not_taken_for_our_own() -> No
         """A waiter's: released in the midst of ``settle``."""
 
         def release(self) -> None:
-            seen.append((ref.ready, ref.contact))
+            seen.append((ref.settled, ref.contact))
 
     ref.wakeups = [Lock()]
     ref.fulfil(0, 7)
@@ -77,7 +77,7 @@ def test_a_reference_is_settled_whatever_its_value_is() -> None:
     """A value whose references cannot be followed: whoever waits must hear of it."""
     ref = ObjectRef()
     ref.fulfil(0, b"\x05\xff\xff\xff\x00nonsense")
-    assert ref.ready
+    assert ref.settled
     assert isinstance(ref.value, Failure)
     assert "cannot be followed" in ref.value.reason
 
@@ -110,9 +110,9 @@ def test_only_the_drivers_end_ends_an_adoption() -> None:
     adopting = Adopting(SimpleNamespace())  # type: ignore[arg-type]
     adoption = adopting._asked[1] = _Adoption("driver")
     adopting.hear("another", None)
-    assert not adoption.ready
+    assert not adoption.settled
     adopting.hear("driver", None)
-    assert adoption.ready
+    assert adoption.settled
     assert adoption.reason
 
 

@@ -39,7 +39,7 @@ def test_who_waited_for_a_value_and_was_killed_is_waited_for_no_more(tmp_path: P
     with pytest.raises(WorkerCrashedError, match="SIGKILL"):
         distpool.get(bodies.waits_and_dies.remote([pending]))
     wait_until(lambda: not following.owes, "nobody waits for it", 10.0)
-    assert not pending.ready
+    assert not pending.settled
     other = bodies.add_up_inner.remote([pending])
     wait_until(lambda: following.owes, "somebody else waits for it")
     go.touch()

@@ -165,7 +165,7 @@ class Link:
     def in_line(self, call: Called, task: Task, results: Sequence[ObjectRef]) -> None:
         """A call's turn comes when its arguments are there, and those of all before it."""
         call.task, call.results = task, results
-        pending = [ref for ref in call.needed if not ref.ready]
+        pending = [ref for ref in call.needed if not ref.settled]
         with self._lock:
             if not pending and not self._line:
                 call.offer(task)
@@ -179,8 +179,8 @@ class Link:
         with self._lock:
             while self._line:
                 call = self._line[0]
-                failed = any(ref.ready and ref.failure is not None for ref in call.needed)
-                if not (failed or call.cancelled or all(ref.ready for ref in call.needed)):
+                failed = any(ref.settled and ref.failure is not None for ref in call.needed)
+                if not (failed or call.cancelled or all(ref.settled for ref in call.needed)):
                     return
                 self._line.popleft()
                 if not call.cancelled:

@@ -68,7 +68,7 @@ def as_future(ref: ObjectRef) -> asyncio.Future[Any]:
 
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
-    if ref.ready:
+    if ref.settled:
         _set(future, ref)
         return future
     into = _inboxes.get(loop)

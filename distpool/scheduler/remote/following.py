@@ -76,7 +76,7 @@ class Safe(Promise):
         self.names.difference_update(names)
         if self.names:
             return False
-        if not self.ready:
+        if not self.settled:
             self.settle()
             if self.then is not None:
                 self.then()
@@ -197,7 +197,7 @@ class Following:
             names = {
                 name
                 for name, asked in self._asked.items()
-                if not asked.expected and (ref := asked.ref()) is not None and not ref.ready
+                if not asked.expected and (ref := asked.ref()) is not None and not ref.settled
             }
             if not names:
                 worker_hooks.unsafe = False
@@ -234,7 +234,7 @@ class Following:
         handed = _HandedOver(subscriber, {}, {}, Safe(subscriber.owner, set(), then))
         for ref in named:
             contact = ref.contact
-            if ref.ready or contact is None:  # by now, or it is our own
+            if ref.settled or contact is None:  # by now, or it is our own
                 self._serving.serve(ref, subscriber)
                 continue
             name = name_of(ref)
@@ -409,7 +409,7 @@ class Following:
         if asked is None or asked.whom.owner != owner:
             return
         ref, via = asked.ref(), asked.via
-        if ref is not None and not ref.ready and via is not None and via.owner not in (owner, self._me):
+        if ref is not None and not ref.settled and via is not None and via.owner not in (owner, self._me):
             asked.whom, asked.via = via, None
             ref.contact = via
             self._bound_second(ref)
@@ -427,7 +427,7 @@ class Following:
 
         def give_up() -> None:
             late = weak()
-            if late is not None and not late.ready:
+            if late is not None and not late.settled:
                 late.reject(0, Failure(reason=refs.GONE, kind="lost"))
 
         self._leading.tell(lambda: self._shell.call_later(SECOND_S, give_up))

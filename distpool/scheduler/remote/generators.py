@@ -37,7 +37,7 @@ class Stream(Promise):
         "_refs",
         "count",
         "done",
-        "ready",
+        "settled",
         "wakeups",
     )
 
@@ -45,7 +45,7 @@ class Stream(Promise):
     quick = False
 
     def __init__(self, maker: Any, consumed: Callable[[int], None] | None) -> None:
-        self.ready = False
+        self.settled = False
         self.wakeups = None
         self.count: int | None = None  # how many there are in all, once that is known
         self.done = ObjectRef(maker)
@@ -175,7 +175,7 @@ class ObjectRefGenerator:
 
     async def __anext__(self) -> ObjectRef:
         ref = self._stream.ref(self._index)
-        if not ref.ready:
+        if not ref.settled:
             try:
                 await ref
             except Exception:
@@ -200,7 +200,7 @@ class ObjectRefGenerator:
 
     def next_ready(self) -> bool:
         """Whether ``next`` would return at once."""
-        return self._stream.ref(self._index).ready
+        return self._stream.ref(self._index).settled
 
     def is_finished(self) -> bool:
         """Whether all references were handed out."""

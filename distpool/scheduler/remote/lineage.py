@@ -288,13 +288,13 @@ class Lineage:
                 )
             if ref is not None:
                 ref.value = value
-            if origin.running is not None and all(result.ready for result in origin.running):
+            if origin.running is not None and all(result.settled for result in origin.running):
                 origin.running = None
 
     def _revive(self, parent: Parent) -> ObjectRef:
         """An argument of a call that is made again."""
         ref = parent.ref()
-        if ref is not None and not (ref.ready and self.is_lost(ref.value)):
+        if ref is not None and not (ref.settled and self.is_lost(ref.value)):
             return ref
         if ref is not None:
             return self._again(ref)

@@ -101,9 +101,9 @@ def _ask(session: client.Session, group: str) -> Question:
     standing = _standing.setdefault(session, _Standing())
     with standing.lock:
         question = standing.questions.get(group)
-        if question is None or question.ready:  # it may have lost a node since
+        if question is None or question.settled:  # it may have lost a node since
             question = standing.questions[group] = session.begin_ask(GroupQuery(0, group, wait=True))
-            for other in [name for name, asked in standing.questions.items() if asked.ready]:
+            for other in [name for name, asked in standing.questions.items() if asked.settled]:
                 del standing.questions[other]
         return question
 

@@ -275,7 +275,7 @@ def tell_objects() -> bytes:
         if len(told.objects) == TOLD_MAX:
             told.left_out += 1
             continue
-        state = FAILED if ref.failure is not None else FINISHED if ref.ready else WAITS
+        state = FAILED if ref.failure is not None else FINISHED if ref.settled else WAITS
         made_by = "" if ref.maker is None else ref.maker.name
         told.objects.append(ObjectFacts(ref.hex(), _size(ref), state, made_by))
     return encode(told)
@@ -284,7 +284,7 @@ def tell_objects() -> bytes:
 def _size(ref: ObjectRef) -> int:
     """How many bytes its value takes: in the store, or here."""
     value = ref.value
-    if not ref.ready:
+    if not ref.settled:
         return -1
     blob = value.blob if type(value) is Kept else value
     if type(blob) is not bytes:

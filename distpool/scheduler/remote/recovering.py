@@ -68,7 +68,7 @@ class Recovering:
         """Another process asks us."""
         ref = refs.known(message.base, message.number)
         following = self._session.remote.following
-        if ref is None or not ref.ready:
+        if ref is None or not ref.settled:
             lost = Failure(reason=f"its data is gone from the object store, and {refs.GONE}", kind="lost")
             answer = Value(message.base, message.number, None, pack_failure(lost))
             self._leading.tell(lambda: self._shell.say_to_owner(message.subscriber, answer))
@@ -111,7 +111,7 @@ class Recovering:
         value = successor.value
         if type(value) is Kept:
             value.origin = whom
-        if ref.ready:
+        if ref.settled:
             ref.value = value
         elif isinstance(value, Failure):
             ref.reject(0, value)

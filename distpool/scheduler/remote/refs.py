@@ -72,7 +72,7 @@ class _Process:
         cls.base = f"{os.getpid():x}-{os.urandom(6).hex()}"
         cls.first = next(_numbers)
         for ref in borrowed():
-            if not ref.ready:
+            if not ref.settled:
                 _end_here(ref)
         EXPORTED.clear()
         BORROWED.clear()
@@ -131,7 +131,7 @@ class ObjectRef(Promise):
         "contact",
         "maker",
         "number",
-        "ready",
+        "settled",
         "task",
         "value",
         "wakeups",
@@ -157,7 +157,7 @@ class ObjectRef(Promise):
         self.value: Any = None
         self.wakeups = None
         self.watchers: list[Callable[[ObjectRef], None]] | None = None
-        self.ready = False
+        self.settled = False
 
     @property
     def quick(self) -> bool:  # type: ignore[override]
@@ -168,7 +168,7 @@ class ObjectRef(Promise):
 
     def fulfil(self, key: int, value: Any) -> None:
         """The value is there, undecoded: plain, a blob, or a blob with what keeps it."""
-        if self.ready:
+        if self.settled:
             return
         kind = type(value)
         if kind is Kept or (kind is bytes and value[0] == carried.REFS_MARK):
@@ -195,7 +195,7 @@ class ObjectRef(Promise):
 
     def reject(self, key: int, failure: Failure) -> None:
         """There will be no value."""
-        if not self.ready:
+        if not self.settled:
             task = self.task if failure.error is not None else None
             if task is not None and task.origin is not None and on_failed[0](task, failure):
                 return
@@ -217,7 +217,7 @@ class ObjectRef(Promise):
                 self.watchers = [callback]
             else:
                 self.watchers.append(callback)
-        if self.ready:  # perhaps since before they were looked at
+        if self.settled:  # perhaps since before they were looked at
             self._tell_watchers()
 
     def unwatch(self, callback: Callable[[ObjectRef], None]) -> None:
@@ -314,7 +314,7 @@ class ObjectRef(Promise):
             contact = ref.contact  # before looking whether it is ready: see ``settle``
             base = ref.base or mine
             whom: Contact | None = None
-            if ref.is_actor or ref.ready:
+            if ref.is_actor or ref.settled:
                 contact = None
                 if type(ref.value) is Kept:  # who is to be asked if it is lost
                     whom = _maker_of(ref.value)
@@ -409,7 +409,7 @@ def followed(owner: str | None) -> list[ObjectRef]:
     return [
         ref
         for ref in candidates
-        if not ref.ready and (contact := ref.contact) is not None and owner in (None, contact.owner)
+        if not ref.settled and (contact := ref.contact) is not None and owner in (None, contact.owner)
     ]
 
 
@@ -427,7 +427,7 @@ def borrow(ref: ObjectRef) -> None:
 
 def end_stray(ref: ObjectRef) -> None:
     """A pending reference of the process that this one was forked from: its value never comes here."""
-    if ref.base is None and ref.number < _Process.first and not ref.ready:
+    if ref.base is None and ref.number < _Process.first and not ref.settled:
         _end_here(ref)
 
 
@@ -515,7 +515,7 @@ def arrive(names: bytes, expected: bool = False) -> list[ObjectRef]:
                     came.append(ref)
             elif state == _PENDING and base == mine:
                 back.append(ref)
-            if state != _PENDING and not ref.ready:
+            if state != _PENDING and not ref.settled:
                 settled.append((ref, state, value, contacts[place]))
             refs.append(ref)
     for index, base_or_none, number, where in actors:  # nor this: it opens something, and may have to wait
@@ -549,7 +549,7 @@ def _make(base: str | None, number: int) -> ObjectRef:
     ref = ObjectRef.__new__(ObjectRef)
     ref.number, ref.base = number, base
     ref.contact = ref.maker = ref.task = ref.value = ref.wakeups = ref.watchers = None
-    ref.ready = False
+    ref.settled = False
     if base is None:
         EXPORTED[number] = ref
     else:
@@ -570,7 +570,7 @@ def _settle(ref: ObjectRef, state: int, value: Any, expected: bool, whom: Contac
             return
         ref.reject(0, Failure(reason=f"its value is not in the object store any more: {error}", kind="lost"))
         return
-    if not ref.ready:
+    if not ref.settled:
         if type(value) is Kept and ref.base is not None:
             value.origin = whom
         ref.take(value, expected=expected)

@@ -57,7 +57,7 @@ class Serving:
 
     def serve(self, ref: ObjectRef, subscriber: Contact) -> None:
         """Let another owner have a value, now or when it is there."""
-        if ref.ready:
+        if ref.settled:
             self.send_value(ref, subscriber)
             return
         # That it has dialled us does not tell of its end.

@@ -336,7 +336,7 @@ class Call:
 
     def start_waiting(self, task: Task, results: Sequence[ObjectRef]) -> None:
         """Offer it as soon as its arguments are there."""
-        if all(ref.ready for ref in self.needed):
+        if all(ref.settled for ref in self.needed):
             self.offer(task)
         else:
             _Waiting(self, task, results)
@@ -386,7 +386,7 @@ class _Waiting:
         self._made = made
         self._results = results
         self._lock = threading.Lock()
-        pending = [ref for ref in made.needed if not ref.ready]
+        pending = [ref for ref in made.needed if not ref.settled]
         self._left = len(pending) + 1
         self._remote = here()
         for ref in results:
@@ -427,7 +427,7 @@ class _Waiting:
 class Parts(Promise):
     """The promise of a call that gives several values: each goes to a reference of its own."""
 
-    __slots__ = ("maker", "number", "ready", "refs", "wakeups")
+    __slots__ = ("maker", "number", "refs", "settled", "wakeups")
 
     raw = True
 
@@ -435,7 +435,7 @@ class Parts(Promise):
         self.refs = results
         self.maker = plan
         self.number = results[0].number if results else refs.next_number()
-        self.ready = False
+        self.settled = False
         self.wakeups = None
 
     @property
@@ -453,7 +453,7 @@ class Parts(Promise):
         """None of them has a value."""
         for ref in self.refs[:1]:
             ref.reject(0, failure)
-            if not ref.ready:
+            if not ref.settled:
                 return  # the call is made again
         for ref in self.refs[1:]:
             ref.task = None
@@ -512,7 +512,7 @@ def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool, recursive: bool 
     link = getattr(ref.maker, "link", None)
     if link is not None and link.cancel_waiting(ref):
         return
-    if task is not None and not ref.ready:
+    if task is not None and not ref.settled:
         remote.leading.tell(CancelTasks([task], True, force, recursive))
 
 

@@ -23,10 +23,10 @@ LEND_AFTER_S = 0.001
 class _Some(Promise):
     """Ready when ``count`` of the references are; or, with ``until_failure``, one of them has failed."""
 
-    __slots__ = ("_enough", "_left", "_lock", "_refs", "_session", "_until_failure", "ready", "wakeups")
+    __slots__ = ("_enough", "_left", "_lock", "_refs", "_session", "_until_failure", "settled", "wakeups")
 
     def __init__(self, refs: Sequence[ObjectRef], count: int, until_failure: bool) -> None:
-        self.ready = False
+        self.settled = False
         self.wakeups = None
         self._refs = refs
         self._left = count
@@ -49,7 +49,7 @@ class _Some(Promise):
     def leave(self) -> None:
         """Nobody waits any more."""
         for ref in self._refs:
-            if not ref.ready:
+            if not ref.settled:
                 ref.unwatch(self._one)
 
 
@@ -65,7 +65,7 @@ def wait_for_all(refs: Sequence[ObjectRef], timeout_s: float | None) -> bool:
 
 def wait_for_some(refs: Sequence[ObjectRef], count: int, timeout_s: float | None) -> None:
     """Wait until ``count`` of them are ready, or time is up."""
-    missing = count - sum([ref.ready for ref in refs])
+    missing = count - sum([ref.settled for ref in refs])
     if missing <= 0:
         return
     pending = _pending(refs)
@@ -75,10 +75,10 @@ def wait_for_some(refs: Sequence[ObjectRef], count: int, timeout_s: float | None
 
 
 def _pending(refs: Sequence[ObjectRef]) -> list[ObjectRef]:
-    pending = [ref for ref in refs if not ref.ready]
+    pending = [ref for ref in refs if not ref.settled]
     for ref in pending:
         end_stray(ref)
-    return [ref for ref in pending if not ref.ready]
+    return [ref for ref in pending if not ref.settled]
 
 
 def _wait_for_some(
@@ -95,7 +95,7 @@ def wait_for(promise: Promise, timeout_s: float | None) -> bool:
     """Wait for one promise. False: time is up first."""
     if isinstance(promise, ObjectRef):
         end_stray(promise)
-    if promise.ready:
+    if promise.settled:
         return True
     session = submitting.here().session
     if worker_start.this_worker is None:

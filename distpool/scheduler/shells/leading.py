@@ -117,7 +117,7 @@ class Leading:
         if me == self._borrower:
             raise RuntimeError("a finalizer waits for a result while its own thread drives the engine")
         on_main = on_main_thread()
-        while not promise.ready:
+        while not promise.settled:
             until = deadline
             if on_main:
                 soon = time.monotonic() + MAIN_WAIT_S
@@ -128,7 +128,7 @@ class Leading:
                 in_time = self._sleep(promise, until)
             if not in_time and until == deadline:
                 break
-        return promise.ready
+        return promise.settled
 
     # --------------------------------------------------------------------------------- sleeping
 
@@ -144,7 +144,7 @@ class Leading:
                     promise.wakeups = [lock]
                 else:
                     wakeups.append(lock)
-            if promise.ready:
+            if promise.settled:
                 return True
             if self._parked:
                 self._release_park()
@@ -153,7 +153,7 @@ class Leading:
             return lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
         finally:
             self._waiting.pop(lock, None)
-            if not promise.ready:
+            if not promise.settled:
                 self._unregister(promise, lock)
 
     def _unregister(self, promise: Promise, lock: Any) -> None:
@@ -164,7 +164,7 @@ class Leading:
 
     def _anybody_waits(self) -> bool:
         """Whether a thread sleeps for something that is not there yet."""
-        return any(not promise.ready for promise in list(self._waiting.values()))
+        return any(not promise.settled for promise in list(self._waiting.values()))
 
     # -------------------------------------------------------------------------------- borrowing
 
@@ -186,7 +186,7 @@ class Leading:
         self._submits_unled = 0
         shell = self._shell
         try:
-            while not promise.ready and self._may_borrow():
+            while not promise.settled and self._may_borrow():
                 if deadline is not None and time.monotonic() >= deadline:
                     return False
                 shell.step(deadline, eager=True, stay=self._may_borrow)
@@ -273,9 +273,9 @@ class Leading:
     def _wait_inside(self, promise: Promise, deadline: float | None) -> bool:
         """A callback on the engine thread waits for a result: the engine goes on underneath it."""
         shell = self._shell
-        while not promise.ready and not self._stopping:
+        while not promise.settled and not self._stopping:
             shell.deliver_all()
-            if promise.ready or (deadline is not None and time.monotonic() >= deadline):
+            if promise.settled or (deadline is not None and time.monotonic() >= deadline):
                 break
             if self._lead_lock.acquire(blocking=False):
                 try:
@@ -284,7 +284,7 @@ class Leading:
                     self._lead_lock.release()
             else:
                 self._unpark.acquire(timeout=PARK_S)  # a borrower leads, and leaves the deliveries to us
-        return promise.ready
+        return promise.settled
 
     def exclusively(self, function: Callable[[], None]) -> None:
         """On the engine thread, outside of a step: call ``function`` under the lock; a borrower leaves for it."""
@@ -362,6 +362,6 @@ class _Abandoned(Leading):
         """Nothing."""
 
     def wait(self, promise: Promise, timeout_s: float | None) -> bool:
-        if not promise.ready:
+        if not promise.settled:
             raise ClusterError("this call was made by the parent process, which alone gets its result")
         return True

@@ -27,11 +27,11 @@ from distpool.scheduler.messages import encode
 class Question(Promise):
     """One of them. ``value`` is for when it is ready; ``then`` is called at that moment, and must be quick."""
 
-    __slots__ = ("answer", "message", "quick", "ready", "reason", "said", "then", "wakeups")
+    __slots__ = ("answer", "message", "quick", "reason", "said", "settled", "then", "wakeups")
 
     def __init__(self, message: messages.Question) -> None:
         self.message = message
-        self.ready = False
+        self.settled = False
         self.wakeups: list[Any] | None = None
         self.quick = True
         self.said = False
