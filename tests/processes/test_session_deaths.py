@@ -11,6 +11,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -60,7 +61,8 @@ class Family:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # whoever sees the first one's death may have been faster
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
