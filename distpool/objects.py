@@ -153,11 +153,12 @@ def wait(
         if isinstance(refs, ObjectRef):
             raise TypeError("wait takes a list of ObjectRefs, not a single one")
         raise TypeError(f"wait takes a list of ObjectRefs, not a {type(refs).__name__}")
-    kinds = set(map(type, refs))
-    if ObjectRefGenerator in kinds:
-        return _wait_for_generators(refs, num_returns, timeout)
-    if kinds != _REFS and (wrong := [kind for kind in kinds if not issubclass(kind, ObjectRef)]):
-        raise TypeError(f"wait takes a list of ObjectRefs, and in this one is a {wrong[0].__name__}")
+    if [*map(type, refs)].count(ObjectRef) != len(refs):  # this is most of what a call costs
+        kinds = set(map(type, refs))
+        if ObjectRefGenerator in kinds:
+            return _wait_for_generators(refs, num_returns, timeout)
+        if wrong := [kind for kind in kinds if not issubclass(kind, ObjectRef)]:
+            raise TypeError(f"wait takes a list of ObjectRefs, and in this one is a {wrong[0].__name__}")
     if timeout is not None and timeout < 0:
         raise ValueError(f"wait's timeout is a number of seconds, zero or more, not {timeout}")
     if not refs:
@@ -173,7 +174,9 @@ def wait(
     if num_returns == 1:
         for place, ref in enumerate(refs):
             if ref.settled:  # most often the first ones: no need to look at all of them
-                return [ref], refs[:place] + refs[place + 1 :]
+                others = refs.copy()
+                del others[place]
+                return [ref], others
     if timeout != 0:
         waiting.wait_for_some(refs, num_returns, timeout)
     ready: list[ObjectRef] = []
@@ -196,7 +199,6 @@ def _wait_for_generators(
 
 #: How long ``cancel`` waits for a method's call to be out of the line.
 SETTLE_S = 0.1
-_REFS = {ObjectRef}
 
 
 def cancel(ref: ObjectRef | ObjectRefGenerator, *, force: bool = False, recursive: bool = True) -> None:
