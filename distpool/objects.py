@@ -15,10 +15,12 @@ Stands in for ``ray.put``, ``ray.get``, ``ray.wait`` and ``ray.cancel``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, overload
 
 from distpool import remote_failures
+from distpool.engines.protocol import Promise
 from distpool.errors import Failure
 from distpool.exceptions import GetTimeoutError
 from distpool.scheduler.remote import refs as refs_module
@@ -72,10 +74,11 @@ def get(refs: ObjectRef | list[ObjectRef], *, timeout: float | None = None) -> A
         TypeError, ValueError: not references.
         Exception: what the call raised that makes one of them, as an instance of its own type.
     """
+    until_s = None if timeout is None else time.monotonic() + timeout
     if isinstance(refs, ObjectRef):
         if not refs.settled and not waiting.wait_for(refs, timeout):
             raise _late(timeout, [refs])
-        return value_of(refs)
+        return value_of(refs, until_s)
     if not isinstance(refs, list):
         raise ValueError(
             f"get takes an ObjectRef, as put and remote calls return it, or a list of them, not a {type(refs).__name__}"
@@ -89,11 +92,14 @@ def get(refs: ObjectRef | list[ObjectRef], *, timeout: float | None = None) -> A
         refs = [ref for ref in refs if ref.settled and ref.failure is not None][
             :1
         ]  # why it did not wait for more
-    return [value_of(ref) for ref in refs]
+    return [value_of(ref, until_s) for ref in refs]
 
 
-def value_of(ref: ObjectRef) -> Any:
-    """The value of a reference that is ready; raises why it has none."""
+def value_of(ref: ObjectRef, until_s: float | None = None) -> Any:
+    """The value of a reference that is ready; raises why it has none.
+
+    What has to be made again is waited for until ``until_s`` at most, by the monotonic clock.
+    """
     failure = ref.failure
     if ref.number < refs_module.first_number and ref.base is None:
         failure = Failure(reason="the session that it was made in has ended", kind="lost")
@@ -105,17 +111,23 @@ def value_of(ref: ObjectRef) -> Any:
     try:
         return ref.load()
     except SerializationError:
-        if not _restored(ref):
+        if not _restored(ref, until_s):
             raise
-    return value_of(ref)
+    return value_of(ref, until_s)
 
 
-def _restored(ref: ObjectRef) -> bool:
+def _restored(ref: ObjectRef, until_s: float | None) -> bool:
     """If its data is gone from the store: have it made again, or put why it is not in its place."""
     remote = submitting.here()
     if not remote.lineage.is_lost(ref.value) or remote.leading.is_engine_thread():  # which may not wait
         return False
-    return remote.lineage.restore(ref, lambda promise: waiting.wait_for(promise, None))
+
+    def wait(promise: Promise) -> None:
+        left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+        if not waiting.wait_for(promise, left_s):
+            raise GetTimeoutError(f"the value of {ref!r} was lost, and is not made again yet: time is up")
+
+    return remote.lineage.restore(ref, wait)
 
 
 def _late(timeout: float | None, refs: Sequence[ObjectRef]) -> GetTimeoutError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def noted(path: Any) -> list[str]:
 def make(path: str, n: float) -> Any:
     note(path, "make")
     return np.full(FLOATS, n)
+
+
+@distpool.remote
+def make_while_allowed(path: str, gate: str) -> Any:
+    """Waits for a file, but for the first time."""
+    note(path, "make_while_allowed")
+    while len(noted(path)) > 1 and not Path(gate).exists():
+        time.sleep(0.01)
+    return np.full(FLOATS, 1.0)
 
 
 @distpool.remote

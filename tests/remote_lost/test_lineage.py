@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import distpool
-from distpool.exceptions import ObjectLostError, ObjectReconstructionFailedError
+from distpool.exceptions import GetTimeoutError, ObjectLostError, ObjectReconstructionFailedError
 from distpool.scheduler import client
 from distpool.scheduler.remote import submitting
 from tests.processes.scene import wait_until
@@ -33,6 +33,18 @@ def test_a_lost_result_is_made_again(log: str) -> None:
     assert distpool.get(ref)[-1] == 3.0
     assert distpool.get([ref, ref])[0][0] == 3.0
     assert noted(log) == ["make", "make"]
+
+
+def test_time_is_up_while_it_is_made_again(log: str, tmp_path: Path) -> None:
+    ref = bodies.make_while_allowed.remote(log, str(tmp_path / "gate"))
+    assert distpool.get(ref)[0] == 1.0
+    lose(ref)
+    for refs in (ref, [ref]):
+        with pytest.raises(GetTimeoutError, match="is not made again yet"):
+            distpool.get(refs, timeout=0.1)
+    (tmp_path / "gate").touch()
+    assert distpool.get(ref, timeout=30)[0] == 1.0
+    assert noted(log) == ["make_while_allowed"] * 2
 
 
 def test_so_are_the_arguments_that_it_needs_whether_or_not_somebody_still_has_them(log: str) -> None:
