@@ -18,3 +18,7 @@ def test_a_child_keeps_what_its_parent_lets_go() -> None:
 
 def test_a_task_forks() -> None:
     assert heard(run("forked_worker", 5 * MB))["done"]
+
+
+def test_a_worker_dies_whose_task_has_forked() -> None:
+    assert heard(run("forked_worker_that_dies", 5 * MB))["done"]

@@ -90,7 +90,7 @@ def test_also_if_the_pages_were_given_back_meanwhile(
         del held
         driver.drain()
         for _ in range(3):
-            keeper.tick()
+            keeper.tick(())
         assert os.fstat(driver.files.memory_fd).st_blocks == 0, "a mapping at rest keeps no pages"
     assert len(places) == 1
 

@@ -147,7 +147,7 @@ class Agent:
                 self._todo.remove(item)
             elif world.steps >= self._tick_step:
                 self._tick_step = world.steps + world.rng.randint(5, 60)
-                self.keeper.tick()
+                self.keeper.tick(())
         world.account()
 
     def _can_go_on(self) -> bool:

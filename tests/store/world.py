@@ -254,7 +254,7 @@ class World:
         self._be_quiet()
         self.owner.store.drain()
         for _ in range(LAST_TICKS):
-            self.agent.keeper.tick()
+            self.agent.keeper.tick(())
         self.oracles.end()
         size = self.plan.blocks[MEMORY] * BLOCK_BYTES[MEMORY]
         store = self.owner.store

@@ -441,7 +441,7 @@ class Agent:
                 del self._wake_s[core]
                 self._feed(core, "timer", Tick())
         if self._keeper is not None and self._keep_s <= now:
-            self._keep_s = now + self._keeper.tick()
+            self._keep_s = now + self._keeper.tick(self._brood.living)
         if self._watches_memory and self._memory_s <= now:
             self._memory_s = now + self._request.limits.memory_look_s
             low = self._memory.look(self._brood.pids)

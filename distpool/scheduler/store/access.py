@@ -63,7 +63,7 @@ class Access:
             self.tiers.append(Tier(fd, length, is_memory=tier == MEMORY))
         self.lock = LedgerLock(files.ledger_fd, self.ledger)
         self.undisturbed = Undisturbed()
-        self.forks = Forks()
+        self.forks = Forks(files.memory_fd, process)
         self.closed = False
         self._dropped: deque[Dropped] = deque()
 

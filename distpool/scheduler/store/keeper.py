@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from distpool.scheduler.messages import StoredObject, StoreReport
+from distpool.scheduler.store import forks
 from distpool.scheduler.store.ledger import DISK, MEMORY, Facts
 from distpool.scheduler.store.store import ObjectStore
 
@@ -24,15 +25,25 @@ class Keeper:
 
     def __init__(self, store: ObjectStore) -> None:
         self.store = store
+        self._unmended: list[int] = []  # dead processes whose forked children still see what they held
         self._warm: tuple[set[tuple[int, int]], set[tuple[int, int]]] = (set(), set())
 
     def mend(self, process: int, living: Container[int]) -> None:
-        """A process of the node is dead: what it held and was doing ends. ``living``: the workers that are not dead."""
+        """A process of the node is dead: what it held and was doing ends. ``living``: the workers that are not dead.
+
+        Where a child that it has forked sees what it held, that ends with the child.
+        """
+        if forks.is_marked(self.store.files.memory_fd, process):
+            self._unmended.append(process)
+            return
         with self.store.lock:
             self.store.ledger.mend(process, living)
 
-    def tick(self) -> float:
+    def tick(self, living: Container[int]) -> float:
         """Give back what has not been used since the last time. Returns for how long it need not be called again."""
+        unmended, self._unmended = self._unmended, []
+        for process in unmended:
+            self.mend(process, living)
         if not any(blocks.used for blocks in self.store.ledger.blocks):
             return IDLE_TICK_S
         for tier in (MEMORY, DISK):
