@@ -100,7 +100,7 @@ def test_who_was_sent_to_a_node_is_told_when_the_head_has_lost_it() -> None:
     node = Node()
     node("head", View(1, (N, B, C)))
     assert node("owner:here", WantLeases(1, 1, True, GPU)) == [
-        ("owner:here", LeaseElsewhere(1, 1, "b", "ipc://b"))
+        ("owner:here", LeaseElsewhere(1, 1, "b", "ipc://b", 1))
     ]
     assert node("head", View(2, (N, B))) == [], "nobody was sent to c"
     assert node("head", View(3, (N,))) == [
@@ -141,7 +141,7 @@ class Owner:
         self.task = Task(1, "token", 5, 7, b"f", [5], 64, retries)
         self("agent:n", AgentWelcome("n", 10, "host", 2.0, {}))
         self("app", OpenPool(1, 1, b"setup", resources=GPU))
-        self("agent:n", LeaseElsewhere(1, 1, "b", "ipc://b"))
+        self("agent:n", LeaseElsewhere(1, 1, "b", "ipc://b", 1))
         self("agent:b", AgentWelcome("b", 11, "host", 1.0, GPU))
         self("worker:b.1.1", LeaseHello("b.1.1", 1, "b", "host", 100))
         self("worker:b.1.1", SetupDone())
@@ -160,7 +160,7 @@ def test_a_node_that_its_own_agent_has_lost_is_bidden_farewell_and_its_tasks_run
     assert out[0] == ("links", HangUp("b"))
     assert ("agent:n", WantLeases(1, 1, True, GPU)) in out
     assert (owner.core.pools[1].offered, owner.core.pools[1].pending) == (0, 1)
-    assert owner("agent:n", LeaseElsewhere(1, 1, "c", "ipc://c")) == [
+    assert owner("agent:n", LeaseElsewhere(1, 1, "c", "ipc://c", 1)) == [
         ("agent:n", WantLeases(1, 0, True, GPU)),
         ("links", Dial("c", "ipc://c")),
     ]

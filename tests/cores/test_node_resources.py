@@ -138,8 +138,8 @@ def test_a_node_without_room_points_to_one_with_room_for_as_many_as_fit_there() 
     node.hello("o")
     node.view(facts("big", 8, free=2), facts("busy", 8, free=0), facts("small", 1))
     assert node.want("o", 6, CPU)[1:] == [
-        ("owner:o", LeaseElsewhere(1, 2, "big", "tcp://big")),
-        ("owner:o", LeaseElsewhere(1, 1, "small", "tcp://small")),
+        ("owner:o", LeaseElsewhere(1, 2, "big", "tcp://big", 6)),
+        ("owner:o", LeaseElsewhere(1, 1, "small", "tcp://small", 4)),
     ]
     # The owner moves those three; what is left waits here.
     assert node.want("o", 3, CPU) == []
@@ -158,7 +158,7 @@ def test_what_this_node_never_has_is_asked_of_one_that_has_even_if_that_is_busy(
     node = Node({"CPU": 1})
     node.hello("o")
     node.view(NodeFacts("g", "tcp://g", {"CPU": 1, "GPU": 1}, {"CPU": 0, "GPU": 0}))
-    assert node.want("o", 2, {"GPU": 1}) == [("owner:o", LeaseElsewhere(1, 2, "g", "tcp://g"))]
+    assert node.want("o", 2, {"GPU": 1}) == [("owner:o", LeaseElsewhere(1, 2, "g", "tcp://g", 2))]
 
 
 def test_what_nobody_has_is_refused_by_name() -> None:
@@ -174,7 +174,7 @@ def test_nothing_is_refused_before_the_head_has_told_who_there_is() -> None:
     node = Node({"CPU": 1})
     node.hello("o")
     assert node.want("o", 1, {"GPU": 1}) == []
-    assert node.view(facts("g", 1, GPU=1)) == [("owner:o", LeaseElsewhere(1, 1, "g", "tcp://g"))]
+    assert node.view(facts("g", 1, GPU=1)) == [("owner:o", LeaseElsewhere(1, 1, "g", "tcp://g", 1))]
 
 
 def test_a_head_that_stays_silent_is_not_waited_for_for_ever() -> None:

@@ -622,7 +622,7 @@ def test_a_cluster_lost_for_good_ends_each_pool_once() -> None:
 
 def test_leases_are_asked_for_where_the_agent_points() -> None:
     owner = Owner(3)
-    out = owner("agent:n", LeaseElsewhere(1, 2, "m", "tcp://m"))
+    out = owner("agent:n", LeaseElsewhere(1, 2, "m", "tcp://m", 3))
     assert out[0] == ("agent:n", WantLeases(1, 1, True, {}))
     assert owner("agent:m", AgentWelcome("m", 11, "host", 2.0, {})) == [
         ("agent:m", WantLeases(1, 2, True, {}, spilled=True))

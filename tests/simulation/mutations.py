@@ -215,7 +215,7 @@ MUTATIONS = (
         'if not lease.look_s or at_s < lease.look_s:',
         'if not self.watched:',
         "a task that hangs on the second worker hangs for ever",
-        "overdue_told", 3,
+        "overdue_told", 13,
     ),
     Mutation(
         "overdue_left_running", owner_outcomes, "Outcomes.overdue",

@@ -35,6 +35,7 @@ from distpool.scheduler.cores.node_records import Lease, Owner, WantedPool, Work
 from distpool.scheduler.cores.node_surveys import NodeSurveys
 from distpool.scheduler.cores.place import Placed, home_is_best, may_be, place, refusal
 from distpool.scheduler.cores.resources import (
+    UNITS,
     Amounts,
     add,
     fits,
@@ -87,6 +88,7 @@ from distpool.scheduler.messages import (
     Reserve,
     ReturnLease,
     Signal,
+    Strategy,
     Survey,
     WakeAt,
     WantLeases,
@@ -421,6 +423,10 @@ class NodeCore:
             return self.groups.grant(pool, now)
         if pool.strategy.kind == "spread" and pool.elsewhere:
             return False  # one turn after the other: the owner moves that one first
+        if self._is_for_all(pool) and (other := self._roomier()) is not None:
+            count = self.point_to(pool, *other)
+            self.head.reckon(other[0], {"CPU": count * UNITS})
+            return True
         placed = self._place(pool, reserved)
         if placed is None:
             self._refuse_in_time(pool, now)
@@ -439,6 +445,23 @@ class NodeCore:
         else:
             add(reserved, pool.need if self._has_devices(pool, reserved) else devices.keeps(pool.need))
         return False
+
+    @staticmethod
+    def _is_for_all(pool: WantedPool) -> bool:
+        """Whether a pool's workers are to be spread over the nodes by their CPUs, though each asks for none."""
+        return pool.dedicated and not pool.spilled and not pool.need and pool.strategy == Strategy()
+
+    def _roomier(self) -> tuple[NodeFacts, int] | None:
+        """A node with CPUs for so many workers that ask for none, once each CPU here has one."""
+        if not self.head.others:
+            return None
+        here = sum(lease.pool.dedicated and not lease.need for lease in self.leases.values())
+        if here < self._cpus():
+            return None
+        one = {"CPU": UNITS}
+        rooms = [(how_often(one, to_units(node.available)) or 0, node) for node in self.head.others.values()]
+        room, node = max(rooms, key=lambda pair: (pair[0], pair[1].node))
+        return (node, room) if room > 0 else None
 
     def _has_devices(self, pool: WantedPool, reserved: Amounts) -> bool:
         """Whether its devices are there.
@@ -509,11 +532,14 @@ class NodeCore:
     def point_to(self, pool: WantedPool, node: NodeFacts, room: int | None) -> int:
         """Ask the owner to want up to ``room`` (None: all) of the missing leases of another node. Returns how many."""
         count = pool.missing if room is None else min(pool.missing, room)
+        wanted = pool.count - pool.elsewhere
         pool.elsewhere += count
         pool.last = node.node
         pool.owner.pointed.add(node.node)
         self._look(pool)
-        self.send(f"owner:{pool.owner.name}", LeaseElsewhere(pool.number, count, node.node, node.address))
+        self.send(
+            f"owner:{pool.owner.name}", LeaseElsewhere(pool.number, count, node.node, node.address, wanted)
+        )
         return count
 
     def _tell_lost(self, node: str) -> None:

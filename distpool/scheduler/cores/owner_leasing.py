@@ -72,7 +72,7 @@ class Leasing:
     def ask_elsewhere(self, asked: str, pool: Pool, message: LeaseElsewhere) -> None:
         """The agent of node ``asked`` points to another one."""
         moved = min(message.count, pool.wanted.get(asked, 0))
-        if not moved or message.node == asked:
+        if not moved or message.node == asked or message.wanted != pool.wanted[asked]:
             return
         self._want(pool, asked, pool.wanted[asked] - moved)
         if message.node not in self.agents:

@@ -51,12 +51,16 @@ class WantLeases(Message, frozen=True):
 
 
 class LeaseElsewhere(Message, frozen=True):
-    """``count`` of the wanted leases are better asked of another node's agent."""
+    """``count`` of the ``wanted`` leases are better asked of another node's agent.
+
+    Who wants another number by now has said so, and will hear what comes of that.
+    """
 
     pool: int
     count: int
     node: str
     address: str
+    wanted: int
 
 
 #: Kinds of refusals.
