@@ -24,6 +24,10 @@ usage: distpool COMMAND ...
   distpool run script.py [ARG ...]   run a program with its pools and process executors on distpool
   distpool run --help                what that does, with examples
   distpool memory                    who holds what in the object stores of this machine
+  distpool start --head              the first node of a cluster; prints how others join, and how programs use it
+  distpool start --address HOST:PORT a node that joins it
+  distpool stop                      end the nodes of this machine
+  distpool nodes, distpool status    what the cluster has, and how it is
   distpool --version                 print the version
   distpool --help                    print this
 
@@ -73,6 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(words[1:])
         case "memory":
             return _memory(words[1:])
+        case "start" | "stop" | "nodes" | "status":
+            from distpool import cluster_commands
+
+            return cluster_commands.run(words[0], words[1:])
         case "-V" | "--version":
             print(f"distpool {__version__}")
             return 0

@@ -18,11 +18,13 @@ from types import TracebackType
 from typing import Any
 
 from distpool.cluster import node_id_of
+from distpool.errors import ClusterError
 from distpool.remote_plans import job
 from distpool.runtime_envs import prepare
 from distpool.scheduler import client
 from distpool.scheduler.remote import refs, submitting
 from distpool.scheduler.shells import worker_start
+from distpool.scheduler.shells.attached import AttachedCluster
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 
 __all__ = ["Context", "init", "is_initialized", "shutdown"]
@@ -113,7 +115,8 @@ def init(
     """Start the session, with what its node is to have.
 
     Args:
-        address: None or "local": on this machine, by itself. (To join a cluster is not there yet.)
+        address: None or "local": on this machine, by itself; "HOST:PORT" of any node of a cluster that `distpool
+            start` has started, or "auto" for one with a node on this machine. DISTPOOL_ADDRESS takes the place of None.
         num_cpus, num_gpus, resources: what calls may ask for in all, in place of what is found.
         labels: what calls may choose the node by.
         object_store_memory: size of the object store, in bytes.
@@ -126,7 +129,7 @@ def init(
 
     Raises:
         RuntimeError: there is a session already, which ``shutdown`` would end; an argument that there is not.
-        ConnectionError: the address of a cluster.
+        ConnectionError: nobody answers at the address, or will not have us, and why.
         ValueError: an amount that cannot be.
     """
     unknown = [
@@ -144,10 +147,12 @@ def init(
             "init was called twice: this program has a session; end it first with shutdown(), or pass "
             "ignore_reinit_error=True to go on with it as it is"
         )
-    if address not in (None, "", "local"):
-        raise ConnectionError(
-            f"there is no cluster to join at {address!r}: joining one is not there yet; leave address out for a "
-            "session on this machine"
+    joins = address not in (None, "", "local") or (address is None and os.environ.get("DISTPOOL_ADDRESS"))
+    own = {"num_cpus": num_cpus, "num_gpus": num_gpus, "resources": resources, "labels": labels}
+    if joins and (said := [name for name, amount in own.items() if amount is not None]):
+        raise ValueError(
+            f"{said[0]} is for a session of this program's own; a cluster has what its nodes were started with: "
+            "leave it out, or leave out address"
         )
     if local_mode:
         raise RuntimeError(
@@ -159,7 +164,10 @@ def init(
         environment["DISTPOOL_STORE_MEMORY"] = str(int(object_store_memory))
     if spill := kwargs.get("_object_spilling_directory"):
         environment["DISTPOOL_SPILL_DIR"] = str(spill)
-    client.start(EmbeddedCluster(resources=amounts, labels=dict(labels or {}), environment=environment))
+    if joins:
+        client.start(_attached(address))
+    else:
+        client.start(EmbeddedCluster(resources=amounts, labels=dict(labels or {}), environment=environment))
     submitting.here()
     job.forget()
     job.namespace = namespace or getattr(job_config, "ray_namespace", None) or ""
@@ -173,6 +181,16 @@ def init(
             client.shutdown()
             raise
     return _context()
+
+
+def _attached(address: str | None) -> AttachedCluster:
+    """The cluster that is meant by an address, "auto" for one that is known here."""
+    from distpool.cluster_commands import found_cluster
+
+    try:
+        return AttachedCluster(*found_cluster(address))
+    except ClusterError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _amounts(

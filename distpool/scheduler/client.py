@@ -38,6 +38,8 @@ from distpool.scheduler.messages import (
     ClosePool,
     ClusterLost,
     Contact,
+    FactsQuery,
+    FactsReport,
     Local,
     NodeLost,
     OpenPool,
@@ -55,6 +57,7 @@ from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain, stored
 from distpool.scheduler.shells import questions, worker_start
 from distpool.scheduler.shells.accounts import PoolAccounts
+from distpool.scheduler.shells.attached import AttachedCluster
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joined import JoinedCluster
 from distpool.scheduler.shells.leading import Leading
@@ -292,10 +295,13 @@ class NativePool:
             self.spec.on_workers()
 
 
+Cluster = EmbeddedCluster | JoinedCluster | AttachedCluster
+
+
 class Session:
     """One process's owner and engine thread, on an embedded cluster (``engines.protocol.Engine``)."""
 
-    def __init__(self, cluster: EmbeddedCluster | JoinedCluster, limits: Limits = DEFAULTS) -> None:
+    def __init__(self, cluster: Cluster, limits: Limits = DEFAULTS) -> None:
         worker = worker_start.this_worker
         self.limits = limits
         self.pid = os.getpid()
@@ -309,10 +315,12 @@ class Session:
             "",
             self.pid,
             limits,
-            node=current_node(),
+            node=f"program-{owner}" if isinstance(cluster, AttachedCluster) else current_node(),
             worker=worker.worker if worker else 0,
         )
         self.shell = OwnerShell(self.core, self._context, self._on_event, self.store)
+        if isinstance(cluster, AttachedCluster):
+            self.shell.attach(cluster.node, cluster.keys, self._on_link_lost)
         self.leading = Leading(self.shell)
         if self.store is not None:
             self.store.on_dropped = self.leading.wake_if_asleep
@@ -338,9 +346,7 @@ class Session:
 
     def open_pool(self, spec: PoolSpec) -> NativePool:
         """See ``Engine.open_pool``. Raises what pickling the initializer raises."""
-        from distpool.cpus import cpu_count
-
-        size = spec.size or cpu_count()
+        size = spec.size or worker_count()
         return self.open(lambda number: NativePool(self, number, spec, size))
 
     def open(self, make: Callable[[int], PoolKind]) -> PoolKind:
@@ -501,12 +507,22 @@ class Session:
         self.leading.tell(ClusterLost(reason))
 
     def _link_up(self) -> None:
+        if isinstance(self.cluster, AttachedCluster):
+            self._bound.set()
+            self.shell.dial(self.cluster.node, self.cluster.home_address)
+            return
         address = self.cluster.address(f"owner-{self.core.owner}")
         self.shell.use_router(router(self._context, address))
         self.core.address = address
         self._bound.set()
         self.shell.watch(self.cluster.agent_fd, self._on_agent_death)
         self.shell.dial(self.cluster.node, self.cluster.address("agent"))
+
+    def _on_link_lost(self) -> None:
+        """In a step: the link to the cluster is gone, and with it all that we had there."""
+        self._lose_cluster(
+            "the link to the cluster was lost: the node that it led to, or the network, is down"
+        )
 
     def _on_agent_death(self) -> None:
         """In a step: the agent died, and all its workers with it. Mending that takes long."""
@@ -545,6 +561,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 _session: Session | None = None
+_secret = ""
 _session_lock = threading.Lock()
 _abandoned: list[Any] = []  # of the parent process: ZeroMQ must never see these again
 
@@ -559,9 +576,40 @@ def session() -> Session:
         if _session is not None and _session.lost:
             _session.shutdown()  # nothing can be had of its cluster any more: the next one is worth a try
         if _session is None or _session._closed:
-            worker = worker_start.this_worker
-            _session = Session(EmbeddedCluster() if worker is None else JoinedCluster(worker))
+            _session = Session(_cluster())
         return _session
+
+
+def _cluster() -> Cluster:
+    """Where a session goes that nobody has said more about."""
+    worker = worker_start.this_worker
+    if worker is not None:
+        return JoinedCluster(worker)
+    if address := os.environ.get("DISTPOOL_ADDRESS"):
+        return AttachedCluster(address, secret_of_environment())
+    return EmbeddedCluster()
+
+
+def secret_of_environment() -> str:
+    """The cluster's secret, from DISTPOOL_SECRET, or the file that DISTPOOL_SECRET_FILE names. Raises ClusterError.
+
+    It leaves the environment, which workers are given; here it is remembered.
+    """
+    global _secret
+    _secret = os.environ.pop("DISTPOOL_SECRET", "") or _secret
+    if _secret:
+        return _secret
+    path = os.environ.get("DISTPOOL_SECRET_FILE")
+    if not path:
+        raise ClusterError(
+            "a cluster lets nobody in who does not know its secret: set DISTPOOL_SECRET_FILE to the file that it is "
+            "in, or DISTPOOL_SECRET"
+        )
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError as error:
+        raise ClusterError(f"the cluster's secret cannot be read: {error}") from None
 
 
 def current() -> Session | None:
@@ -570,7 +618,20 @@ def current() -> Session | None:
     return known if known is not None and not known._closed and not known.lost else None
 
 
-def start(cluster: EmbeddedCluster) -> Session:
+def worker_count() -> int:
+    """How many workers a pool has that does not say: one for each CPU of the cluster in use, or of this machine."""
+    from distpool.cpus import cpu_count
+
+    in_use = current()
+    if in_use is None and os.environ.get("DISTPOOL_ADDRESS") and worker_start.this_worker is None:
+        in_use = session()
+    if in_use is not None and isinstance(in_use.cluster, AttachedCluster):
+        nodes = in_use.ask(FactsQuery(), FactsReport).nodes
+        return max(1, int(sum(node.total.get("CPU", 0.0) for node in nodes)))
+    return cpu_count()
+
+
+def start(cluster: EmbeddedCluster | AttachedCluster) -> Session:
     """Start this process's session on a cluster with settings of its own. Raises RuntimeError if there is one."""
     global _session
     with _session_lock:

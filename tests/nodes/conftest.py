@@ -11,6 +11,7 @@ import pytest
 from distpool import Pool
 from distpool.scheduler import client
 from distpool.scheduler.shells import processes
+from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joining import JoiningAgent
 from tests.processes.conftest import leaks as leaks
 from tests.processes.conftest import own_tmpdir as own_tmpdir
@@ -33,8 +34,15 @@ def expect_gone(agent: JoiningAgent, pids: list[int]) -> None:
     assert not os.path.exists(agent.directory)
 
 
+#: Whether nodes join by TCP instead of unix sockets; the soak runs all of these tests once more like that.
+BY_TCP = bool(os.environ.get("DISTPOOL_NODES_BY_TCP"))
+SECRET = "a secret of the tests"
+
+
 def warm() -> client.Session:
     """This process's session, which has had a worker, so that a test finds all of its descriptors there already."""
+    if BY_TCP and client.current() is None:
+        client.start(EmbeddedCluster(listen="127.0.0.1:0", secret=SECRET))
     with Pool(1) as pool:
         assert pool.apply(abs, (-1,)) == 1
     pool.join()
@@ -59,7 +67,11 @@ def join(engine: client.Session, leaks: None) -> Iterator[Callable[..., JoiningA
     made: list[JoiningAgent] = []
 
     def join(node: str = "b", **options: Any) -> JoiningAgent:
-        made.append(JoiningAgent(engine.cluster.address("agent"), node, **options))
+        head = engine.cluster.address("agent")
+        if BY_TCP:
+            head = engine.cluster.port_address
+            options = {"listen": "127.0.0.1:0", "secret": SECRET, **options}
+        made.append(JoiningAgent(head, node, **options))
         return made[-1]
 
     yield join

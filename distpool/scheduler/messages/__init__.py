@@ -42,7 +42,7 @@ Who says what to whom::
                         MakeGroup RemoveGroup GroupQuery Survey / GroupsReport Surveyed
                         (by way of its agent, in Asked and Answered)
     head    -> agent    Inquire, and from there to owners and workers / Inquired, NodeAnswers
-    anybody -> agent    StoreQuery / StoreReport
+    anybody -> agent    StoreQuery / StoreReport;  by its port: Knock / Admission
 """
 
 from __future__ import annotations

@@ -15,6 +15,22 @@ from distpool.scheduler.messages.base import Message
 from distpool.scheduler.messages.placing import GroupQuery, GroupsReport, MakeGroup, RemoveGroup
 
 
+class Knock(Message, frozen=True):
+    """The first word at a node's port, of a node that wants to join or of a program that wants to use the cluster."""
+
+    protocol: int
+    python: str  # its version: "3.11.7"
+    version: str  # distpool's
+
+
+class Admission(Message, frozen=True):
+    """The answer to Knock: whose port it is; or why who has knocked cannot come in, for people to read."""
+
+    accepted: bool
+    reason: str = ""
+    node: str = ""
+
+
 class NodeFacts(Message, frozen=True):
     """What a node has, and what of it is free; ``host`` is its machine's name."""
 

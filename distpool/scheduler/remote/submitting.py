@@ -130,7 +130,7 @@ class Remote:
         self._pools: dict[Shape, NativePool] = {}
         if worker_start.this_worker is None:
             preload = encode(Preload(PRELOADED))
-            self.leading.tell(lambda: session.shell.say(session.core.node, preload))
+            self.leading.tell(lambda: session.shell.say(session.shell.home, preload))
         self._lock = threading.RLock()
 
     def pool(self, plan: Plan) -> NativePool:
@@ -608,7 +608,7 @@ def _linger() -> None:
             return
         if not said:
             said = True
-            session.leading.tell(lambda: session.shell.say(session.core.node, encode(Lingers())))
+            session.leading.tell(lambda: session.shell.say(session.shell.home, encode(Lingers())))
         remote.later(LINGER_LOOK_S, look)
 
     session.leading.tell(lambda: session.shell.deliveries.append(look))

@@ -138,7 +138,7 @@ class _Blocked:
             return
         session = submitting.here().session
         frame = encode(Blocked(start.attach.lease, blocked))
-        session.leading.tell(lambda: session.shell.say(session.core.node, frame))
+        session.leading.tell(lambda: session.shell.say(session.shell.home, frame))
 
 
 _BLOCKED = _Blocked()

@@ -45,6 +45,7 @@ from distpool.scheduler.messages import (
     Exited,
     Fork,
     KillWorker,
+    Knock,
     LinkLost,
     LookAt,
     Message,
@@ -60,6 +61,7 @@ from distpool.scheduler.messages import (
     StoreReport,
     Tick,
     WakeAt,
+    WorkerDied,
     decode,
     encode,
 )
@@ -76,6 +78,10 @@ from distpool.scheduler.store.files import StoreFiles
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.store import ObjectStore
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from distpool.scheduler.shells.gateway import Gateway, Heard
+
 #: Head and node share a process here, so the one needs no sign of life from the other.
 EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"))
 #: A head that comes so late to look at its clock was stopped: what the others sent meanwhile is to be read first.
@@ -91,7 +97,9 @@ class AgentRequest(msgspec.Struct, frozen=True):
 
     ``resources`` take the place of what is found here ({"CPU": 2.0, "my_kind": 1.0}; see ``node_resources``), and
     ``labels`` are what tasks may choose the node by. ``node`` defaults to this machine's own name. Only a driver's own
-    agent watches the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``.
+    agent watches the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``. With
+    ``listen`` ("HOST:PORT") it has a port there, for whoever knows the ``secret``. ``alone``: it is nobody's own, has a
+    head and a store, and lives until a SIGTERM comes.
     """
 
     lock_fd: int
@@ -104,6 +112,9 @@ class AgentRequest(msgspec.Struct, frozen=True):
     limits: Limits = EMBEDDED
     worker_main: str = "distpool.scheduler.shells.worker:main"
     store: StoreFiles | None = None
+    listen: str = ""
+    secret: str = ""
+    alone: bool = False
 
 
 class Agent:
@@ -112,8 +123,9 @@ class Agent:
     def __init__(self, request: AgentRequest, directory: str, tell_fd: int) -> None:
         self._request, self._directory = request, directory
         self._driver_pid = request.driver_pid
-        self._driver_fd = None if request.head else processes.open_pidfd(request.driver_pid)
-        self.leaving = not request.head and (self._driver_fd is None or os.getppid() != request.driver_pid)
+        own = not (request.head or request.alone)  # of one driver
+        self._driver_fd = processes.open_pidfd(request.driver_pid) if own else None
+        self.leaving = own and (self._driver_fd is None or os.getppid() != request.driver_pid)
         host = socket.gethostname()
         self.node_name = request.node or current_node()
         address = f"ipc://{directory}/agent"
@@ -138,6 +150,11 @@ class Agent:
         # Only now may there be threads in this process.
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._router = router(self._context, address)
+        self._poller = zmq.Poller()
+        self._gateway = self._open_port()
+        if self._gateway is not None:
+            address = self._gateway.address
+        self.address = address  # where other nodes reach it
         self._node = NodeCore(
             self.node_name,
             host,
@@ -152,27 +169,75 @@ class Agent:
             gpus=node_resources.gpu_names(),
         )
         self._head = None if request.head else HeadCore(request.limits, self.node_name)
-        self._nodes: dict[str, bytes] = {}  # nodes that have joined -> routing ids
+        self._nodes: dict[str, tuple[bool, bytes]] = {}  # that have joined -> whether by the port, routing id
         self._refusals = 0
         self._terminated = Waker()
         self._to_cores: deque[tuple[NodeCore | HeadCore, str, Message]] = deque()
         self._wake_s: dict[NodeCore | HeadCore, float] = {}
         self._owner_fds: dict[int, str] = {}  # pidfd -> owner
-        self._poller = zmq.Poller()
         for source in (self._router, self._brood.link, self._brood.pidfd, self._driver_fd):
             if source is not None:
                 self._poller.register(source, zmq.POLLIN)
-        self._peers = Peers(self._context, self._poller, b"a:" + self.node_name.encode())
+        keys = None if self._gateway is None else self._gateway.keys
+        self._peers = Peers(self._context, self._poller, b"a:" + self.node_name.encode(), keys)
         self._up: zmq.Socket[bytes] | None = None
         if request.head:
             identity = f"n:{self.node_name}:{os.urandom(4).hex()}".encode()
-            self._up, self._fate = watched_dealer(self._context, request.head, identity)
-            for source in (self._up, self._fate, self._terminated.fd):
+            self._up, self._fate = watched_dealer(self._context, request.head, identity, keys)
+            for source in (self._up, self._fate):
                 self._poller.register(source, zmq.POLLIN)
+        if not own:
+            self._poller.register(self._terminated.fd, zmq.POLLIN)
             signal.signal(signal.SIGTERM, lambda *_: self._terminated.wake())
+
+    def _open_port(self) -> Gateway | None:
+        """This node's port, where one was asked for. Raises ClusterError, ValueError."""
+        request = self._request
+        if not request.listen:
+            return None
+        from distpool.scheduler.shells import curve
+        from distpool.scheduler.shells.gateway import Gateway
+
+        keys = curve.derive(request.secret)
+        self._doorkeeper = doorkeeper = curve.Doorkeeper(self._context, keys)
+        gateway = Gateway(
+            self._context,
+            self._poller,
+            self.node_name,
+            self._directory,
+            self._router,
+            keys,
+            self._address_of,
+            self._lose_guest,
+        )
+        try:
+            gateway.listen(request.listen)
+        except zmq.ZMQError as error:
+            raise ClusterError(f"this node cannot listen at {request.listen}: {error}") from None
+        doorkeeper.check(gateway.address)
+        return gateway
+
+    def _address_of(self, node: str) -> str:
+        facts = self._node.head.others.get(node)
+        return "" if facts is None else facts.address
+
+    def _lose_guest(self, owner: str) -> None:
+        """An owner that had come by the port is gone, or cannot be reached."""
+        self._to_cores.append((self._node, f"owner:{owner}", LinkLost()))
+        self._forget_guest(owner)
+
+    def _forget_guest(self, owner: str) -> None:
+        if self._gateway is not None:
+            self._gateway.forget(owner)
 
     def start(self) -> None:
         """Introduce the node; one that joins waits for its welcome. Raises ClusterError if there will be none."""
+        if self._gateway is not None and self._up is not None:
+            from distpool.scheduler.shells import knocking
+
+            knocking.knock(
+                self._context, self._request.head, self._gateway.keys, self._request.limits.start_s
+            )
         self._feed(self._node, "timer", Tick())
         until_s = time.monotonic() + self._request.limits.start_s
         while self._up is not None and not self._node.head.registered:
@@ -215,18 +280,28 @@ class Agent:
         elif (peer := self._peers.lost(source)) is not None:
             self._peer_is_gone(peer)
         elif isinstance(source, int) and source in self._owner_fds:
-            self._feed(self._node, f"owner:{self._unwatch(source)}", LinkLost())
+            owner = self._unwatch(source)
+            self._forget_guest(owner)
+            self._feed(self._node, f"owner:{owner}", LinkLost())
+        elif self._gateway is not None and (heard := self._gateway.read(source)) is not None:
+            for one in heard:
+                self._hear(one)
+            self._run_cores()
 
     def _read_router(self) -> None:
         while True:
             try:
-                identity, data = self._router.recv_multipart(zmq.NOBLOCK)
+                identity, *parts = self._router.recv_multipart(zmq.NOBLOCK)
+                kind, _, name = identity.decode(errors="replace").partition(":")
+                if len(parts) > 1 and self._gateway is not None and kind == "o":
+                    self._gateway.from_owner(name, parts)
+                    continue
+                (data,) = parts
                 message = decode(data)
             except zmq.Again:
                 return
             except (msgspec.DecodeError, ValueError):
                 continue  # not one of ours
-            kind, _, name = identity.decode(errors="replace").partition(":")
             if kind == "w":
                 self._feed(self._node, f"process:{name}", message)
             elif kind == "n":
@@ -235,6 +310,23 @@ class Agent:
                 self._report(identity, message.request)
             else:
                 self._from_owner(name, message)
+
+    def _hear(self, heard: Heard) -> None:
+        """What came by the port for this agent."""
+        from distpool.scheduler.shells import knocking
+
+        try:
+            message = decode(heard.frame)
+        except (msgspec.DecodeError, ValueError):
+            return  # not one of ours
+        if heard.owner is not None:
+            self._from_owner(heard.owner, message)
+            return
+        kind, _, name = heard.peer.decode(errors="replace").partition(":")
+        if isinstance(message, Knock) and self._gateway is not None:
+            self._gateway.answer(heard.peer, encode(knocking.admission(message, self.node_name)))
+        elif kind == "n":
+            self._from_node(heard.peer, name.partition(":")[0], message, by_port=True)
 
     def _report(self, identity: bytes, request: int) -> None:
         pids = {DRIVER: self._driver_pid, **self._brood.pids}
@@ -257,13 +349,21 @@ class Agent:
                 return
             if seen is not None and seen.running != message.only:
                 return  # it has ended by itself
+        guest = self._gateway is not None and self._gateway.is_guest(name)
+        if guest and isinstance(message, OwnerHello) and self._gateway is not None:
+            message = msgspec.structs.replace(message, address=self._gateway.open_gate(name))
         self._feed(self._node, f"owner:{name}", message)
         if isinstance(message, OwnerHello):
-            if message.node in ("", self.node_name):
+            if guest and self._gateway is not None:
+                behind = self._gateway.behind_of(name)
+                if behind and (there := self._address_of(behind)):
+                    self._peers.watch(f"via:{behind}", there)
+            elif message.node in ("", self.node_name):
                 self._watch(name, message.pid)
             else:
                 self._peers.watch(f"owner:{name}", message.address)
         elif isinstance(message, OwnerBye):
+            self._forget_guest(name)
             self._peers.forget(f"owner:{name}")
             for fd in [fd for fd, owner in self._owner_fds.items() if owner == name]:
                 self._unwatch(fd)
@@ -292,37 +392,41 @@ class Agent:
 
     # ------------------------------------------------------------------------------ other nodes
 
-    def _from_node(self, identity: bytes, node: str, message: Message) -> None:
+    def _from_node(self, identity: bytes, node: str, message: Message, *, by_port: bool = False) -> None:
         """A node that has joined speaks to the head, or one that wants to join does."""
         head = self._head
         if isinstance(message, NodeHello):
             name, address = message.facts.node, message.facts.address
             if head is None or name == self.node_name or name != node:
-                self._refuse(identity, message)
+                self._refuse(by_port, identity, message)
                 return
             before = self._nodes.get(node)
-            self._nodes[node] = identity
+            self._nodes[node] = by_port, identity
             self._feed(head, f"agent:{node}", message)
             known = head.nodes.get(node)
             if known is not None and known.incarnation == message.incarnation:
                 self._peers.watch(f"agent:{node}", address)
             elif before is not None:
                 self._nodes[node] = before  # a second one of that name: it has its answer
-        elif head is not None and self._nodes.get(node) == identity:
+        elif head is not None and self._nodes.get(node) == (by_port, identity):
             self._feed(head, f"agent:{node}", message)
             if isinstance(message, NodeBye):
                 self._peers.forget(f"agent:{node}")
 
-    def _refuse(self, identity: bytes, hello: NodeHello) -> None:
+    def _refuse(self, by_port: bool, identity: bytes, hello: NodeHello) -> None:
         if self._head is None:
             reason = f"this agent does not hold the head; join at {self._request.head}"
         else:
             reason = f"a node named {hello.facts.node} holds the head; give this one another name"
-        self._send_to(identity, NodeWelcome(hello.incarnation, False, reason))
+        self._tell_node((by_port, identity), NodeWelcome(hello.incarnation, False, reason))
 
     def _peer_is_gone(self, peer: str) -> None:
         """A link to another node's process is lost: nothing will come from there any more."""
-        if peer.startswith("owner:"):
+        if peer.startswith("via:") and self._gateway is not None:
+            for owner in self._gateway.behind(peer.removeprefix("via:")):
+                self._lose_guest(owner)
+            self._run_cores()
+        elif peer.startswith("owner:"):
             self._feed(self._node, peer, LinkLost())
         elif self._head is not None:
             self._feed(self._head, peer, LinkLost())
@@ -379,8 +483,11 @@ class Agent:
 
     def _feed(self, core: NodeCore | HeadCore, sender: str, message: Message) -> None:
         """Give a core a message, and deliver all that comes of it, also between the two cores."""
+        self._to_cores.append((core, sender, message))
+        self._run_cores()
+
+    def _run_cores(self) -> None:
         queue = self._to_cores
-        queue.append((core, sender, message))
         while queue:
             core, sender, message = queue.popleft()
             for address, effect in core.receive(sender, message, time.monotonic()):
@@ -403,7 +510,10 @@ class Agent:
             case "agent", _ if name == self.node_name:
                 self._to_cores.append((self._node, "head", message))
             case "agent", _:
-                if not self._send_to(self._nodes.get(name, b""), message) and self._head is not None:
+                if (
+                    not self._tell_node(self._nodes.get(name, (False, b"")), message)
+                    and self._head is not None
+                ):
                     self._to_cores.append((self._head, address, LinkLost()))
             case "owner", _:
                 self._tell_owner(name, message)
@@ -428,8 +538,20 @@ class Agent:
             answers, answers=answers.answers + more, workers=workers, directory=self._directory
         )
 
+    def _tell_node(self, peer: tuple[bool, bytes], message: Message) -> bool:
+        """Say something to a node that has joined; whether it is still there."""
+        by_port, identity = peer
+        if not by_port:
+            return self._send_to(identity, message)
+        return self._gateway is not None and self._gateway.answer(identity, encode(message))
+
     def _tell_owner(self, owner: str, message: Message) -> None:
-        if not self._send_to(f"o:{owner}".encode(), message):
+        if self._gateway is not None and self._gateway.is_guest(owner):
+            if isinstance(message, WorkerDied):
+                self._gateway.drain(owner)  # what it had sent before it died comes first
+            if not self._gateway.say(owner, encode(message)):
+                self._lose_guest(owner)
+        elif not self._send_to(f"o:{owner}".encode(), message):
             self._to_cores.append((self._node, f"owner:{owner}", LinkLost()))
 
     def _tick(self) -> None:
@@ -477,15 +599,16 @@ def main(ask_fd: int, tell_fd: int, directory: str) -> None:
         belong_to(request.node or current_node())
         for fd in (request.lock_fd, *(request.store.fds if request.store else ())):
             os.set_inheritable(fd, False)
-        if request.head:
+        if request.head or request.alone:
             request = msgspec.structs.replace(request, store=files.create())
-        agent = Agent(request, directory, tell_fd)
+        agent, word = _start(request, directory, tell_fd)
         try:
             with open(tell_fd, "wb") as tell:
-                tell.write(msgspec.json.encode(_start(agent)) + b"\n")
+                tell.write(msgspec.json.encode(word) + b"\n")
         except BrokenPipeError:
             return  # nobody waits for it any more
-        agent.run()
+        if agent is not None:
+            agent.run()
         status = 0
     except BaseException:
         traceback.print_exc()
@@ -495,14 +618,22 @@ def main(ask_fd: int, tell_fd: int, directory: str) -> None:
         os._exit(status)
 
 
-def _start(agent: Agent) -> dict[str, object]:
-    """The first word to who has started us."""
+def _start(request: AgentRequest, directory: str, tell_fd: int) -> tuple[Agent | None, dict[str, object]]:
+    """The agent, if it can be, and the first word to who has started us."""
+    agent: Agent | None = None
     try:
+        agent = Agent(request, directory, tell_fd)
         agent.start()
-    except ClusterError as error:
-        agent.leaving = True
-        return {"ready": False, "error": str(error)}
-    return {"ready": True, "node": agent.node_name, "agent_pid": os.getpid()}
+    except (ClusterError, ValueError) as error:
+        if agent is not None:
+            agent.leaving = True
+        return agent, {"ready": False, "error": str(error)}
+    return agent, {
+        "ready": True,
+        "node": agent.node_name,
+        "agent_pid": os.getpid(),
+        "address": agent.address,
+    }
 
 
 if __name__ == "__main__":

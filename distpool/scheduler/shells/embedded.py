@@ -27,7 +27,8 @@ class EmbeddedCluster:
     """One background process: head and agent, in a session directory of its own.
 
     ``resources`` and ``labels``: what its node has in place of what is found, and is known by; see ``node_resources``.
-    ``environment``: what the store's size is read from; see ``store.files.create``.
+    ``environment``: what the store's size is read from; see ``store.files.create``. ``listen`` ("HOST:PORT"), with the
+    ``secret`` of those who may come: where other nodes can join; else nothing listens beyond the session directory.
     """
 
     def __init__(
@@ -36,9 +37,13 @@ class EmbeddedCluster:
         resources: Mapping[str, float] = {},
         labels: Mapping[str, str] = {},
         environment: Mapping[str, str] = os.environ,
+        listen: str = "",
+        secret: str = "",
     ) -> None:
         self._limits = limits
         self._resources, self._labels = dict(resources), dict(labels)
+        self._listen, self._secret = listen, secret
+        self.port_address = ""  # where nodes can join, once it has started
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = ""
         self.agent_fd = -1  # readable when the agent is dead
@@ -73,6 +78,8 @@ class EmbeddedCluster:
             "store": msgspec.to_builtins(self._files),
             "resources": self._resources,
             "labels": self._labels,
+            "listen": self._listen,
+            "secret": self._secret,
         }
         fds = (lock_fd, *(self._files.fds if self._files else ()))
         try:
@@ -81,7 +88,7 @@ class EmbeddedCluster:
             os.close(lock_fd)
         self._process = agent.process
         try:
-            agent.first_word()
+            self.port_address = agent.first_word()["address"]
         except ClusterError:
             self.reap()
             raise

@@ -30,7 +30,9 @@ class JoiningAgent:
     """Start a node named ``node`` and have it join the session whose head's agent is at ``head``.
 
     ``resources``: what it has ({"CPU": 4.0}) in place of what is found; see ``node_resources``. "node:NAME" comes by
-    itself. ``labels``: what tasks may choose it by.
+    itself. ``labels``: what tasks may choose it by. Where the head is reached by TCP, ``listen`` ("HOST:PORT") is where
+    this node is, and ``secret`` the cluster's. ``logged``: what is printed goes to "log" in its directory. Without a
+    ``head`` the node has one itself, and is the first of a cluster.
 
     Raises:
         ValueError: that is no name for a node.
@@ -45,6 +47,9 @@ class JoiningAgent:
         resources: Mapping[str, float] | None = None,
         limits: Limits = DEFAULTS,
         labels: Mapping[str, str] = {},
+        listen: str = "",
+        secret: str = "",
+        logged: bool = False,
     ) -> None:
         refuse_bad_name(node)
         self.node = node
@@ -59,18 +64,28 @@ class JoiningAgent:
             "resources": None if resources is None else dict(resources),
             "limits": msgspec.to_builtins(limits),
             "labels": dict(labels),
+            "listen": listen,
+            "secret": secret,
+            "alone": not head,
         }
+        output = self._open_log() if logged else None
         try:
-            agent = AgentProcess(self.directory, request, (lock_fd,), os.environ, limits.start_s)
+            agent = AgentProcess(self.directory, request, (lock_fd,), os.environ, limits.start_s, output)
         finally:
             os.close(lock_fd)
+            if output is not None:
+                os.close(output)
         self._process = agent.process
         self.pid = agent.process.pid
         try:
-            agent.first_word()
+            self.port_address: str = agent.first_word()["address"]
         except BaseException:
             self.stop(0.0)
             raise
+
+    def _open_log(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(f"{self.directory}/log", flags, 0o600)
 
     @property
     def address(self) -> str:

@@ -26,7 +26,8 @@ from distpool.errors import ClusterError
 class AgentProcess:
     """An agent that was started, from its exec on. ``start_s`` bounds the wait for its first word, in seconds.
 
-    The session ``directory`` is the agent's to remove, even if we die before ``first_word`` asks it for anything.
+    ``output``: where what it and its workers print goes, instead of to our own. The session ``directory`` is the
+    agent's to remove, even if we die before ``first_word`` asks it for anything.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class AgentProcess:
         fds: tuple[int, ...],
         environment: Mapping[str, str],
         start_s: float,
+        output: int | None = None,
     ) -> None:
         self._start_s = start_s
         ask_read, self._ask = os.pipe()
@@ -47,6 +49,8 @@ class AgentProcess:
                 self.process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
                     pass_fds=(ask_read, tell_write, *fds),
                     env=_with_package(environment),
                 )

@@ -17,8 +17,17 @@ import time
 
 import zmq
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from distpool.scheduler.shells.curve import Keys
+
 MESSAGE_BYTES_MAX = 1 << 40  # big payloads travel whole until the object store takes them
 HANDSHAKE_MS = 10_000
+HANDSHAKE_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+)
 #: So many quick messages in a row make ``EagerWait`` look for the next.
 QUICK_MIN = 3
 
@@ -32,9 +41,15 @@ def _common(socket: zmq.Socket[bytes], address: str) -> None:
     socket.setsockopt(zmq.HANDSHAKE_IVL, 0 if address.startswith("ipc:") else HANDSHAKE_MS)
 
 
-def router(context: zmq.Context[zmq.Socket[bytes]], address: str) -> zmq.Socket[bytes]:
-    """A bound socket with many peers, each known by the routing id that it gave."""
+def router(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, keys: Keys | None = None
+) -> zmq.Socket[bytes]:
+    """A bound socket with many peers, each known by the routing id that it gave; with ``keys`` for the cluster only."""
     socket = context.socket(zmq.ROUTER)
+    if keys is not None:
+        from distpool.scheduler.shells import curve  # for clusters: others need none of it
+
+        curve.serve(socket, keys)
     _common(socket, address)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.BACKLOG, 4096)  # a connect that finds it full fails for good: nobody reconnects
@@ -51,15 +66,28 @@ def dealer(context: zmq.Context[zmq.Socket[bytes]], address: str, identity: byte
 
 
 def watched_dealer(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, identity: bytes
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: str,
+    identity: bytes,
+    keys: Keys | None = None,
+    *,
+    handshakes: bool = False,
 ) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
     """Such a link, and a second socket that becomes readable when the link is lost, or could not be made.
+
+    ``handshakes``: also when the handshake has failed, before that. ``keys``: of the cluster, for a TCP address.
 
     The link itself does not tell: a receive waits for ever, and a send into a connection that was never made is
     swallowed. The second socket may be used, and must be closed, by another thread.
     """
     socket = _unconnected(context, address, identity)
-    fate = socket.get_monitor_socket(zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED)
+    if keys is not None and address.startswith("tcp:"):
+        from distpool.scheduler.shells import curve
+
+        curve.dial(socket, keys)
+    fate = socket.get_monitor_socket(
+        zmq.EVENT_CLOSED | zmq.EVENT_DISCONNECTED | (HANDSHAKE_FAILED if handshakes else 0)
+    )
     socket.connect(address)
     return socket, fate
 
@@ -81,8 +109,15 @@ class Peers:
     The links' fates are registered with ``poller``; ``lost`` says whose it was that has become readable.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], poller: zmq.Poller, identity: bytes) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        poller: zmq.Poller,
+        identity: bytes,
+        keys: Keys | None = None,
+    ) -> None:
         self._context = context
+        self._keys = keys
         self._poller = poller
         self._identity = identity
         self._links: dict[str, tuple[zmq.Socket[bytes], zmq.Socket[bytes]]] = {}
@@ -90,7 +125,7 @@ class Peers:
     def watch(self, name: str, address: str) -> None:
         """Have ``lost`` say ``name`` when what is bound at ``address`` goes, or cannot be reached."""
         if name not in self._links:
-            self._links[name] = watched_dealer(self._context, address, self._identity)
+            self._links[name] = watched_dealer(self._context, address, self._identity, self._keys)
             self._poller.register(self._links[name][1], zmq.POLLIN)
 
     def forget(self, name: str) -> None:

@@ -85,6 +85,10 @@ from distpool.scheduler.shells.reissue import Behind, Reissue
 from distpool.scheduler.shells.waker import Waker
 from distpool.scheduler.store.store import ObjectStore
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from distpool.scheduler.shells.curve import Keys
+
 #: Frames of workers that are read before the other sources are looked at again.
 FRAMES_A_TURN = 64
 #: Arguments in the name of a call that has failed are cut to so many characters.
@@ -118,6 +122,11 @@ class OwnerShell:
         self._router: zmq.Socket[bytes] | None = None
         self._eager: EagerWait | None = None
         self._agents: dict[str, zmq.Socket[bytes]] = {}  # node -> link
+        self.home = core.node  # the node whose agent passes on what is for nodes with a port
+        self._keys: Keys | None = None
+        self._on_home_lost: Callable[[], None] = lambda: None
+        self._beyond: set[str] = set()  # such nodes
+        self._ways: dict[bytes, bytes] = {}  # routing id of a worker on such a node -> "w:NODE"
         self.contacts: dict[str, Contact] = {}  # other owners that we have had to do with
         #: Gets what another owner says of objects, None when it is gone; called like a delivery.
         self.on_peer: Callable[[str, Any], None] = lambda _owner, _message: None
@@ -155,24 +164,33 @@ class OwnerShell:
         self._eager = EagerWait(router, self.core.limits.spin_s)
         self._poller.register(router, zmq.POLLIN)
 
+    def attach(self, home: str, keys: Keys, on_home_lost: Callable[[], None]) -> None:
+        """This owner is on no node, and ``home`` is the one whose port it is about to dial."""
+        self.home, self._keys, self._on_home_lost = home, keys, on_home_lost
+
     def dial(self, node: str, address: str) -> None:
         """Link up with a node's agent and say hello."""
         self.hang_up(node)
         identity = f"o:{self.core.owner}".encode()
-        if node == self.core.node:
+        if address.startswith("tcp:") and node != self.home:
+            self._beyond.add(node)
+            self.say(node, encode(self.core.hello()))
+            return
+        if node == self.home and self._keys is None:
             link = dealer(self._context, address, identity)
         else:
-            link, fate = watched_dealer(self._context, address, identity)
+            link, fate = watched_dealer(self._context, address, identity, self._keys)
             self._fates[fate] = node
             self._poller.register(fate, zmq.POLLIN)
         self._agents[node] = link
         self._poller.register(link, zmq.POLLIN)
         self.say(node, encode(self.core.hello()))
-        if node == self.core.node:
+        if node == self.home:
             self.questions.linked()
 
     def hang_up(self, node: str, farewell_ms: int = 0) -> None:
         """Drop the link to an agent, if there is one; what was said last gets ``farewell_ms`` to leave."""
+        self._beyond.discard(node)
         link = self._agents.pop(node, None)
         if link is not None:
             self._poller.unregister(link)
@@ -187,19 +205,28 @@ class OwnerShell:
     @property
     def nodes(self) -> list[str]:
         """Whose agents this owner is linked up with, or is about to be."""
-        return list(self._agents)
+        return [*self._agents, *self._beyond]
 
     def say(self, node: str, frame: bytes) -> None:
         """Send an agent one frame. A link that is down loses nothing: levels are said again on the next one."""
-        link = self._agents.get(node)
-        if link is not None:
-            try:
-                link.send(frame, _NOW)
-            except zmq.Again:
-                pass  # it has hung up, and its death will be seen
+        if node in self._beyond:
+            self._say_home([b"n:" + node.encode(), frame])
+        elif node in self._agents:
+            self._say_to(node, [frame])
+
+    def _say_to(self, node: str, parts: list[bytes]) -> None:
+        try:
+            self._agents[node].send_multipart(parts, _NOW)
+        except zmq.Again:
+            pass  # it has hung up, and its death will be seen
+
+    def _say_home(self, parts: list[bytes]) -> None:
+        """Say something that the home agent is to pass on (``gateway``)."""
+        if self.home in self._agents:
+            self._say_to(self.home, parts)
 
     def _ask(self, frame: bytes) -> None:
-        self.say(self.core.node, frame)
+        self.say(self.home, frame)
 
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
         """Call back, in a step, when this descriptor is readable."""
@@ -323,22 +350,25 @@ class OwnerShell:
     def _read_worker(self, router: zmq.Socket[bytes]) -> None:
         """Take in one frame that is there: one message, after its sender's routing id."""
         identity = router.recv(_NOW)
-        frame = router.recv(_NOW)
+        if not self._take(identity, router.recv(_NOW)):
+            while router.getsockopt(zmq.RCVMORE):
+                router.recv(_NOW)
+
+    def _take(self, identity: bytes, frame: bytes) -> bool:
+        """Take in what a worker or another owner says; False if it is not one of ours."""
         try:
             message = decode(frame)
             if type(message) is Remarks:
                 number = self.reissue.put(identity.decode().partition(":")[2], message)
                 self.deliveries.append(Behind(number))
-                return
+                return True
             address = self._addresses.get(identity) or self._new_address(identity)
         except (msgspec.DecodeError, ValueError):
-            while router.getsockopt(zmq.RCVMORE):
-                router.recv(_NOW)
-            return  # not one of ours
+            return False
         account = self.accounts.of_link.get(identity)
         if account is None:
             self._hear_peer(address.partition(":")[2], message)
-            return
+            return True
         account.bytes_out += len(frame)
         account.add(message)
         if type(message) is Results and message.stored:
@@ -353,6 +383,7 @@ class OwnerShell:
             for early in self._early.pop(address, ()):
                 self._send_to_worker(identity, early)
             self._early[address] = []
+        return True
 
     def _new_address(self, identity: bytes) -> str:
         kind, _, lease = identity.decode().partition(":")
@@ -373,22 +404,30 @@ class OwnerShell:
         node = next((node for node, other in self._agents.items() if other is link), None)
         while node is not None:
             try:
-                frame = link.recv(_NOW)
+                *way, frame = link.recv_multipart(_NOW)
             except zmq.Again:
                 return
+            if len(way) == 2:  # of a worker on a node beyond
+                self._ways[way[1]] = way[0]
+                self._take(way[1], frame)
+                continue
+            speaker = way[0][2:].decode() if way else node
+            if not frame:
+                self._lose_node(speaker)
+                continue
             message = decode(frame)
             if isinstance(message, Answer):
                 self.woke_waiter |= self.questions.heard(message)
                 continue
             if type(message) is Inquire:
-                self._inquire(node, message)
+                self._inquire(speaker, message)
                 continue
             if type(message) is WorkerDied:
                 self._drain_router(sys.maxsize)  # what it had sent before it died comes first
                 for answers in message.answers:
                     self._claim(answers, message.lease)
                 self.accounts.died(message.lease, message.death)
-            self._feed(f"agent:{node}", message)
+            self._feed(f"agent:{speaker}", message)
 
     def _inquire(self, node: str, message: Inquire) -> None:
         """Somebody in the cluster wants to know something; this process knows it, or has nothing to say."""
@@ -405,6 +444,8 @@ class OwnerShell:
         """The link to another node's agent is lost, and with it all that is known of what runs there."""
         self.hang_up(node)
         self._feed("links", NodeLost(node, "the link to its agent was lost"))
+        if node == self.home:
+            self._on_home_lost()
 
     def _claim(self, results: Results, lease: str) -> None:
         """What a worker has put into the store for us is ours from here on, until the last that refers to it goes."""
@@ -457,7 +498,7 @@ class OwnerShell:
         elif kind == "agent":
             self.say(name, encode(message))
         elif kind == "peer":
-            if (contact := self.contacts.get(name)) is not None:
+            if (contact := self.contacts.get(name)) is not None and contact.address:
                 self.peers.say(contact, message)
         elif kind == "timer":
             assert isinstance(message, WakeAt)
@@ -468,7 +509,7 @@ class OwnerShell:
             self.hang_up(message.node, int(self.core.limits.farewell_s * 1000))
         else:
             assert isinstance(message, Dial)
-            if message.node not in self._agents:  # two pools may be sent there before it has said welcome
+            if message.node not in self.nodes:  # two pools may be sent there before it has said welcome
                 self.dial(message.node, message.address)
 
     def _tell_levels(self) -> None:
@@ -480,12 +521,15 @@ class OwnerShell:
                 self._send_to_worker(b"d:" + lease.encode(), encode(LogLevels(levels)))
 
     def _send_to_worker(self, identity: bytes, frame: bytes) -> None:
-        router = self._router
-        if router is None:
-            return
         account = self.accounts.of_link.get(identity)
         if account is not None:
             account.bytes_in += len(frame)
+        if self._ways and (way := self._ways.get(identity)) is not None:
+            self._say_home([way, identity, frame])
+            return
+        router = self._router
+        if router is None:
+            return
         try:
             router.send(identity, _NOW_MORE)
             router.send(frame, _NOW)
@@ -504,12 +548,21 @@ class OwnerShell:
     def say_to_owner(self, contact: Contact, message: Any) -> None:
         """Say another owner something; by the leader."""
         self.contacts[contact.owner] = contact
-        self.peers.say(contact, message)
+        if self._can_reach(contact):
+            self.peers.say(contact, message)
+
+    def _can_reach(self, contact: Contact) -> bool:
+        """Whether there is a way to this owner. Not yet to a program beyond a port: it is as good as gone from here."""
+        if contact.address:
+            return True
+        self.deliveries.append(lambda: self._lose_peer(contact.owner))
+        return False
 
     def watch_owner(self, contact: Contact) -> None:
         """Have ``on_peer`` told when this owner is gone; by the leader."""
         self.contacts[contact.owner] = contact
-        self.peers.dial(contact)
+        if self._can_reach(contact):
+            self.peers.dial(contact)
 
     def _drain_peer(self, source: object) -> None:
         owner = self.peers.owner_of(source)
@@ -553,6 +606,9 @@ class OwnerShell:
         self._abroad.discard(f"worker:{lease}")
         self._addresses.pop(b"d:" + lease.encode(), None)
         self._addresses.pop(b"c:" + lease.encode(), None)
+        if self._ways:
+            for kind in (b"d:", b"c:"):
+                self._ways.pop(kind + lease.encode(), None)
         self.accounts.forget(lease)
         self.reissue.forget(lease)
         self._early.pop(f"control:{lease}", None)

@@ -1,0 +1,324 @@
+"""``distpool start``, ``stop``, ``nodes`` and ``status``: a cluster of several machines, from the command line.
+
+::
+
+    start --head                ──► an agent that goes on by itself, with the head; prints what to run on other machines
+    start --address HOST:PORT   ──► an agent that joins it
+    stop                        ──► SIGTERM to this machine's agents, and waits for their end
+    nodes, status               ──► a program like any other: attaches, asks, prints
+
+What ``start`` has started is found again by its session directory: ``node.json`` there says what it is, ``secret`` is
+the cluster's. Both go with the node. Not here: what an agent does (``scheduler.shells.agent``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from distpool.errors import ClusterError
+from distpool.scheduler import client
+from distpool.scheduler.messages import NodeFacts
+from distpool.scheduler.node_identity import current_node
+from distpool.scheduler.shells import curve, knocking, processes, session_dir
+from distpool.scheduler.shells.attached import AttachedCluster
+from distpool.scheduler.shells.gateway import local_address
+from distpool.scheduler.shells.joining import JoiningAgent
+from distpool.scheduler.store.files import show_size
+
+__all__ = ["COMMANDS", "found_cluster"]
+
+PORT = 9437
+#: How long a node has to end by itself.
+STOP_S = 10.0
+_NODE_FILE, _SECRET_FILE = "node.json", "secret"
+#: Documentation's own network (RFC 5737): asked for the way out of this machine, never sent to.
+_ELSEWHERE = "192.0.2.1:9"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}: see `{self.prog} --help`", file=sys.stderr)
+        sys.exit(2)
+
+
+def _start_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="distpool start",
+        description="Start a node of a cluster on this machine: the first one (--head), or one that joins (--address).",
+        epilog="The secret decides who may come in: `start --head` makes one and prints it, or keeps it in "
+        "--secret-file, which other machines need a copy of. They may have it in DISTPOOL_SECRET too.",
+    )
+    add = parser.add_argument
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--head", action="store_true", help="the first node, which others join")
+    which.add_argument("--address", metavar="HOST:PORT", help="join the cluster whose head is there")
+    add(
+        "--secret-file", metavar="FILE", help="where the secret is; with --head it is made if it is not there"
+    )
+    add("--host", metavar="ADDRESS", help="the address of this machine to listen at (the one on the way out)")
+    add(
+        "--port",
+        type=int,
+        metavar="PORT",
+        help=f"the port to listen at ({PORT} with --head, else any that is free)",
+    )
+    add("--name", metavar="NAME", help="what to call the node (the machine's name, and some digits)")
+    add("--num-cpus", type=float, metavar="N", help="how many CPUs it offers (those that there are)")
+    add("--num-gpus", type=float, metavar="N", help="how many GPUs it offers (those that there are)")
+    add("--resources", type=_amounts, default={}, metavar="JSON", help="what else it has: '{\"license\": 2}'")
+    add(
+        "--labels",
+        type=_labels,
+        default={},
+        metavar="JSON",
+        help='what it can be chosen by: \'{"zone": "a"}\'',
+    )
+    return parser
+
+
+def _amounts(text: str) -> dict[str, float]:
+    return {str(name): float(amount) for name, amount in _table(text).items()}
+
+
+def _labels(text: str) -> dict[str, str]:
+    return {str(name): str(value) for name, value in _table(text).items()}
+
+
+def _table(text: str) -> dict[str, Any]:
+    try:
+        table = json.loads(text)
+    except ValueError:
+        table = None
+    if not isinstance(table, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object, such as '{{\"a\": 1}}'")
+    return table
+
+
+def start(words: Sequence[str]) -> int:
+    """``distpool start``."""
+    options = _start_parser().parse_args(words)
+    head = "" if options.head else knocking.tcp_address(options.address)
+    secret = _secret(options)
+    curve.derive(secret)
+    host = options.host or _own_address(head.removeprefix("tcp://") or _ELSEWHERE)
+    port = options.port if options.port is not None else PORT if options.head else 0
+    given = {"CPU": options.num_cpus, "GPU": options.num_gpus, **options.resources}
+    agent = JoiningAgent(
+        head,
+        options.name or current_node(),
+        {name: amount for name, amount in given.items() if amount is not None},
+        labels=options.labels,
+        listen=f"{host}:{port}",
+        secret=secret,
+        logged=True,
+    )
+    place = agent.port_address.removeprefix("tcp://")
+    cluster = place if options.head else head.removeprefix("tcp://")
+    _leave_word(agent, place, cluster, secret)
+    print(
+        f"Node {agent.node} is up at {place}" + ("." if options.head else f", in the cluster of {cluster}.")
+    )
+    if options.head:
+        knows = (
+            f"DISTPOOL_SECRET_FILE={options.secret_file}"
+            if options.secret_file
+            else f"DISTPOOL_SECRET={secret}"
+        )
+        by_file = f" --secret-file {options.secret_file}" if options.secret_file else ""
+        before = "" if options.secret_file else f"{knows} "
+        print(f"\nTo add a machine, run there:\n    {before}distpool start --address {cluster}{by_file}")
+        print(
+            f"\nTo use the cluster, run a program with:\n    DISTPOOL_ADDRESS={cluster} {knows} python script.py"
+        )
+        print("\nTo end this node: distpool stop")
+    return 0
+
+
+def _secret(options: argparse.Namespace) -> str:
+    """The cluster's secret. It leaves the environment, so that no worker finds it there."""
+    known = os.environ.pop("DISTPOOL_SECRET", "")
+    path = options.secret_file or os.environ.pop("DISTPOOL_SECRET_FILE", "")
+    if path:
+        file = Path(path)
+        if options.head and not file.exists():
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(fd, "w") as new:
+                new.write(curve.new_secret() + "\n")
+        try:
+            return file.read_text().strip()
+        except OSError as error:
+            raise ClusterError(f"the secret cannot be read: {error}") from None
+    if known or options.head:
+        return known or curve.new_secret()
+    raise ClusterError(
+        "the cluster's secret is needed: --secret-file FILE, or DISTPOOL_SECRET in the environment"
+    )
+
+
+def _own_address(towards: str) -> str:
+    try:
+        return local_address(towards)
+    except OSError:
+        return "127.0.0.1"  # no network
+
+
+def _leave_word(agent: JoiningAgent, place: str, cluster: str, secret: str) -> None:
+    for name, text in (
+        (_SECRET_FILE, secret),
+        (_NODE_FILE, json.dumps({"node": agent.node, "pid": agent.pid, "at": place, "cluster": cluster})),
+    ):
+        fd = os.open(f"{agent.directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(fd, "w") as file:
+            file.write(text)
+
+
+# ------------------------------------------------------------------------------- what there is
+
+
+def _started() -> list[tuple[str, dict[str, Any]]]:
+    """This user's nodes on this machine: directory, and what ``node.json`` says."""
+    found = []
+    for directory in session_dir.living():
+        try:
+            found.append((directory, json.loads(Path(directory, _NODE_FILE).read_text())))
+        except (OSError, ValueError):
+            continue  # a program's own session
+    return found
+
+
+def found_cluster(address: str | None = None) -> tuple[str, str]:
+    """Address and secret of a cluster: the named one, that of the environment, or that of a node on this machine.
+
+    Raises:
+        ClusterError: there is none, or its secret is not known.
+    """
+    address = address or os.environ.get("DISTPOOL_ADDRESS")
+    for directory, facts in _started():
+        if address in (None, "", "auto", facts["cluster"], facts["at"]):
+            try:
+                return facts["at"], Path(directory, _SECRET_FILE).read_text()
+            except OSError:
+                continue
+    if not address or address == "auto":
+        raise ClusterError(
+            "there is no node of a cluster on this machine: start one with `distpool start`, or name one with "
+            "--address HOST:PORT or DISTPOOL_ADDRESS"
+        )
+    return address, client.secret_of_environment()
+
+
+def stop(words: Sequence[str]) -> int:
+    """``distpool stop``."""
+    parser = _Parser(
+        prog="distpool stop", description="End the nodes that `distpool start` has started here."
+    )
+    parser.parse_args(words)
+    started = _started()
+    if not started:
+        print("distpool stop: no node of yours is running on this machine", file=sys.stderr)
+        return 1
+    for directory, facts in started:
+        _end(facts["pid"], directory)
+        print(f"Node {facts['node']} has ended.")
+    return 0
+
+
+def _end(pid: int, directory: str) -> None:
+    fd = processes.open_pidfd(pid)
+    if fd is None:
+        session_dir.sweep_one(directory)
+        return
+    try:
+        os.kill(pid, signal.SIGTERM)
+        until_s = time.monotonic() + STOP_S
+        while os.path.exists(directory) and time.monotonic() < until_s:
+            time.sleep(0.02)
+        if os.path.exists(directory):
+            processes.kill(pid)
+    finally:
+        os.close(fd)
+
+
+def _asking(prog: str, description: str, words: Sequence[str]) -> Any:
+    """What the cluster's head says of its nodes."""
+    from distpool.scheduler.remote import cluster_facts
+
+    parser = _Parser(prog=prog, description=description)
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="of any node (DISTPOOL_ADDRESS, or the node here)"
+    )
+    options = parser.parse_args(words)
+    client.start(AttachedCluster(*found_cluster(options.address)))
+    try:
+        return cluster_facts.facts()
+    finally:
+        client.shutdown()
+
+
+def nodes(words: Sequence[str]) -> int:
+    """``distpool nodes``."""
+    report = _asking("distpool nodes", "List the nodes of the cluster, and what they have.", words)
+    rows: list[tuple[str, ...]] = [("NODE", "ADDRESS", "CPUS", "GPUS", "MEMORY", "OTHER")]
+    rows += [_row(node) for node in report.nodes]
+    rows += [(node.node, node.address.removeprefix("tcp://"), "lost", "", "", "") for node in report.gone]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+_SHOWN = ("CPU", "GPU", "memory", "object_store_memory")
+
+
+def _row(node: NodeFacts) -> tuple[str, ...]:
+    other = [
+        f"{name} {_used(node, name)}"
+        for name in sorted(node.total)
+        if name not in _SHOWN and not name.startswith("node:")
+    ]
+    memory = show_size(int(node.total.get("memory", 0)))
+    place = node.address.removeprefix("tcp://")
+    return node.node, place, _used(node, "CPU"), _used(node, "GPU"), memory, ", ".join(other)
+
+
+def _used(node: NodeFacts, name: str) -> str:
+    total = node.total.get(name, 0.0)
+    return f"{total - node.available.get(name, 0.0):g}/{total:g}" if total else "-"
+
+
+def status(words: Sequence[str]) -> int:
+    """``distpool status``."""
+    report = _asking("distpool status", "Say how the cluster is, in a few lines.", words)
+    lost = f", {len(report.gone)} lost" if report.gone else ""
+    print(f"{len(report.nodes)} node{'s' * (len(report.nodes) != 1)}{lost}; the head is on {report.head}")
+    for name in ("CPU", "GPU"):
+        total = sum(node.total.get(name, 0.0) for node in report.nodes)
+        free = sum(node.available.get(name, 0.0) for node in report.nodes)
+        if total:
+            print(f"{name}s: {total - free:g} of {total:g} in use")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "start": start,
+    "stop": stop,
+    "nodes": nodes,
+    "status": status,
+}
+
+
+def run(name: str, words: Sequence[str]) -> int:
+    """Run one of them; what goes wrong is said in a line. Returns the exit status."""
+    try:
+        return COMMANDS[name](words)
+    except (ClusterError, ValueError, OSError) as error:
+        print(f"distpool {name}: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,62 @@
+"""A program's side of a cluster that others have started: what ``EmbeddedCluster`` is to a program of its own.
+
+The program is a guest: it dials one node's port, its *home*, and says and hears everything by that link (``gateway``).
+It shares no store with any node, so what it sends and gets travels in the messages.
+"""
+
+from __future__ import annotations
+
+import os
+
+import zmq
+
+from distpool.scheduler.limits import DEFAULTS, Limits
+from distpool.scheduler.shells import curve, knocking, session_dir
+from distpool.scheduler.store.store import ObjectStore
+
+
+class AttachedCluster:
+    """The cluster that has a port at ``address`` ("HOST:PORT").
+
+    Raises:
+        ValueError: that is no address, or no secret.
+        ClusterError: nobody answers there, or it will not have us, and why.
+    """
+
+    def __init__(self, address: str, secret: str, limits: Limits = DEFAULTS) -> None:
+        self.home_address = knocking.tcp_address(address)
+        self.keys = curve.derive(secret)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        try:
+            self.node = knocking.knock(context, self.home_address, self.keys, limits.start_s).node
+        finally:
+            context.destroy(linger=0)
+        self.agent_fd = -1
+        session_dir.sweep()
+        self._directory, self._lock_fd = session_dir.create()
+
+    @property
+    def directory(self) -> str:
+        """A directory of this program's own."""
+        return self._directory
+
+    def address(self, name: str) -> str:
+        """The ZeroMQ address of a socket in that directory."""
+        return f"ipc://{self._directory}/{name}"
+
+    def open_store(self) -> ObjectStore | None:
+        """There is none."""
+        return None
+
+    def start(self) -> None:
+        """It has been started."""
+
+    def reap(self) -> None:
+        """It is not ours to end."""
+
+    def wait_gone(self, timeout_s: float) -> None:
+        """The cluster goes on; what is ours goes."""
+        if self._lock_fd >= 0:
+            session_dir.remove(self._directory)
+            os.close(self._lock_fd)
+            self._lock_fd = -1

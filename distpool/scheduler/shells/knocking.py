@@ -1,0 +1,105 @@
+"""The first word at a node's port: who comes and who answers find out whether they understand each other.
+
+::
+
+    newcomer ── TCP, CURVE handshake ──► port of a node      fails: nobody there, or another secret
+             ── Knock(protocol, python, version) ──►
+             ◄── Admission ──                                refused: a table of what differs
+
+Everybody who may come by a port knocks first, on a link of its own: a node before it joins, a program before it opens
+its session. Patch versions may differ; what is pickled by one minor version of Python need not be readable by another.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from contextlib import suppress
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+import distpool
+from distpool.errors import ClusterError
+from distpool.scheduler.messages import PROTOCOL_VERSION, Admission, Knock, decode, encode
+from distpool.scheduler.shells.curve import Keys
+from distpool.scheduler.shells.links import HANDSHAKE_FAILED, close_watched, watched_dealer
+
+__all__ = ["admission", "knock", "tcp_address"]
+
+
+def tcp_address(place: str) -> str:
+    """What a person calls a port ("HOST:PORT", or with "tcp://" in front) as ZeroMQ has it. Raises ValueError."""
+    host, colon, port = place.removeprefix("tcp://").rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(
+            f"a cluster's address is HOST:PORT, as `distpool start --head` prints it, not {place!r}"
+        )
+    return f"tcp://{host}:{port}"
+
+
+def _introduction() -> Knock:
+    return Knock(PROTOCOL_VERSION, platform.python_version(), distpool.__version__)
+
+
+def admission(knock: Knock, node: str) -> Admission:
+    """What this node answers."""
+    here, there = knock, _introduction()
+    rows = []
+    if here.protocol != there.protocol:
+        rows.append(("protocol", str(here.protocol), str(there.protocol)))
+        rows.append(("distpool", here.version, there.version))
+    if _minor(here.python) != _minor(there.python):
+        rows.append(("Python", here.python, there.python))
+    if not rows:
+        return Admission(True, node=node)
+    widths = [max(len(row[column]) for row in [("", "here", "there"), *rows]) for column in range(3)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [("", "here", "there"), *rows]
+    ]
+    table = "\n".join(f"    {line}" for line in lines)
+    reason = (
+        f"this machine and the cluster differ:\n{table}\nuse the same versions on all machines of a cluster"
+    )
+    return Admission(False, reason, node)
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def knock(context: zmq.Context[Any], address: str, keys: Keys, timeout_s: float) -> Admission:
+    """Knock at a port, and return the answer of who lets us in. Raises ClusterError with what stands against it."""
+    place = address.removeprefix("tcp://")
+    until_s = time.monotonic() + timeout_s
+    identity = b"q:" + os.urandom(6).hex().encode()
+    link, fate = watched_dealer(context, address, identity, keys, handshakes=True)
+    try:
+        with suppress(zmq.Again):  # it has failed already, and ``fate`` knows why
+            link.send(encode(_introduction()), zmq.NOBLOCK)
+        poller = zmq.Poller()
+        for socket in (link, fate):
+            poller.register(socket, zmq.POLLIN)
+        ready = dict(poller.poll(max(0, int((until_s - time.monotonic()) * 1000))))
+        if link in ready:
+            answer = decode(link.recv())
+            assert isinstance(answer, Admission)
+            if not answer.accepted:
+                raise ClusterError(f"the cluster at {place} cannot be used: {answer.reason}")
+            return answer
+        if fate not in ready:
+            raise ClusterError(
+                f"{place} has not answered within {timeout_s:g} s: a firewall may be in between, or the machine is down"
+            )
+        if recv_monitor_message(fate)["event"] & HANDSHAKE_FAILED:
+            raise ClusterError(
+                f"the cluster at {place} has another secret: take the one that `distpool start --head` printed there"
+            )
+        raise ClusterError(
+            f"nothing answers at {place}: is the cluster started there, and is that its address?"
+        )
+    finally:
+        close_watched(link, fate)

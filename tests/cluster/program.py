@@ -1,0 +1,91 @@
+"""A program for one machine. Prints, as JSON, what it has found out; a file's end may make it wait."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+
+import distpool
+from distpool.scheduler.node_identity import current_node
+
+
+def work(number: int, seconds: float = 0.0) -> tuple[int, str]:
+    time.sleep(seconds)
+    return number * number, current_node()
+
+
+def spread(count: int) -> None:
+    """A map over as many workers as there are CPUs, none of which knows the secret."""
+    with distpool.Pool() as pool:
+        assert pool.map(os.environ.get, ["DISTPOOL_SECRET"] * 20, 1) == [None] * 20
+        results = pool.starmap(work, [(number, 0.02) for number in range(count)], 1)
+        size = len(pool._pool)
+    assert [value for value, _ in results] == [number * number for number in range(count)]
+    print(json.dumps({"workers": size, "nodes": Counter(node for _, node in results)}))
+
+
+def long(count: int, seconds: float) -> None:
+    """As many futures at once; says when the first is there, and at the end how often each was answered."""
+    from distpool.futures import ProcessPoolExecutor, as_completed
+
+    answers: Counter[int] = Counter()
+    nodes: Counter[str] = Counter()
+    with ProcessPoolExecutor() as executor:
+        futures = {executor.submit(work, number, seconds): number for number in range(count)}
+        for future in futures:
+            future.add_done_callback(lambda done: answers.update([futures[done]]))
+        for future in as_completed(futures):
+            value, node = future.result()
+            assert value == futures[future] ** 2
+            nodes[node] += 1
+            if sum(nodes.values()) == 1:
+                print("begun", flush=True)
+    print(json.dumps({"answers": sorted(answers.values()), "nodes": nodes}))
+
+
+def remote() -> None:
+    """Tasks, tasks of tasks, an actor, a big array: by Ray's names."""
+    import numpy as np
+
+    @distpool.remote
+    def plus(a: int, b: int) -> int:
+        return a + b
+
+    @distpool.remote
+    def tree(depth: int) -> int:
+        return 1 if not depth else sum(distpool.get([tree.remote(depth - 1) for _ in range(2)]))
+
+    @distpool.remote
+    class Counting:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def add(self, array: object) -> float:
+            self.count += 1
+            return self.count + float(np.sum(array))  # type: ignore[call-overload]
+
+    distpool.init("auto" if os.environ.get("AUTO") else None)
+    counting = Counting.remote()
+    array = np.ones(1_000_000)
+    print(
+        json.dumps(
+            {
+                "sum": distpool.get(plus.remote(plus.remote(1, 2), plus.remote(3, 4))),
+                "tree": distpool.get(tree.remote(3)),
+                "calls": distpool.get([counting.add.remote(array) for _ in range(3)]),
+                "cpus": distpool.cluster_resources()["CPU"],
+                "address": distpool.init(ignore_reinit_error=True)["node_id"] != "",
+            }
+        )
+    )
+    distpool.shutdown()
+
+
+if __name__ == "__main__":
+    name, *words = sys.argv[1:]
+    globals()[name](*map(float if name == "long" else int, words)) if name != "long" else long(
+        int(words[0]), float(words[1])
+    )

@@ -1,0 +1,128 @@
+"""A cluster of several machines: programs use it from anywhere, and machines may go."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.cluster.conftest import PORT, SECRET, facts_of, of_cluster, start
+from tests.cluster.hosts import Host
+from tests.processes.scene import SOAK, wait_until
+
+pytestmark = pytest.mark.timeout(120)
+PROGRAM = ("-m", "tests.cluster.program")
+
+
+def test_a_program_on_a_third_machine_runs_on_both(cluster: list[Host]) -> None:
+    a, _, c = cluster
+    status, text = c.run(*PROGRAM, "spread", "200", env=of_cluster(a))
+    assert status == 0, text
+    facts = facts_of(text)
+    assert facts["workers"] == 4
+    assert set(facts["nodes"]) == {"a", "b"}  # type: ignore[call-overload]
+    assert text.count("\n") == 1, "nothing of ours is printed"
+
+
+def test_tasks_and_actors_do_too(cluster: list[Host]) -> None:
+    a, _, c = cluster
+    status, text = c.run(*PROGRAM, "remote", env=of_cluster(a))
+    assert status == 0, text
+    assert facts_of(text) == {
+        "sum": 10,
+        "tree": 8,
+        "calls": [1_000_001.0, 1_000_002.0, 1_000_003.0],
+        "cpus": 4.0,
+        "address": True,
+    }
+
+
+def test_on_a_machine_of_the_cluster_nothing_need_be_said(cluster: list[Host]) -> None:
+    _, b, _ = cluster
+    status, text = b.run(*PROGRAM, "remote", env={"AUTO": "1"})
+    assert status == 0, text
+    assert facts_of(text)["cpus"] == 4.0
+
+
+def test_a_program_that_reaches_one_host_only(cluster: list[Host]) -> None:
+    """As a laptop behind a firewall: it dials one port of one host, and nobody dials it."""
+    a, b, c = cluster
+    c.reach_only(a)
+    status, text = c.run(*PROGRAM, "spread", "200", env=of_cluster(a))
+    assert status == 0, text
+    assert set(facts_of(text)["nodes"]) == {"a", "b"}  # type: ignore[call-overload]
+    status, text = c.run("-m", "distpool", "nodes", "--address", f"{b.address}:{PORT}", env=of_cluster(a))
+    assert status == 1
+    assert f"{b.address}:{PORT}" in text
+
+
+def test_a_machine_is_lost_in_the_middle(cluster: list[Host]) -> None:
+    a, b, c = cluster
+    child = c.start(*PROGRAM, "long", "80", "0.1", env=of_cluster(a))
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    b.kill()
+    text, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, text
+    facts = facts_of(text)
+    assert facts["answers"] == [1] * 80, "each future completes once"
+    assert facts["nodes"]["a"] > 40  # type: ignore[index]
+
+
+@pytest.mark.parametrize("seconds", [5, *([20] if SOAK else [])])
+def test_the_programs_own_line_is_cut_for_a_while(cluster: list[Host], seconds: int) -> None:
+    a, _, c = cluster
+    child = c.start(*PROGRAM, "long", "60", "0.2", env=of_cluster(a))
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    c.unplug()
+    time.sleep(seconds)
+    c.plug_in()
+    text, _ = child.communicate(timeout=90)
+    assert child.returncode == 0, text
+    assert facts_of(text)["answers"] == [1] * 60
+
+
+def test_a_program_is_killed_and_its_workers_end(cluster: list[Host]) -> None:
+    a, b, c = cluster
+    before = len(a.pids()) + len(b.pids())
+    child = c.start(*PROGRAM, "long", "1000", "1", env=of_cluster(a))
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    assert len(a.pids()) + len(b.pids()) > before
+    c.kill()
+    child.communicate()
+    wait_until(lambda: len(a.pids()) + len(b.pids()) <= before, "its workers end", 20.0)
+    status, text = c.run(*PROGRAM, "spread", "20", env=of_cluster(a))
+    assert status == 0, text
+
+
+def test_nodes_come_are_listed_and_go(three: list[Host]) -> None:
+    a, b, c = three
+    text = start(a, "--head")
+    assert f"DISTPOOL_SECRET={SECRET} distpool start --address {a.address}:{PORT}" in text
+    start(b, "--address", f"{a.address}:{PORT}", "--resources", '{"license": 3}')
+    status, text = a.run("-m", "distpool", "nodes")
+    assert status == 0, text
+    assert [line.split()[0] for line in text.splitlines()] == ["NODE", "a", "b"]
+    assert "license 0/3" in text
+    status, text = c.run("-m", "distpool", "status", env=of_cluster(a))
+    assert (status, text) == (0, "2 nodes; the head is on a\nCPUs: 0 of 4 in use\n")
+    status, text = b.run("-m", "distpool", "stop")
+    assert (status, text) == (0, "Node b has ended.\n")
+    assert b.pids() == []
+    assert list(b.folder.iterdir()) == []
+    wait_until(
+        lambda: a.run("-m", "distpool", "status")[1].startswith("1 node, 1 lost"), "it is missed", 20.0
+    )
+    status, text = a.run("-m", "distpool", "stop")
+    assert (status, text) == (0, "Node a has ended.\n")
+    assert a.pids() == []
+    assert list(a.folder.iterdir()) == []
+
+
+def test_the_head_is_lost_and_the_others_end(cluster: list[Host]) -> None:
+    a, b, _ = cluster
+    a.kill()
+    wait_until(lambda: b.pids() == [], "nobody serves a cluster that is gone", 20.0)
+    assert list(b.folder.iterdir()) == []
