@@ -21,6 +21,7 @@ LONGEST_FIRST = (
     "tests/store/test_simulation.py",
     "tests/big/test_kinds.py",
     "tests/nodes/test_deaths.py",
+    "tests/cluster/test_three_hosts.py",
 )
 
 

@@ -46,6 +46,14 @@ def long(count: int, seconds: float) -> None:
     print(json.dumps({"answers": sorted(answers.values()), "nodes": nodes}))
 
 
+def idle() -> None:
+    """Workers that have had their work."""
+    with distpool.Pool(4) as pool:
+        pool.map(work, range(100), 1)
+        print("idle", flush=True)
+        time.sleep(1000)
+
+
 def remote() -> None:
     """Tasks, tasks of tasks, an actor, a big array: by Ray's names."""
     import numpy as np
@@ -84,8 +92,12 @@ def remote() -> None:
     distpool.shutdown()
 
 
+PROGRAMS = {
+    "spread": lambda count: spread(int(count)),
+    "long": lambda count, seconds: long(int(count), float(seconds)),
+    "idle": idle,
+    "remote": remote,
+}
+
 if __name__ == "__main__":
-    name, *words = sys.argv[1:]
-    globals()[name](*map(float if name == "long" else int, words)) if name != "long" else long(
-        int(words[0]), float(words[1])
-    )
+    PROGRAMS[sys.argv[1]](*sys.argv[2:])

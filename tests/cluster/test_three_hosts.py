@@ -97,6 +97,29 @@ def test_a_program_is_killed_and_its_workers_end(cluster: list[Host]) -> None:
     assert status == 0, text
 
 
+def test_a_program_that_is_killed_while_it_does_nothing(cluster: list[Host]) -> None:
+    a, b, c = cluster
+    before = len(a.pids()) + len(b.pids())
+    child = c.start(*PROGRAM, "idle", env=of_cluster(a))
+    assert child.stdout is not None
+    assert child.stdout.readline() == "idle\n"
+    assert len(a.pids()) + len(b.pids()) == before + 4
+    c.kill()
+    child.communicate()
+    wait_until(lambda: len(a.pids()) + len(b.pids()) == before, "its workers end", 10.0)
+
+
+def test_the_machine_that_a_program_is_linked_to_is_lost(cluster: list[Host]) -> None:
+    a, _, c = cluster
+    child = c.start(*PROGRAM, "long", "1000", "0.1", env=of_cluster(a))
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    a.kill()
+    text, _ = child.communicate(timeout=30)
+    assert child.returncode == 1
+    assert "the link to the cluster was lost" in text.splitlines()[-1]
+
+
 def test_nodes_come_are_listed_and_go(three: list[Host]) -> None:
     a, b, c = three
     text = start(a, "--head")

@@ -31,6 +31,7 @@ Who says what to whom::
     owner   -> app      Done Failed PoolReady PoolBroken PoolGone WorkerUp WorkerGone ActorUp ActorRestarts
     owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker LookAt DropPool Blocked Lingers Preload OwnerBye
     agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped Pressed Reclaim NodeLost
+                        Beat
     worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled WornOut ActorExit Remarks
     owner   -> worker   Setup LogLevels Execute Serve Retire   (data)      Recall Interrupt RemarksSeen   (control)
     owner  <-> owner    WantActor EndActor / ActorDown

@@ -34,6 +34,10 @@ class AgentWelcome(Message, frozen=True):
     resources: dict[str, float]
 
 
+class Beat(Message, frozen=True):
+    """Nothing; said now and then to an owner that has come by a port, so that its end is seen by who cannot say it."""
+
+
 class WantLeases(Message, frozen=True):
     """Level, not edge: the owner wants ``count`` leases for this pool *in all*, and goes on wanting them.
 

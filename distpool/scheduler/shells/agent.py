@@ -42,6 +42,7 @@ from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import (
     DRIVER,
+    Beat,
     Exited,
     Fork,
     KillWorker,
@@ -145,6 +146,7 @@ class Agent:
         self._brood = Brood(start, slots, request.limits, private_fds=(tell_fd,))
         self._keeper = None if request.store is None else Keeper(ObjectStore(request.store, process=0))
         self._keep_s = 0.0  # when the keeper is to look again
+        self._beat_s = 0.0  # when to say something to each program that has come by the port
         self._memory = NodeMemory(request.limits)
         self._memory_s = 0.0  # when to look at it again, while there are leases
         # Only now may there be threads in this process.
@@ -562,6 +564,11 @@ class Agent:
             elif at_s <= now:
                 del self._wake_s[core]
                 self._feed(core, "timer", Tick())
+        if self._gateway is not None and self._beat_s <= now:
+            self._beat_s = now + self._request.limits.heartbeat_s
+            for owner in self._gateway.direct():
+                self._tell_owner(owner, Beat())
+            self._run_cores()
         if self._keeper is not None and self._keep_s <= now:
             self._keep_s = now + self._keeper.tick(self._brood.living)
         if self._watches_memory and self._memory_s <= now:
@@ -578,6 +585,8 @@ class Agent:
         wake_s = [*self._wake_s.values(), *([self._keep_s] if self._keeper is not None else [])]
         if self._watches_memory:
             wake_s.append(self._memory_s)
+        if self._gateway is not None and self._gateway.direct():
+            wake_s.append(self._beat_s)
         if not wake_s:
             return _SLEEP_MS_MAX
         left_s = min(wake_s) - time.monotonic()

@@ -249,6 +249,10 @@ class Gateway:
                 self.lost_owner(owner)
                 return
 
+    def direct(self) -> list[str]:
+        """The guests that have their home link to this port."""
+        return [owner for owner, guest in self._guests.items() if guest.direct]
+
     def behind(self, node: str) -> list[str]:
         """The guests that are reached by way of this node."""
         peer = b"x:" + node.encode()

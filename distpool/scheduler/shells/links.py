@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES_MAX = 1 << 40  # big payloads travel whole until the object store takes them
 HANDSHAKE_MS = 10_000
+#: A link to another machine that is silent, with a question open, for so many seconds is lost.
+SILENT_S = 60
 HANDSHAKE_FAILED = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -38,6 +40,14 @@ def _common(socket: zmq.Socket[bytes], address: str) -> None:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RECONNECT_IVL, -1)
     socket.setsockopt(zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX)
+    if address.startswith(
+        "tcp:"
+    ):  # a machine that is switched off says no goodbye; a line that is cut may come back
+        socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, SILENT_S // 3)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, SILENT_S // 6)
+        socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 4)
+        socket.setsockopt(zmq.TCP_MAXRT, SILENT_S * 1000)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 0 if address.startswith("ipc:") else HANDSHAKE_MS)
 
 

@@ -40,6 +40,7 @@ from distpool.scheduler.messages import (
     Adopt,
     Adopted,
     Answer,
+    Beat,
     Contact,
     ControlHello,
     Dial,
@@ -416,6 +417,8 @@ class OwnerShell:
                 self._lose_node(speaker)
                 continue
             message = decode(frame)
+            if type(message) is Beat:
+                continue
             if isinstance(message, Answer):
                 self.woke_waiter |= self.questions.heard(message)
                 continue
