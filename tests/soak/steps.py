@@ -117,6 +117,14 @@ _STEPS = (
         limit_s=3600,
     ),
     Step(
+        "nodes by TCP",
+        "run of the tests of several agents, which join by the port of the first",
+        1,
+        ("env", "DISTPOOL_NODES_BY_TCP=1", *pytest_of("tests/nodes")),
+        limit_s=1800,
+        counts_itself=False,
+    ),
+    Step(
         "simulator",
         "worlds of the simulator, each under a seed of its own",
         20_000,
@@ -143,7 +151,14 @@ _STEPS = (
 
 def _the_rest() -> Step:
     """All other tests, once, in their long form. What has a step of its own is left out."""
-    own = sorted({part for step in _STEPS for part in step.command if part.startswith("tests/")})
+    own = sorted(
+        {
+            part
+            for step in _STEPS
+            for part in step.command
+            if part.startswith("tests/") and part != "tests/nodes"
+        }
+    )
     left_out = [f"--ignore={path}" for path in own]
     seeds = [
         f"--deselect=tests/{where}/test_simulation.py::test_many_seeds" for where in ("simulation", "store")
