@@ -24,8 +24,11 @@ from distpool.runtime_envs import prepare
 from distpool.scheduler import client
 from distpool.scheduler.remote import refs, submitting
 from distpool.scheduler.shells import worker_start
-from distpool.scheduler.shells.attached import AttachedCluster
 from distpool.scheduler.shells.embedded import EmbeddedCluster
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from distpool.scheduler.shells.attached import AttachedCluster
 
 __all__ = ["Context", "init", "is_initialized", "shutdown"]
 
@@ -186,6 +189,7 @@ def init(
 def _attached(address: str | None) -> AttachedCluster:
     """The cluster that is meant by an address, "auto" for one that is known here."""
     from distpool.cluster_commands import found_cluster
+    from distpool.scheduler.shells.attached import AttachedCluster
 
     try:
         return AttachedCluster(*found_cluster(address))

@@ -57,13 +57,16 @@ from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain, stored
 from distpool.scheduler.shells import questions, worker_start
 from distpool.scheduler.shells.accounts import PoolAccounts
-from distpool.scheduler.shells.attached import AttachedCluster
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joined import JoinedCluster
 from distpool.scheduler.shells.leading import Leading
 from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.owner import OwnerShell
 from distpool.scheduler.shells.preparation import make_setup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from distpool.scheduler.shells.attached import AttachedCluster
 
 #: An agent answers at once, and so does a head; one that does not is stopped, or out of reach.
 ASK_S = 30.0
@@ -295,13 +298,12 @@ class NativePool:
             self.spec.on_workers()
 
 
-Cluster = EmbeddedCluster | JoinedCluster | AttachedCluster
-
-
 class Session:
     """One process's owner and engine thread, on an embedded cluster (``engines.protocol.Engine``)."""
 
-    def __init__(self, cluster: Cluster, limits: Limits = DEFAULTS) -> None:
+    def __init__(
+        self, cluster: EmbeddedCluster | JoinedCluster | AttachedCluster, limits: Limits = DEFAULTS
+    ) -> None:
         worker = worker_start.this_worker
         self.limits = limits
         self.pid = os.getpid()
@@ -315,11 +317,11 @@ class Session:
             "",
             self.pid,
             limits,
-            node=f"program-{owner}" if isinstance(cluster, AttachedCluster) else current_node(),
+            node=current_node() if cluster.keys is None else f"program-{owner}",
             worker=worker.worker if worker else 0,
         )
         self.shell = OwnerShell(self.core, self._context, self._on_event, self.store)
-        if isinstance(cluster, AttachedCluster):
+        if cluster.keys is not None:
             self.shell.attach(cluster.node, cluster.keys, self._on_link_lost)
         self.leading = Leading(self.shell)
         if self.store is not None:
@@ -507,7 +509,7 @@ class Session:
         self.leading.tell(ClusterLost(reason))
 
     def _link_up(self) -> None:
-        if isinstance(self.cluster, AttachedCluster):
+        if self.cluster.keys is not None:
             self._bound.set()
             self.shell.dial(self.cluster.node, self.cluster.home_address)
             return
@@ -580,12 +582,14 @@ def session() -> Session:
         return _session
 
 
-def _cluster() -> Cluster:
+def _cluster() -> EmbeddedCluster | JoinedCluster | AttachedCluster:
     """Where a session goes that nobody has said more about."""
     worker = worker_start.this_worker
     if worker is not None:
         return JoinedCluster(worker)
     if address := os.environ.get("DISTPOOL_ADDRESS"):
+        from distpool.scheduler.shells.attached import AttachedCluster  # for clusters: others need none of it
+
         return AttachedCluster(address, secret_of_environment())
     return EmbeddedCluster()
 
@@ -625,7 +629,7 @@ def worker_count() -> int:
     in_use = current()
     if in_use is None and os.environ.get("DISTPOOL_ADDRESS") and worker_start.this_worker is None:
         in_use = session()
-    if in_use is not None and isinstance(in_use.cluster, AttachedCluster):
+    if in_use is not None and in_use.cluster.keys is not None:
         nodes = in_use.ask(FactsQuery(), FactsReport).nodes
         return max(1, int(sum(node.total.get("CPU", 0.0) for node in nodes)))
     return cpu_count()

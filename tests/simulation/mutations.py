@@ -55,6 +55,13 @@ class Mutation:
 # fmt: off
 MUTATIONS = (
     Mutation(
+        "replace_the_surplus", owner_leasing, "Leasing.retire_surplus",
+        'if pool.dedicated and lease.node != self.home:',
+        'if False:',
+        "two nodes make workers for one place in turns, for ever",
+        "size_respected", 97,
+    ),
+    Mutation(
         "wait_for_stolen_work", owner, "OwnerCore._after_work",
         'self.idling.rest(lease, now)',
         'may_get_some or self.idling.rest(lease, now)',
@@ -357,7 +364,7 @@ MUTATIONS = (
     ),
     Mutation(
         "forget_the_surplus", owner_pools, "PoolLife.resize",
-        'self._leasing.retire(lease)',
+        'self._leasing.retire_surplus(lease)',
         'pass',
         "a pool made smaller stays as it was",
         "size_respected", 55,

@@ -449,7 +449,8 @@ class NodeCore:
     @staticmethod
     def _is_for_all(pool: WantedPool) -> bool:
         """Whether a pool's workers are to be spread over the nodes by their CPUs, though each asks for none."""
-        return pool.dedicated and not pool.spilled and not pool.need and pool.strategy == Strategy()
+        alone = pool.count <= 1  # as an actor's worker, which is best where it is
+        return pool.dedicated and not (alone or pool.spilled or pool.need) and pool.strategy == Strategy()
 
     def _roomier(self) -> tuple[NodeFacts, int] | None:
         """A node with CPUs for so many workers that ask for none, once each CPU here has one."""

@@ -149,6 +149,14 @@ class Leasing:
         self._out.append((lease.data, Retire()))
         self.give_back(lease)
 
+    def retire_surplus(self, lease: Lease) -> None:
+        """Let one go that a dedicated pool has too many, and have its node not replace it."""
+        pool = lease.pool
+        if pool.dedicated and lease.node != self.home:
+            self._want(pool, lease.node, max(0, pool.wanted.get(lease.node, 0) - 1))
+        self.retire(lease)
+        self.ask(pool)
+
     def give_back(self, lease: Lease) -> None:
         """Tell its agent, once, that a retiring worker has nothing left to do."""
         if not lease.offered and not lease.returned:

@@ -106,7 +106,7 @@ class PoolLife:
         if surplus > idle:
             surplus = max(idle, surplus - (pool.staying - pool.ready))
         for lease in sorted(ready, key=lambda lease: len(lease.offered))[:surplus]:
-            self._leasing.retire(lease)
+            self._leasing.retire_surplus(lease)
         self.look_whether_ready(pool)
 
     # ------------------------------------------------------------------------------------ ending

@@ -31,6 +31,8 @@ class EmbeddedCluster:
     ``secret`` of those who may come: where other nodes can join; else nothing listens beyond the session directory.
     """
 
+    keys: None = None  # a program's own cluster is reached by unix sockets
+
     def __init__(
         self,
         limits: Limits = DEFAULTS,

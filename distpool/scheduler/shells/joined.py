@@ -16,6 +16,8 @@ from distpool.scheduler.store.store import ObjectStore
 class JoinedCluster:
     """The session that this worker belongs to."""
 
+    keys: None = None  # it is reached by unix sockets
+
     def __init__(self, start: WorkerStart) -> None:
         self._start = start
         self.node = start.node
