@@ -38,8 +38,7 @@ from typing import Any, TypeVar
 
 from distpool.call_options import Errors, call_options, memory_bytes, pool_size, seconds
 from distpool.checkpoint_files import Checkpoint
-from distpool.cpus import cpu_count
-from distpool.engines import current
+from distpool.engines import current, worker_count
 from distpool.engines.protocol import PoolSpec
 from distpool.errors import TimeoutError
 from distpool.executor_map import start_map
@@ -124,7 +123,7 @@ class ProcessPoolExecutor(Executor):
             raise TypeError("initializer must be a callable")
         if max_tasks_per_child is not None:
             _check_max_tasks(max_tasks_per_child, method)
-        self._max_workers = cpu_count() if max_workers is None else max_workers
+        self._max_workers = worker_count() if max_workers is None else max_workers
         self._mp_context = mp_context
         self._grows = method != "fork"
         self._initializer = started(initializer, worker_state)

@@ -11,14 +11,18 @@ What it is not: an engine. ``protocol`` says what one is; ``local`` is one that 
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from distpool.cpus import cpu_count
+
 if TYPE_CHECKING:
     from distpool.engines.protocol import Engine
 
-__all__ = ["current", "use"]
+__all__ = ["current", "use", "worker_count"]
 
 _chosen: list[Engine] = []
 
@@ -30,6 +34,16 @@ def current() -> Engine:
     from distpool.scheduler.client import session
 
     return session()
+
+
+def worker_count() -> int:
+    """How many workers a pool has that does not say: one for each CPU, of all machines where a cluster is in use."""
+    client = sys.modules.get("distpool.scheduler.client")
+    if _chosen or (client is None and not os.environ.get("DISTPOOL_ADDRESS")):
+        return cpu_count()
+    from distpool.scheduler.client import worker_count
+
+    return worker_count()
 
 
 @contextmanager
