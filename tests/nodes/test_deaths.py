@@ -156,7 +156,14 @@ def test_a_node_that_is_stopped_is_given_up_and_comes_back(
             with suppress(ProcessLookupError):  # the first that goes on may have ended it
                 os.kill(pid, signal.SIGCONT)
     wait_until(lambda: processes.start_time(worker) is None, "the worker that nobody counts on ends")
-    wait_until(lambda: make_pool(1, resources=ON_B).apply_async(_try_node).get(BOUND_S) == "b", "b is back")
+
+    def is_back() -> bool:
+        try:
+            return make_pool(1, resources=ON_B).apply_async(_try_node).get(BOUND_S) == "b"
+        except PoolBroken:
+            return False  # nobody has it yet
+
+    wait_until(is_back, "b is back")
 
 
 def _try_node() -> str:

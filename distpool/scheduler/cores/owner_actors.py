@@ -128,6 +128,7 @@ class Actors:
         pool = lease.pool
         borrow = _actor(pool).borrow
         assert borrow is not None
+        _actor(pool).unexplained = lease.lease, dict(lease.offered)
         self.lost(lease, "the link to its worker was lost")
         if pool.live:
             self._tell(borrow.lender.owner, WantActor(borrow.actor, pool.pool, None))
@@ -246,12 +247,30 @@ class Actors:
         if (lease := pool.leases.get(message.lease)) is not None:
             self._leasing.forget(lease, message.death.exit_code if message.death else 0)
             self._sort_out(lease, message, message.kind or ActorEnd.UNAVAILABLE)
+        else:
+            self._charge_late(_actor(pool), message)
         if message.kind:
             self._pool_life.break_pool(pool, message.error, message.death, message.reason, message.kind)
             return None
         self._out.append(("app", ActorRestarts(pool.pool, message.death, message.reason)))
         self.greet(pool, now)
         return pool
+
+    @staticmethod
+    def _charge_late(actor: Actor, down: ActorDown) -> None:
+        """Its link was lost before the creator said of what it died: who has ended it pays now, and goes on once more.
+
+        Or a call that ends each worker would do so for ever, if its caller always sees the link's loss first.
+        """
+        name, calls = actor.unexplained
+        task = calls.get(down.running) if name == down.lease else None
+        if task is None or task.payload is None:
+            return
+        actor.unexplained = "", {}
+        if task.retries > 0:
+            task.retries -= 1
+        elif task.retries == 0:
+            task.careful = True  # it fails with the next one
 
     def end(self, message: EndActor) -> None:
         """Another owner kills an actor of ours."""

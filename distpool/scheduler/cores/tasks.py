@@ -192,6 +192,8 @@ class Actor:
     callers: dict[str, Caller] = field(default_factory=dict)
     callers_made: int = 0
     early: LeaseHello | None = None  # of a new worker that came before we heard of the old one's end
+    #: The last lease whose link was lost before its worker's end was told, and what it had then.
+    unexplained: tuple[str, dict[int, Task]] = ("", {})  # replaced, never changed
 
 
 class Pool:
