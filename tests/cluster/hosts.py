@@ -32,11 +32,20 @@ def refusal() -> str:
     if os.geteuid() != 0:
         return "only root may make network namespaces"
     probe = f"dp-probe-{os.getpid()}"
-    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True, check=False)
-    if made.returncode:
-        return f"no network namespaces here: {made.stderr.strip()}"
-    subprocess.run(["ip", "netns", "del", probe], check=False)
-    return ""
+    tries = (
+        ["ip", "netns", "add", probe],
+        ["ip", "-n", probe, "link", "add", "br0", "type", "bridge"],
+        ["ip", "-n", probe, "link", "add", "one", "type", "veth", "peer", "name", "other"],
+        ["ip", "netns", "exec", probe, "unshare", "-m", "sh", "-c", _OWN_MEMORY, "sh", "true"],
+    )
+    try:
+        for words in tries:
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            if done.returncode:
+                return f"no such machines here: {' '.join(words)}: {done.stderr.strip()}"
+        return ""
+    finally:
+        subprocess.run(["ip", "netns", "del", probe], capture_output=True, check=False)
 
 
 class Host:
