@@ -135,7 +135,7 @@ def network(folder: Path, *names: str) -> Iterator[list[Host]]:
     finally:
         for host in hosts:
             host.kill()
-        for made in [host.space for host in hosts] + [space]:
+        for made in (*[f"{space}-{name}" for name in names], space):  # one may be half made
             subprocess.run(["ip", "netns", "del", made], capture_output=True, check=False)
 
 
