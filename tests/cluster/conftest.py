@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,22 +17,28 @@ SECRET = "the secret of a cluster of tests"
 PORT = 9437
 
 
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A short one: the path of a socket has no more than 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
+def three() -> Iterator[list[Host]]:
     """Hosts ``a``, ``b`` and ``c``."""
     if why := hosts.refusal():
         pytest.skip(why)
-    folder = Path(tmp_path_factory.mktemp("n"))
-    with hosts.network(folder, "a", "b", "c") as made:
+    with _folder() as folder, hosts.network(folder, "a", "b", "c") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def lone_head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
+def lone_head() -> Iterator[list[Host]]:
     """Three hosts, of which ``a`` holds a head; for tests that change nothing."""
     if why := hosts.refusal():
         pytest.skip(why)
-    with hosts.network(Path(tmp_path_factory.mktemp("n")), "a", "b", "c") as made:
+    with _folder() as folder, hosts.network(folder, "a", "b", "c") as made:
         start(made[0], "--head")
         yield made
 
