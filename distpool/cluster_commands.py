@@ -16,9 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,6 +32,7 @@ from distpool.scheduler.shells.attached import AttachedCluster
 from distpool.scheduler.shells.gateway import local_address
 from distpool.scheduler.shells.joining import JoiningAgent
 from distpool.scheduler.store.files import show_size
+from distpool.scheduler.text_tables import in_columns
 
 __all__ = ["COMMANDS", "found_cluster"]
 
@@ -149,9 +150,7 @@ def _secret(options: argparse.Namespace) -> str:
     if path:
         file = Path(path)
         if options.head and not file.exists():
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(fd, "w") as new:
-                new.write(curve.new_secret() + "\n")
+            _write_private(path, curve.new_secret() + "\n")
         try:
             return file.read_text().strip()
         except OSError as error:
@@ -171,13 +170,15 @@ def _own_address(towards: str) -> str:
 
 
 def _leave_word(agent: JoiningAgent, place: str, cluster: str, secret: str) -> None:
-    for name, text in (
-        (_SECRET_FILE, secret),
-        (_NODE_FILE, json.dumps({"node": agent.node, "pid": agent.pid, "at": place, "cluster": cluster})),
-    ):
-        fd = os.open(f"{agent.directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with open(fd, "w") as file:
-            file.write(text)
+    facts = {"node": agent.node, "pid": agent.pid, "at": place, "cluster": cluster}
+    _write_private(f"{agent.directory}/{_SECRET_FILE}", secret)
+    _write_private(f"{agent.directory}/{_NODE_FILE}", json.dumps(facts))
+
+
+def _write_private(path: str, text: str) -> None:
+    """A new file, which nobody else may read."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+        file.write(text)
 
 
 # ------------------------------------------------------------------------------- what there is
@@ -237,11 +238,10 @@ def _end(pid: int, directory: str) -> None:
         session_dir.sweep_one(directory)
         return
     try:
-        os.kill(pid, signal.SIGTERM)
-        until_s = time.monotonic() + STOP_S
-        while os.path.exists(directory) and time.monotonic() < until_s:
-            time.sleep(0.02)
-        if os.path.exists(directory):
+        signal.pidfd_send_signal(fd, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(STOP_S * 1000):
             processes.kill(pid)
     finally:
         os.close(fd)
@@ -269,9 +269,7 @@ def nodes(words: Sequence[str]) -> int:
     rows: list[tuple[str, ...]] = [("NODE", "ADDRESS", "CPUS", "GPUS", "MEMORY", "OTHER")]
     rows += [_row(node) for node in report.nodes]
     rows += [(node.node, node.address.removeprefix("tcp://"), "lost", "", "", "") for node in report.gone]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(in_columns(rows)))
     return 0
 
 

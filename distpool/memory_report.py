@@ -17,6 +17,7 @@ from distpool.scheduler.messages import DRIVER, StoredObject, StoreQuery, StoreR
 from distpool.scheduler.shells import session_dir
 from distpool.scheduler.shells.links import dealer
 from distpool.scheduler.store.files import show_size
+from distpool.scheduler.text_tables import in_columns
 
 __all__ = ["show"]
 
@@ -126,8 +127,4 @@ def _table(head: list[str], rows: list[list[str]]) -> list[str]:
     """Columns, aligned; nothing for no rows."""
     if not rows:
         return []
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    return [
-        "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in [head, *rows]
-    ]
+    return [f"  {line}" for line in in_columns([head, *rows])]

@@ -516,19 +516,24 @@ def forks_that_stay(size: int) -> None:
     say(done=True)
 
 
-def forked_worker(size: int) -> None:
+def forked_worker(size: int, *, dies: bool = False) -> None:
     """A task forks with its argument at hand; the child looks at it after the worker has dropped and used the place."""
     warmed_up()
     with tempfile.TemporaryDirectory() as folder, opened(1) as pool:
         go, verdict = f"{folder}/go", f"{folder}/verdict"
         assert pool.apply(bodies.fork_and_keep_looking, (bodies.pattern(1, size), 1, go, verdict))
+        if dies:
+            worker = pool.apply(os.getpid)
+            os.kill(worker, signal.SIGKILL)
+            wait_until(lambda: pool.apply(os.getpid) != worker, "another worker has come")
         for key in range(10, 16):
             assert pool.apply(bodies.write_over, (bodies.pattern(key, size), key))
         assert pool.apply(bodies.rounds_at_one_place, (size, 5)) == 5
         Path(go).touch()
         wait_until(lambda: os.path.exists(verdict), "the child has looked")
         assert Path(verdict).read_text() == "right"
-        assert pool.apply(bodies.wait_for_child) == 0
+        if not dies:
+            assert pool.apply(bodies.wait_for_child) == 0
         _still_good(pool, size)
     gc.collect()
     storage.wait_empty()
@@ -537,23 +542,7 @@ def forked_worker(size: int) -> None:
 
 def forked_worker_that_dies(size: int) -> None:
     """As above, and the worker is killed: its child needs what it sees all the same, and with its end that is free."""
-    warmed_up()
-    with tempfile.TemporaryDirectory() as folder, opened(1) as pool:
-        go, verdict = f"{folder}/go", f"{folder}/verdict"
-        assert pool.apply(bodies.fork_and_keep_looking, (bodies.pattern(1, size), 1, go, verdict))
-        worker = pool.apply(os.getpid)
-        os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: pool.apply(os.getpid) != worker, "another worker has come")
-        for key in range(10, 16):
-            assert pool.apply(bodies.write_over, (bodies.pattern(key, size), key))
-        assert pool.apply(bodies.rounds_at_one_place, (size, 5)) == 5
-        Path(go).touch()
-        wait_until(lambda: os.path.exists(verdict), "the child has looked")
-        assert Path(verdict).read_text() == "right"
-        _still_good(pool, size)
-    gc.collect()
-    storage.wait_empty()
-    say(done=True)
+    forked_worker(size, dies=True)
 
 
 # ------------------------------------------------------------------------------------ many of them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
 import pytest
@@ -12,6 +13,14 @@ from tests.processes.scene import SOAK, wait_until
 
 pytestmark = pytest.mark.timeout(120)
 PROGRAM = ("-m", "tests.cluster.program")
+
+
+def started_on(host: Host, head: Host, word: str, *words: str) -> subprocess.Popen[str]:
+    """A program that uses the cluster, once it has said this word."""
+    child = host.start(*PROGRAM, *words, env=of_cluster(head))
+    assert child.stdout is not None
+    assert child.stdout.readline() == f"{word}\n"
+    return child
 
 
 def test_a_program_on_a_third_machine_runs_on_both(cluster: list[Host]) -> None:
@@ -58,9 +67,7 @@ def test_a_program_that_reaches_one_host_only(cluster: list[Host]) -> None:
 
 def test_a_machine_is_lost_in_the_middle(cluster: list[Host]) -> None:
     a, b, c = cluster
-    child = c.start(*PROGRAM, "long", "80", "0.1", env=of_cluster(a))
-    assert child.stdout is not None
-    assert child.stdout.readline() == "begun\n"
+    child = started_on(c, a, "begun", "long", "80", "0.1")
     b.kill()
     text, _ = child.communicate(timeout=60)
     assert child.returncode == 0, text
@@ -73,9 +80,7 @@ def test_a_machine_is_lost_in_the_middle(cluster: list[Host]) -> None:
 @pytest.mark.parametrize("seconds", [5, *([20] if SOAK else [])])
 def test_the_programs_own_line_is_cut_for_a_while(cluster: list[Host], seconds: int) -> None:
     a, _, c = cluster
-    child = c.start(*PROGRAM, "long", "60", "0.2", env=of_cluster(a))
-    assert child.stdout is not None
-    assert child.stdout.readline() == "begun\n"
+    child = started_on(c, a, "begun", "long", "60", "0.2")
     c.unplug()
     time.sleep(seconds)
     c.plug_in()
@@ -87,9 +92,7 @@ def test_the_programs_own_line_is_cut_for_a_while(cluster: list[Host], seconds: 
 def test_a_program_is_killed_and_its_workers_end(cluster: list[Host]) -> None:
     a, b, c = cluster
     before = len(a.pids()) + len(b.pids())
-    child = c.start(*PROGRAM, "long", "1000", "1", env=of_cluster(a))
-    assert child.stdout is not None
-    assert child.stdout.readline() == "begun\n"
+    child = started_on(c, a, "begun", "long", "1000", "1")
     assert len(a.pids()) + len(b.pids()) > before
     c.kill()
     child.communicate()
@@ -101,9 +104,7 @@ def test_a_program_is_killed_and_its_workers_end(cluster: list[Host]) -> None:
 def test_a_program_that_is_killed_while_it_does_nothing(cluster: list[Host]) -> None:
     a, b, c = cluster
     before = len(a.pids()) + len(b.pids())
-    child = c.start(*PROGRAM, "idle", env=of_cluster(a))
-    assert child.stdout is not None
-    assert child.stdout.readline() == "idle\n"
+    child = started_on(c, a, "idle", "idle")
     assert len(a.pids()) + len(b.pids()) == before + 4
     c.kill()
     child.communicate()
@@ -112,9 +113,7 @@ def test_a_program_that_is_killed_while_it_does_nothing(cluster: list[Host]) -> 
 
 def test_the_machine_that_a_program_is_linked_to_is_lost(cluster: list[Host]) -> None:
     a, _, c = cluster
-    child = c.start(*PROGRAM, "long", "1000", "0.1", env=of_cluster(a))
-    assert child.stdout is not None
-    assert child.stdout.readline() == "begun\n"
+    child = started_on(c, a, "begun", "long", "1000", "0.1")
     a.kill()
     text, _ = child.communicate(timeout=30)
     assert child.returncode == 1

@@ -341,9 +341,7 @@ class OwnerCore:
         if pool.state is PoolState.DROPPED:
             return  # it was closed, and waited only for its workers' set-up
         if pool.staying > pool.size:
-            self.leasing.retire_surplus(
-                lease
-            )  # the pool was made smaller meanwhile, or had one more elsewhere
+            self.leasing.retire_surplus(lease)  # it was made smaller meanwhile, or had one more elsewhere
         else:
             self._after_work(lease, now)
 

@@ -100,16 +100,6 @@ class Gateway:
         self.address = self._port.getsockopt_string(zmq.LAST_ENDPOINT)
         self.poller.register(self._port, zmq.POLLIN)
 
-    def close(self) -> None:
-        """Hang up on everybody."""
-        for node in list(self._lines):
-            self._drop_line(node)
-        for owner in list(self._guests):
-            self.forget(owner)
-        if self._port is not None:
-            self.poller.unregister(self._port)
-            self._port.close()
-
     # ------------------------------------------------------------------------------------ what comes
 
     def read(self, source: object) -> list[Heard] | None:

@@ -26,6 +26,7 @@ from distpool.errors import ClusterError
 from distpool.scheduler.messages import PROTOCOL_VERSION, Admission, Knock, decode, encode
 from distpool.scheduler.shells.curve import Keys
 from distpool.scheduler.shells.links import HANDSHAKE_FAILED, close_watched, watched_dealer
+from distpool.scheduler.text_tables import in_columns
 
 __all__ = ["admission", "knock", "tcp_address"]
 
@@ -55,12 +56,7 @@ def admission(knock: Knock, node: str) -> Admission:
         rows.append(("Python", here.python, there.python))
     if not rows:
         return Admission(True, node=node)
-    widths = [max(len(row[column]) for row in [("", "here", "there"), *rows]) for column in range(3)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in [("", "here", "there"), *rows]
-    ]
-    table = "\n".join(f"    {line}" for line in lines)
+    table = "\n".join(f"    {line}" for line in in_columns([("", "here", "there"), *rows]))
     reason = (
         f"this machine and the cluster differ:\n{table}\nuse the same versions on all machines of a cluster"
     )
