@@ -17,6 +17,7 @@ from distpool.scheduler import client
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.remote.actor_pools import Lent, NativeActor, borrow_actor
 from distpool.scheduler.shells.actor_calls import exit_actor
+from tests.processes.bodies import be_interrupted_in_a_finalizer
 
 BOUND_S = 20.0
 
@@ -124,6 +125,9 @@ class Plain:
         note(self.path, "spins")
         while True:
             pass
+
+    def spin_after_a_finalizer(self) -> None:
+        be_interrupted_in_a_finalizer(self.path)
 
     def wait_for(self, path: str) -> str:
         """Until somebody makes this file; the caller bounds it."""

@@ -201,6 +201,17 @@ def test_cancel_interrupts_and_spares_the_actor(opened: Any, tmp_path: Path, cls
     assert "waiting" not in notes(log)
 
 
+@KINDS
+def test_an_interrupt_that_hits_a_finalizer_comes_again(opened: Any, tmp_path: Path, cls: type[Any]) -> None:
+    log = tmp_path / "log"
+    actor = opened(cls, str(log), terms=_one(cls))
+    running, after = call(actor, "spin_after_a_finalizer"), call(actor, "add")
+    wait_until(log.exists, "it runs")
+    actor.cancel_calls([running.task])
+    assert running.kind == "cancelled"
+    assert after.get() == 1
+
+
 def test_cancel_before_it_has_arrived(opened: Any) -> None:
     """The word of the cancel comes by another link, and may overtake the call: nothing hangs, whichever is first."""
     actor = opened(Plain)

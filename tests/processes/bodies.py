@@ -147,6 +147,23 @@ def spin_for_ever(path: str) -> None:
         pass
 
 
+class _SlowFinalizer:
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __del__(self) -> None:
+        note(self.path)
+        while True:  # until an interrupt ends it, which Python then drops
+            pass
+
+
+def be_interrupted_in_a_finalizer(path: str) -> None:
+    """And go on for ever after it."""
+    _SlowFinalizer(path)
+    while True:
+        pass
+
+
 def refuse_interrupts(path: str) -> None:
     """Run on through every KeyboardInterrupt."""
     note(path)

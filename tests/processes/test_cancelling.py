@@ -30,6 +30,19 @@ def test_a_running_call_is_interrupted_and_its_worker_stays(tmp_path: Path) -> N
         check_core()
 
 
+def test_an_interrupt_that_hits_a_finalizer_comes_again_and_nothing_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with ProcessPoolExecutor(1) as executor:
+        before = executor.submit(bodies.pid_of_worker).result()
+        future = executor.submit(bodies.be_interrupted_in_a_finalizer, str(tmp_path / "began"))
+        wait_until(lambda: bodies.noted(tmp_path / "began"), "the finalizer runs")
+        assert future.cancel()
+        assert executor.submit(bodies.pid_of_worker).result(5.0) == before
+        check_core()
+    assert capfd.readouterr() == ("", "")
+
+
 def test_one_that_refuses_is_killed_and_the_replacement_is_set_up_again(tmp_path: Path) -> None:
     starts, path = str(tmp_path / "starts"), tmp_path / "began"
     with ProcessPoolExecutor(1, initializer=bodies.set_place_and_note, initargs=("set", starts)) as executor:

@@ -124,8 +124,7 @@ class ActorControl:
                 self._say(control, encode(Recalled(taken, 0)))
             case Interrupt(attempt=attempt, recursive=recursive):
                 mark = link.index << CALLER_SHIFT | attempt
-                self._wanted[mark] = 0
-                server.interrupt(mark)
+                self._interrupt(mark)
                 if recursive and worker_hooks.cancel_calls is not None:
                     worker_hooks.cancel_calls(mark)
             case Consumed(attempt=attempt, count=count):
@@ -147,12 +146,18 @@ class ActorControl:
         except zmq.Again:
             pass  # its fate tells
 
+    def _interrupt(self, mark: int) -> None:
+        self._wanted[mark] = 0
+        self._server.interrupt(mark)
+
     def press(self) -> bool:
         """Signal the main thread if it runs a call that is to be interrupted; returns whether to come again soon.
 
         The main thread clears ``interrupting`` when it raises: so each call is interrupted once.
         """
         worker, wanted = self._server.worker, self._wanted
+        while worker.missed:
+            self._interrupt(worker.missed.popleft())
         for mark, misses in list(wanted.items()):
             if self._told == mark and worker.interrupting != mark:
                 del wanted[mark]  # it has raised

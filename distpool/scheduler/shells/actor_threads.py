@@ -13,11 +13,12 @@ when that returns.
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -49,6 +50,7 @@ class InThreads(ActorServer):
     def serve(self) -> None:
         """See ``ActorServer``."""
         worker = self.worker
+        sys.unraisablehook = self.on_unraisable
         worker.set_up(self.setup)
         with worker.data_lock:
             self.linked(self.creator)
@@ -128,6 +130,15 @@ class InThreads(ActorServer):
         """See ``ActorServer``; the main thread sends it."""
         call.link.frames.append(frame)
         self.waker.wake()
+
+    def on_unraisable(self, unraisable: Any) -> None:
+        """As ``Worker.on_unraisable``, in the thread of a call."""
+        mark = running.get()
+        if unraisable.exc_type is KeyboardInterrupt and self._threads.get(mark) == threading.get_ident():
+            self.worker.missed.append(mark)
+            self.worker.outbox.bell.wake()
+        else:
+            self.worker.on_unraisable(unraisable)
 
     def end(self, group: Group, call: Call) -> None:
         """A call is done; no interrupt that was meant for it is raised from here on."""

@@ -177,6 +177,8 @@ class Interrupts:
     def press(self) -> bool:
         """Signal the main thread if it runs one of them; returns whether to come again soon."""
         worker, wanted = self._worker, self._wanted
+        while worker.missed:
+            wanted.add(worker.missed.popleft())
         while wanted:
             first = min(wanted)
             if first != self._told and first > worker.slot[1]:

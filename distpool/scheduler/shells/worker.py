@@ -109,6 +109,7 @@ class Worker:
         self.status = 0  # what to exit with, unless exit handlers fail
         self.interrupting = 0
         self.open = 0  # the attempt that an interrupt may be raised in
+        self.missed: deque[int] = deque()  # what one was raised in at a place that lets no exception out
         self.reading = Reading()  # of what calls yield
         self.yielding = False  # the answer of a call that yields is not sent yet
         self.trace = Trace()
@@ -124,6 +125,7 @@ class Worker:
     def run(self) -> None:
         """Serve until told to retire."""
         signal.signal(signal.SIGINT, self.on_sigint)
+        sys.unraisablehook = self.on_unraisable
         start, attach = self.start, self.attach
         hello = LeaseHello(attach.lease, attach.pool, start.node, start.host, os.getpid())
         self.data.send(encode(hello), zmq.NOBLOCK)
@@ -435,6 +437,15 @@ class Worker:
         if self.interrupting and self.interrupting == self.open:
             worker_hooks.interrupted, self.interrupting = self.open, 0
             raise KeyboardInterrupt
+
+    def on_unraisable(self, unraisable: Any) -> None:
+        """An interrupt that hits a finalizer is lost there: have the second thread send it again, and say nothing."""
+        if unraisable.exc_type is KeyboardInterrupt and self.open and worker_hooks.interrupted == self.open:
+            self.interrupting = self.open
+            self.missed.append(self.open)
+            self.outbox.bell.wake()
+        else:
+            sys.__unraisablehook__(unraisable)
 
 
 def main(start: WorkerStart) -> int:
