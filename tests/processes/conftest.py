@@ -112,8 +112,10 @@ def _holdings(folder: str) -> dict[str, Counter[str]]:
         "processes": Counter(_command(pid) for pid in processes.descendants(os.getpid())),
         "descriptors": Counter(_descriptors()),
         "threads": Counter(thread.name for thread in threading.enumerate()),
-        # The standard library's semaphores are another program's, which may run beside the tests.
-        "shared memory": Counter(name for name in os.listdir("/dev/shm") if not name.startswith("sem.mp-")),
+        # Semaphores with names, and joblib's files, are another program's, which may run beside the tests.
+        "shared memory": Counter(
+            name for name in os.listdir("/dev/shm") if not name.startswith(("sem.", "joblib_"))
+        ),
         "session directories": Counter("a session directory" for _ in session_directories(folder)),
     }
 

@@ -148,7 +148,8 @@ class ActorControl:
 
     def _interrupt(self, mark: int) -> None:
         self._wanted[mark] = 0
-        self._server.interrupt(mark)
+        if not self._server.interrupt(mark):
+            self._server.worker.missed.append(mark)  # not at this instant
 
     def press(self) -> bool:
         """Signal the main thread if it runs a call that is to be interrupted; returns whether to come again soon.
@@ -156,7 +157,7 @@ class ActorControl:
         The main thread clears ``interrupting`` when it raises: so each call is interrupted once.
         """
         worker, wanted = self._server.worker, self._wanted
-        while worker.missed:
+        for _ in range(len(worker.missed)):
             self._interrupt(worker.missed.popleft())
         for mark, misses in list(wanted.items()):
             if self._told == mark and worker.interrupting != mark:
@@ -170,4 +171,4 @@ class ActorControl:
                 wanted[mark] = misses + 1
             else:
                 del wanted[mark]  # it has ended
-        return bool(wanted)
+        return bool(wanted or worker.missed)

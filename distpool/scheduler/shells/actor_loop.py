@@ -282,9 +282,10 @@ class OnLoop(ActorServer):
 
     # --------------------------------------------------------------------------------- second thread
 
-    def interrupt(self, mark: int) -> None:
+    def interrupt(self, mark: int) -> bool:
         """See ``ActorServer``; what is no coroutine is signalled by ``actor_control``."""
         self._in_loop(self._cancel, mark)
+        return True
 
     def _in_loop(self, function: Callable[[int], None], mark: int) -> None:
         try:

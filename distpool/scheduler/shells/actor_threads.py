@@ -42,6 +42,7 @@ class InThreads(ActorServer):
         self._groups = Groups(self.terms)
         self._lock = threading.Lock()  # of groups, ``begun``, and what runs where
         self._threads: dict[int, int] = {}  # mark -> the thread that runs it
+        self._deaf: dict[int, None] = {}  # marks of calls in which an exception would be lost at this instant
         self._poller = zmq.Poller()
         self._poller.register(self.waker.fd, zmq.POLLIN)
         self._leaving: SystemExit | None = None
@@ -135,8 +136,10 @@ class InThreads(ActorServer):
         """As ``Worker.on_unraisable``, in the thread of a call."""
         mark = running.get()
         if unraisable.exc_type is KeyboardInterrupt and self._threads.get(mark) == threading.get_ident():
+            self._deaf[mark] = None
             self.worker.missed.append(mark)
             self.worker.outbox.bell.wake()
+            del self._deaf[mark]  # no exception of another thread's is looked for between this and the end
         else:
             self.worker.on_unraisable(unraisable)
 
@@ -158,12 +161,16 @@ class InThreads(ActorServer):
 
     # --------------------------------------------------------------------------------- second thread
 
-    def interrupt(self, mark: int) -> None:
+    def interrupt(self, mark: int) -> bool:
         """See ``ActorServer``."""
         with self._lock:
             thread = self._threads.get(mark)
-            if thread is not None:
-                _set_exception(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+            if thread is None:
+                return True
+            if mark in self._deaf:
+                return False
+            _set_exception(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+            return True
 
 
 class _Threads:

@@ -107,8 +107,8 @@ class ActorServer:
         """Where calls wait that have not begun."""
         raise NotImplementedError
 
-    def interrupt(self, mark: int) -> None:
-        """Stop a call that runs, if it lets itself be stopped. On the second thread."""
+    def interrupt(self, mark: int) -> bool:
+        """Stop a call that runs, if it lets itself be stopped. On the second thread. False: not at this instant."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------------------------- messages
@@ -441,8 +441,9 @@ class OneByOne(ActorServer):
         """See ``ActorServer``."""
         return (self.queue,)
 
-    def interrupt(self, mark: int) -> None:
+    def interrupt(self, mark: int) -> bool:
         """See ``ActorServer``: ``actor_control`` signals the main thread."""
+        return True
 
     def linked(self, link: CallerLink) -> None:
         """See ``ActorServer``."""

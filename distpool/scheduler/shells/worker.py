@@ -110,6 +110,7 @@ class Worker:
         self.interrupting = 0
         self.open = 0  # the attempt that an interrupt may be raised in
         self.missed: deque[int] = deque()  # what one was raised in at a place that lets no exception out
+        self._deaf = False  # another would be lost at this instant as well
         self.reading = Reading()  # of what calls yield
         self.yielding = False  # the answer of a call that yields is not sent yet
         self.trace = Trace()
@@ -434,16 +435,18 @@ class Worker:
 
     def on_sigint(self, _number: int, _frame: FrameType | None) -> None:
         """Raise in the task that is to be interrupted, and nowhere else."""
-        if self.interrupting and self.interrupting == self.open:
+        if self.interrupting and self.interrupting == self.open and not self._deaf:
             worker_hooks.interrupted, self.interrupting = self.open, 0
             raise KeyboardInterrupt
 
     def on_unraisable(self, unraisable: Any) -> None:
         """An interrupt that hits a finalizer is lost there: have the second thread send it again, and say nothing."""
         if unraisable.exc_type is KeyboardInterrupt and self.open and worker_hooks.interrupted == self.open:
+            self._deaf = True
             self.interrupting = self.open
             self.missed.append(self.open)
             self.outbox.bell.wake()
+            self._deaf = False  # no signal is looked for between this and the end
         else:
             sys.__unraisablehook__(unraisable)
 
