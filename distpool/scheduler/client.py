@@ -58,6 +58,7 @@ from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain, stored
 from distpool.scheduler.shells import questions, worker_start
 from distpool.scheduler.shells.accounts import PoolAccounts
 from distpool.scheduler.shells.embedded import EmbeddedCluster
+from distpool.scheduler.shells.fetching import Fetching
 from distpool.scheduler.shells.joined import JoinedCluster
 from distpool.scheduler.shells.leading import Leading
 from distpool.scheduler.shells.links import router
@@ -321,6 +322,9 @@ class Session:
             worker=worker.worker if worker else 0,
         )
         self.shell = OwnerShell(self.core, self._context, self._on_event, self.store)
+        if self.store is not None:
+            self.core.store = self.store.number
+            self.store.reach_others(Fetching(lambda: cluster.address("agent"), self.store.process))
         if cluster.keys is not None:
             self.shell.attach(cluster.node, cluster.keys, self._on_link_lost)
         self.leading = Leading(self.shell)

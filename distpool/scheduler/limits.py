@@ -64,6 +64,14 @@ class Limits(msgspec.Struct, frozen=True):
     memory_look_s: float = 0.25  # so often it looks while it has leases.
     memory_rest_s: float = 0.1  # a task that is to be repeated rests for this long, doubling.
 
+    # Objects of other nodes.
+    pulls_max: int = 4  # so many are pulled to a node at one time, ...
+    pull_window_bytes: int = 8 << 20  # each with so much under way.
+    chunk_bytes: int = 1 << 20
+    copy_linger_s: float = 2.0  # a copy that nobody uses is kept for so long.
+    transit_s: float = 60.0  # what a dead process had passed on is kept for so long until it is claimed.
+    fan_out: int = 2  # a node sends one object to so many at a time; others get it from those.
+
     # Lost values.
     lineage_bytes_max: int = 64 << 20  # of calls whose results lie in the store, so much is remembered.
 

@@ -10,6 +10,7 @@ import pytest
 
 from distpool import Pool
 from distpool.scheduler import client
+from distpool.scheduler.messages import FarDrop
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joining import JoiningAgent
@@ -46,7 +47,12 @@ def warm() -> client.Session:
     with Pool(1) as pool:
         assert pool.apply(abs, (-1,)) == 1
     pool.join()
-    return client.session()
+    session = client.session()
+    far = session.store.far if session.store is not None else None
+    assert far is not None
+    far.link.tell(FarDrop(()))  # it is dialled when first used
+    assert far.lost(()) == ()
+    return session
 
 
 @pytest.fixture(scope="package", autouse=True)

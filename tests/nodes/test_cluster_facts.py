@@ -167,6 +167,7 @@ def test_who_waits_when_the_agent_dies_is_told_and_may_ask_the_next_one(engine: 
         asked.value()
     assert engine.ask(FactsQuery(), FactsReport, BOUND_S).head == current_node()
     assert agent_pid(engine) != pid
+    warm()
 
 
 def test_a_question_that_comes_before_the_agent_is_up_is_asked_then() -> None:

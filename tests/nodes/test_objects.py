@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import distpool
+from distpool.scheduler import client
 from distpool.scheduler.serialize import SerializationError, parcels
 from distpool.scheduler.shells.joining import JoiningAgent
 from tests.big import storage
@@ -104,6 +105,7 @@ def test_what_cannot_be_loaded_there_is_that_calls_error(pool_on_b: Any) -> None
 def test_what_is_more_than_a_message_holds_is_that_calls_error(
     second_agent: JoiningAgent, make_pool: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(client.session().core, "store", 0)  # it cannot be asked for what it has
     pool = make_pool(1, resources=ON_B)
     monkeypatch.setattr(parcels, "PARCEL_BYTES_MAX", MB)
     words = "could not be sent to another node: .* in one piece: at most 4 GiB"

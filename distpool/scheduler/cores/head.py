@@ -54,6 +54,8 @@ from distpool.scheduler.messages import (
     WatchGroup,
 )
 
+#: The number of the store of the head's own node, which needs no welcome.
+HOME_STORE = 1
 #: Nodes that are gone and still told of.
 GONE_MAX = 100
 
@@ -77,6 +79,7 @@ class HeadCore:
         self.nodes: dict[str, _Node] = {}
         self.gone: deque[NodeFacts] = deque(maxlen=GONE_MAX)  # left or lost, the latest last
         self.keys = Keys()
+        self.stores = HOME_STORE  # the highest number of a store that was given out
         self.version = 0
         self.viewed_s = float("-inf")  # when the last View was spread
         self.deadlines: Deadlines[tuple[str, str]] = Deadlines()
@@ -89,8 +92,8 @@ class HeadCore:
         """Take in one message and return the messages that it causes, in the order in which they must be sent."""
         self._now = now
         match message:
-            case NodeHello(incarnation=incarnation, facts=facts, bundles=bundles):
-                self._hello(sender, incarnation, facts, bundles, now)
+            case NodeHello():
+                self._hello(sender, message, now)
             case NodeReport(incarnation=incarnation, available=available):
                 self._report(sender, incarnation, available, now)
             case NodeBye(incarnation=incarnation):
@@ -125,15 +128,9 @@ class HeadCore:
 
     # ---------------------------------------------------------------------------------- nodes
 
-    def _hello(
-        self,
-        sender: str,
-        incarnation: int,
-        facts: NodeFacts,
-        bundles: Mapping[str, tuple[int, ...]],
-        now: float,
-    ) -> None:
+    def _hello(self, sender: str, hello: NodeHello, now: float) -> None:
         """A rejoin replaces; a second living node of the same name, or a late word of an earlier life, is refused."""
+        incarnation, facts = hello.incarnation, hello.facts
         known = self.nodes.get(facts.node)
         if known is not None and known.facts.address != facts.address:
             reason = (
@@ -148,11 +145,19 @@ class HeadCore:
         if known is not None and incarnation > known.incarnation:
             self.keys.node_gone(facts.node)  # its owners are not those of its earlier life
             self.groups.owners_gone(facts.node)
+        facts = msgspec.structs.replace(facts, store=self._store_number(facts.store, hello.has_store))
         self.nodes[facts.node] = _Node(sender, incarnation, facts, {})
         self._heard(facts.node, now)
-        self._out.append((sender, NodeWelcome(incarnation, True)))
+        self._out.append((sender, NodeWelcome(incarnation, True, store=facts.store)))
         self._spread(now)
-        self.groups.node_says(facts.node, bundles)
+        self.groups.node_says(facts.node, hello.bundles)
+
+    def _store_number(self, number: int, has_store: bool) -> int:
+        """Each store has a number of its own, for as long as there is anybody who may know of it."""
+        self.stores = max(self.stores, number)
+        if has_store and not number:
+            self.stores = number = self.stores + 1
+        return number
 
     def _known(self, sender: str, incarnation: int) -> _Node | None:
         node = self.nodes.get(_name(sender))

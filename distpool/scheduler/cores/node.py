@@ -48,6 +48,7 @@ from distpool.scheduler.cores.resources import (
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     DRIVER,
+    NODES,
     UNSCHEDULABLE,
     AgentWelcome,
     Answered,
@@ -106,7 +107,8 @@ class NodeCore:
 
     ``total`` is what the node has, ``gpus`` the names of its devices, ``address`` where other machines dial its agent.
     ``incarnation`` must be greater each time a node of the same name starts again. The first Tick makes the node
-    introduce itself to its head.
+    introduce itself to its head. ``store`` is the number of its object store in the cluster; 0: the head has yet to
+    give it one; None: it has none.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class NodeCore:
         labels: Mapping[str, str] = {},
         incarnation: int = 1,
         gpus: Sequence[str] = (),
+        store: int | None = None,
     ) -> None:
         self.node, self.host, self.pid, self.address = node, host, pid, address
         self.limits = limits
@@ -152,6 +155,7 @@ class NodeCore:
             self._queued,
             self.free,
             incarnation,
+            store,
             limits,
             self.deadlines,
             self.send,
@@ -262,7 +266,7 @@ class NodeCore:
         self.send(f"owner:{name}", self._welcome())
         if owner is None:
             foreign = hello.node not in ("", self.node)
-            owner = Owner(name, hello.incarnation, hello.pid, hello.address, worker, foreign)
+            owner = Owner(name, hello.incarnation, hello.pid, hello.address, worker, foreign, hello.store)
             self.owners[name] = owner
         else:
             owner.incarnation, owner.address = hello.incarnation, hello.address
@@ -514,7 +518,9 @@ class NodeCore:
         self.pressure.news |= not pool.dedicated
         self.deadlines.set(("worker", number), now + self.limits.worker_start_s)
         owner = pool.owner
-        process = 0 if owner.foreign else owner.worker or DRIVER
+        process = owner.worker or DRIVER
+        if owner.foreign:
+            process = NODES | owner.store if owner.store and self.head.store else 0
         mine = tuple(name for name in self.gpus if name in gpus) if self.gpus else None
         attach = Attach(lease.name, pool.number, owner.name, owner.address, pool.dedicated, process, mine)
         self.send("nursery", Fork(number, slot, attach))
@@ -796,7 +802,7 @@ class NodeCore:
             self.kill(worker, f"it did not start within {self.limits.worker_start_s:g} s")
 
     def _facts(self) -> NodeFacts:
-        return msgspec.structs.replace(self.me, available=to_floats(self.free))
+        return msgspec.structs.replace(self.me, available=to_floats(self.free), store=self.head.store)
 
     def check(self) -> None:
         """Assert every invariant; for tests and the simulator."""

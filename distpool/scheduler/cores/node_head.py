@@ -54,11 +54,14 @@ class HeadLink:
         queued: Callable[[], int],
         free: Amounts,
         incarnation: int,
+        store: int | None,
         limits: Limits,
         deadlines: Deadlines[Key],
         send: Callable[[str, Message], None],
     ) -> None:
         self.incarnation = incarnation
+        self.store = store or 0  # the number of the node's store
+        self._has_store = store is not None
         self._facts = facts
         self._bundles = bundles
         self._queued = queued
@@ -78,7 +81,7 @@ class HeadLink:
     def introduce(self, now: float) -> None:
         """Say who we are and what we have."""
         self.introduced = True
-        self._send("head", NodeHello(self.incarnation, self._facts(), self._bundles()))
+        self._send("head", NodeHello(self.incarnation, self._facts(), self._bundles(), self._has_store))
         self._note(now)
 
     def hear(self, message: Message, now: float) -> list[str]:
@@ -97,6 +100,7 @@ class HeadLink:
                     for (owner, _), question in self.asked.items():
                         self._send("head", Asked(owner, question))
                 self.registered, self.refusal = accepted, reason
+                self.store = message.store if accepted else self.store
             case View(version=version, nodes=nodes):
                 if version > self.version:
                     me = self._facts().node

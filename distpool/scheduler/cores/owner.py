@@ -102,6 +102,7 @@ class OwnerCore:
         self.limits = limits
         self.node = node
         self.worker = worker
+        self.store = 0  # the number of its node's object store, if it has a part in it
         self.incarnation = 0
         self._out: Output = []
         self.alarm = Alarm(self._out)
@@ -165,7 +166,9 @@ class OwnerCore:
         """The first word on a new link to an agent."""
         self.incarnation += 1
         held = tuple([name for name, lease in self.leases.items() if not is_borrowed(lease.pool)])
-        return OwnerHello(self.owner, self.pid, self.incarnation, self.address, held, self.node, self.worker)
+        return OwnerHello(
+            self.owner, self.pid, self.incarnation, self.address, held, self.node, self.worker, self.store
+        )
 
     def unfinished(self, *pools: Pool) -> list[Task]:
         """The tasks of these pools that have not ended: queued, offered, or resting before another try."""

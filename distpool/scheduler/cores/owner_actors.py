@@ -33,6 +33,7 @@ from distpool.scheduler.cores.owner_pools import PoolLife
 from distpool.scheduler.cores.tasks import Actor, Caller, Lease, LeaseState, Output, Pool
 from distpool.scheduler.messages import (
     CALLER_SHIFT,
+    NODES,
     ActorDown,
     ActorEnd,
     ActorRestarts,
@@ -234,7 +235,9 @@ class Actors:
 
     def _serve(self, lease: Lease, caller: Caller) -> None:
         contact = caller.contact
-        process = contact.process if contact.node == lease.node else 0
+        process = contact.process
+        if contact.node != lease.node:
+            process = NODES | contact.store if contact.store else 0
         name = lent_name(lease.lease, caller.index)
         serve = Serve(caller.index, name, caller.pool, contact.owner, contact.address, process)
         self._out.append((lease.data, serve))

@@ -9,6 +9,7 @@ opaque bytes that only the process which asked for them, or the worker that runs
     running     owner and worker: a task's way there and back
     cluster     agents, their head, and whoever asks them something
     placing     where leases may be; placement groups
+    moving      objects that lie on another node
     local       a program and the owner core in its process; never encoded
 
 Addresses are plain strings, and every effect is a message to one of them::
@@ -44,6 +45,8 @@ Who says what to whom::
                         (by way of its agent, in Asked and Answered)
     head    -> agent    Inquire, and from there to owners and workers / Inquired, NodeAnswers
     anybody -> agent    StoreQuery / StoreReport;  by its port: Knock / Admission
+    process -> agent    FarHold FarDrop FarClaim FarHand Fetch FarLook / Fetched FarLooked
+    agent  <-> agent    SourceKeep SourceTake SourceRelease Pull PullOn PullStop / SourceGone PullElsewhere Coming Chunk
 """
 
 from __future__ import annotations
@@ -57,6 +60,7 @@ from distpool.scheduler.messages.base import Message
 from distpool.scheduler.messages.cluster import *  # noqa: F403
 from distpool.scheduler.messages.leasing import *  # noqa: F403
 from distpool.scheduler.messages.local import *  # noqa: F403
+from distpool.scheduler.messages.moving import *  # noqa: F403
 from distpool.scheduler.messages.peers import *  # noqa: F403
 from distpool.scheduler.messages.placing import *  # noqa: F403
 from distpool.scheduler.messages.running import *  # noqa: F403

@@ -40,14 +40,19 @@ class NodeFacts(Message, frozen=True):
     available: dict[str, float]
     labels: dict[str, str] = {}
     host: str = ""
+    store: int = 0  # the number of its store; 0: it has none, or the head has not given it one yet
 
 
 class NodeHello(Message, frozen=True):
-    """A node introduces itself to the head, on each new link. ``bundles``: what it holds of placement groups."""
+    """A node introduces itself to the head, on each new link. ``bundles``: what it holds of placement groups.
+
+    ``has_store``: its store needs a number, unless it has one already.
+    """
 
     incarnation: int
     facts: NodeFacts
     bundles: dict[str, tuple[int, ...]] = {}
+    has_store: bool = False
 
 
 class NodeReport(Message, frozen=True):
@@ -65,11 +70,12 @@ class NodeBye(Message, frozen=True):
 
 
 class NodeWelcome(Message, frozen=True):
-    """Whether the head takes the node in, and if not, why."""
+    """Whether the head takes the node in, and if not, why; ``store`` is the number of its store from now on."""
 
     incarnation: int
     accepted: bool
     reason: str = ""
+    store: int = 0
 
 
 class View(Message, frozen=True):

@@ -10,6 +10,10 @@ PROTOCOL_VERSION = 1
 
 #: The process number of a driver in its node's store. Workers have their own: 1, 2, ...
 DRIVER = 1 << 31
+#: The agent's: it holds copies of what lies on other nodes, and what it sends there.
+AGENT = DRIVER + 1
+#: From here on, by the number of its store, another node: what that holds in this store is for processes there.
+NODES = 3 << 30
 
 
 class OwnerHello(Message, frozen=True):
@@ -22,6 +26,7 @@ class OwnerHello(Message, frozen=True):
     held: tuple[str, ...] = ()
     node: str = ""  # where the owner is; "": where the agent is
     worker: int = 0  # the worker of that node that it is, so that what it owns goes when that one does
+    store: int = 0  # the number of that node's store; 0: it has none, or the owner has no part in it
 
 
 class AgentWelcome(Message, frozen=True):
@@ -209,7 +214,9 @@ class Attach(Message, frozen=True):
     owner: str
     address: str
     dedicated: bool
-    process: int = 0  # the owner's number in this node's store: a worker's, or DRIVER; 0: it has none
+    process: int = (
+        0  # the owner's number in this node's store: a worker's, DRIVER, its node's; 0: it has none
+    )
     gpus: tuple[str, ...] | None = None
 
 

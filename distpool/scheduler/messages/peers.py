@@ -11,12 +11,16 @@ from distpool.scheduler.messages.running import ActorTerms
 
 
 class Contact(msgspec.Struct, frozen=True, array_like=True):
-    """Where an owner is to be found: its name, where it is dialled, its node, and its number in that node's store."""
+    """Where an owner is to be found: its name, where it is dialled, its node, its number in that node's store.
+
+    ``store`` is that store's own number in the cluster.
+    """
 
     owner: str
     address: str
     node: str
     process: int
+    store: int = 0
 
 
 class PeerHello(Message, frozen=True):

@@ -15,6 +15,7 @@ class LeaseHello(Message, frozen=True):
     node: str
     host: str
     pid: int
+    store: int = 0  # the number of its node's store; 0: it sees none
 
 
 class ControlHello(Message, frozen=True):

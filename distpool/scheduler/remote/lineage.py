@@ -163,15 +163,7 @@ class Lineage:
 
     def _stored_bytes(self, ids: Iterable[int]) -> int:
         store = self._session.shell.store
-        if store is None:
-            return 0
-        size = 0
-        for number in ids:
-            try:
-                size += store.ledger.locate(number).bytes
-            except LookupError:
-                continue
-        return size
+        return 0 if store is None else store.size_of(ids)
 
     # --------------------------------------------------------------------------------- recovering
 
@@ -180,7 +172,10 @@ class Lineage:
         store = self._session.shell.store
         if type(value) is not Kept or store is None or value.held is None:
             return False
-        return not all(store.ledger.exists(number) for number in stored.ids_of(value.blob))
+        try:
+            return not store.are_there(stored.ids_of(value.blob))
+        except StoreError:
+            return True
 
     def restore(self, ref: ObjectRef, wait: Callable[[Promise], Any]) -> bool:
         """Have the data of a ready reference there again, or in its place why it is not. Any thread that may wait.

@@ -292,10 +292,7 @@ def _size(ref: ObjectRef) -> int:
     size = len(blob)
     store: Any = stored.current()
     if store is not None:
-        try:
-            size += sum(store.ledger.locate(number).bytes for number in ids_of(blob))
-        except Exception:
-            pass  # it was let go of at this very moment
+        size += store.size_of(ids_of(blob))
     return size
 
 

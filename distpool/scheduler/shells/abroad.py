@@ -18,8 +18,10 @@ from typing import Any
 import msgspec
 
 from distpool.scheduler.messages import Execute, Setup, encode
+from distpool.scheduler.serialize import stored
 from distpool.scheduler.shells.preparation import contained, contained_setup
 
+_BRIEF = bytes([stored.BRIEF_MARK])
 #: A frame ends with the task that takes it over this.
 BATCH_BYTES_MAX = 64 << 20
 
@@ -29,8 +31,14 @@ def node_of(lease: str) -> str:
     return lease.rsplit(".", 2)[0]
 
 
-def frames(message: Any) -> Iterator[bytes]:
-    """The message as frames for a worker that has no part in this node's store."""
+def frames(message: Any, *, fetches: bool) -> Iterator[bytes]:
+    """The message as frames for a worker that has no part in this node's store.
+
+    ``fetches``: it can have what lies here brought to its own node.
+    """
+    if fetches:
+        yield encode(_without_brief(message) if type(message) is Execute else message)
+        return
     match message:
         case Setup(blob=blob) if blob:  # whoever borrows an actor has none for it
             yield encode(msgspec.structs.replace(message, blob=contained_setup(blob)))
@@ -38,6 +46,21 @@ def frames(message: Any) -> Iterator[bytes]:
             yield from map(encode, _batches(message))
         case _:
             yield encode(message)
+
+
+def _without_brief(message: Execute) -> Execute:
+    """What is copied through this node's memory goes in the message."""
+    payloads = message.payloads
+    if any(map(_is_brief, payloads)):
+        payloads = [_contained(payload)[0] if _is_brief(payload) else payload for payload in payloads]
+        message = msgspec.structs.replace(message, payloads=payloads)
+    return message
+
+
+def _is_brief(payload: Any) -> bool:
+    if type(payload) is dict:
+        payload = payload["a"]
+    return type(payload) is bytes and payload[:1] == _BRIEF
 
 
 def _contained(payload: Any) -> tuple[Any, int]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from distpool.scheduler.messages import CALLER_SHIFT, Execute, Results, encode
+from distpool.scheduler.messages import CALLER_SHIFT, NODES, Execute, Results, encode
 from distpool.scheduler.serialize import PLAIN_TYPES, is_plain
 from distpool.scheduler.shells import remote_calls
 from distpool.scheduler.shells.actor_calls import Resolved, resolve
@@ -97,7 +97,7 @@ class CallerLink:
         """A call's result, undecoded; references in it are safe for the caller from then on."""
         if type(value) in PLAIN_TYPES and is_plain(value):
             return value
-        node = worker.start.node if self.process else ""
+        node = worker.start.node if 0 < self.process < NODES else ""
         blob = pack(value, (self.owner, self.address, node, self.process), worker.answers_to)
         self.held_bytes += remote_calls.weight(blob)
         self.has_stored = self.has_stored or remote_calls.names_objects(blob)

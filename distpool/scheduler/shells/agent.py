@@ -25,6 +25,7 @@ read from the first descriptor, and one ({"ready": true, "node": ..., "agent_pid
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -37,7 +38,7 @@ import msgspec
 import zmq
 
 from distpool.errors import ClusterError
-from distpool.scheduler.cores.head import HeadCore
+from distpool.scheduler.cores.head import HOME_STORE, HeadCore
 from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import (
@@ -61,6 +62,7 @@ from distpool.scheduler.messages import (
     StoreQuery,
     StoreReport,
     Tick,
+    View,
     WakeAt,
     WorkerDied,
     decode,
@@ -82,6 +84,7 @@ from distpool.scheduler.store.store import ObjectStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from distpool.scheduler.shells.gateway import Gateway, Heard
+    from distpool.scheduler.shells.mover import Mover
 
 #: Head and node share a process here, so the one needs no sign of life from the other.
 EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"))
@@ -147,6 +150,8 @@ class Agent:
         self._keeper = None if request.store is None else Keeper(ObjectStore(request.store, process=0))
         self._keep_s = 0.0  # when the keeper is to look again
         self._beat_s = 0.0  # when to say something to each program that has come by the port
+        self._mover: Mover | None = None  # once it is known that there are other nodes
+        self._mover_s = math.inf  # when that wants to look at its clock
         self._memory = NodeMemory(request.limits)
         self._memory_s = 0.0  # when to look at it again, while there are leases
         # Only now may there be threads in this process.
@@ -169,6 +174,7 @@ class Agent:
             node_resources.labels(request.labels, self.node_name),
             incarnation=request.incarnation,
             gpus=node_resources.gpu_names(),
+            store=None if self._keeper is None else self._keeper.store.number,
         )
         self._head = None if request.head else HeadCore(request.limits, self.node_name)
         self._nodes: dict[str, tuple[bool, bytes]] = {}  # that have joined -> whether by the port, routing id
@@ -289,6 +295,8 @@ class Agent:
             for one in heard:
                 self._hear(one)
             self._run_cores()
+        elif self._mover is not None:
+            self._mover.read(source, time.monotonic())
 
     def _read_router(self) -> None:
         while True:
@@ -308,6 +316,12 @@ class Agent:
                 self._feed(self._node, f"process:{name}", message)
             elif kind == "n":
                 self._from_node(identity, name.partition(":")[0], message)
+            elif kind == "f":
+                if (mover := self._use_mover()) is not None:
+                    mover.from_process(identity, name.partition(":")[0], message, time.monotonic())
+            elif kind == "b":
+                if (mover := self._use_mover()) is not None:
+                    mover.from_peer(identity, message)
             elif isinstance(message, StoreQuery):
                 self._report(identity, message.request)
             else:
@@ -329,6 +343,8 @@ class Agent:
             self._gateway.answer(heard.peer, encode(knocking.admission(message, self.node_name)))
         elif kind == "n":
             self._from_node(heard.peer, name.partition(":")[0], message, by_port=True)
+        elif kind == "b" and (mover := self._use_mover()) is not None:
+            mover.from_peer(heard.peer, message)
 
     def _report(self, identity: bytes, request: int) -> None:
         pids = {DRIVER: self._driver_pid, **self._brood.pids}
@@ -464,6 +480,42 @@ class Agent:
             return False
         return True
 
+    # ---------------------------------------------------------------------------------- objects
+
+    def _use_mover(self) -> Mover | None:
+        """What moves objects to and from other nodes, made when the first is to be moved; None: there is no store."""
+        if self._mover is None and self._request.store is not None:
+            from distpool.scheduler.shells.mover import Mover
+
+            keys = None if self._gateway is None else self._gateway.keys
+            self._mover = Mover(
+                self._context,
+                self._poller,
+                self._request.store,
+                self._request.limits,
+                keys,
+                self._send_to,
+                self._say_peer,
+                self._wake_mover,
+            )
+            self._mover.see(self._node.head.others.values(), time.monotonic())
+        return self._mover
+
+    def _wake_mover(self, at_s: float) -> None:
+        self._mover_s = min(self._mover_s, at_s)
+
+    def _say_peer(self, identity: bytes, parts: list[bytes]) -> bool:
+        """Say something to another node's agent that pulls from here; whether it is still there."""
+        if self._gateway is not None:
+            return self._gateway.answer(identity, *parts)
+        try:
+            self._router.send_multipart([identity, *parts], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+        return True
+
     # ---------------------------------------------------------------------------------- nursery
 
     def _replace_nursery(self) -> None:
@@ -479,6 +531,8 @@ class Agent:
             self._keeper.mend(
                 message.worker, self._brood.living
             )  # before anybody is told: its memory is free by then
+            if self._mover is not None:
+                self._mover.process_gone(message.worker, time.monotonic())
         self._feed(self._node, "nursery", message)
 
     # --------------------------------------------------------------------- cores and the clock
@@ -492,8 +546,17 @@ class Agent:
         queue = self._to_cores
         while queue:
             core, sender, message = queue.popleft()
+            if (
+                isinstance(message, NodeWelcome)
+                and core is self._node
+                and message.store
+                and self._keeper is not None
+            ):
+                self._keeper.store.ledger.become(message.store)
             for address, effect in core.receive(sender, message, time.monotonic()):
                 self._deliver(core, address, effect)
+            if isinstance(message, View) and core is self._node and self._mover is not None:
+                self._mover.see(self._node.head.others.values(), time.monotonic())
 
     def _deliver(self, core: NodeCore | HeadCore, address: str, message: Message) -> None:
         kind, _, name = address.partition(":")
@@ -569,6 +632,9 @@ class Agent:
             for owner in self._gateway.direct():
                 self._tell_owner(owner, Beat())
             self._run_cores()
+        if self._mover is not None and self._mover_s <= now:
+            self._mover_s = math.inf
+            self._mover.tick(now)
         if self._keeper is not None and self._keep_s <= now:
             self._keep_s = now + self._keeper.tick(self._brood.living)
         if self._watches_memory and self._memory_s <= now:
@@ -585,12 +651,12 @@ class Agent:
         wake_s = [*self._wake_s.values(), *([self._keep_s] if self._keeper is not None else [])]
         if self._watches_memory:
             wake_s.append(self._memory_s)
+        if self._mover is not None:
+            wake_s.append(self._mover_s)
         if self._gateway is not None and self._gateway.direct():
             wake_s.append(self._beat_s)
-        if not wake_s:
-            return _SLEEP_MS_MAX
-        left_s = min(wake_s) - time.monotonic()
-        return max(0, min(int(left_s * 1000) + 1, _SLEEP_MS_MAX))
+        left_s = min(wake_s, default=math.inf) - time.monotonic()
+        return max(0, int(min(left_s * 1000, _SLEEP_MS_MAX - 1)) + 1)
 
 
 def main(ask_fd: int, tell_fd: int, directory: str) -> None:
@@ -609,7 +675,8 @@ def main(ask_fd: int, tell_fd: int, directory: str) -> None:
         for fd in (request.lock_fd, *(request.store.fds if request.store else ())):
             os.set_inheritable(fd, False)
         if request.head or request.alone:
-            request = msgspec.structs.replace(request, store=files.create())
+            store = HOME_STORE if request.alone else 0
+            request = msgspec.structs.replace(request, store=files.create(store=store))
         agent, word = _start(request, directory, tell_fd)
         try:
             with open(tell_fd, "wb") as tell:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from distpool.errors import ClusterError
+from distpool.scheduler.cores.head import HOME_STORE
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import DRIVER
 from distpool.scheduler.node_identity import current_node
@@ -52,7 +53,7 @@ class EmbeddedCluster:
         self.node = current_node()
         self._starts = 0
         NodeMemory(limits, environment)  # a setting that cannot be is told here, and not by the agent
-        self._files = files.create(environment)  # they outlive an agent
+        self._files = files.create(environment, store=HOME_STORE)  # they outlive an agent
 
     def address(self, name: str) -> str:
         """The ZeroMQ address of a socket in the session directory."""

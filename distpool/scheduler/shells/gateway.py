@@ -212,9 +212,9 @@ class Gateway:
         way = [guest.peer] if guest.direct else [guest.peer, b"o:" + owner.encode()]
         return _send(self._port, [*way, frame])
 
-    def answer(self, peer: bytes, frame: bytes) -> bool:
+    def answer(self, peer: bytes, *frames: bytes) -> bool:
         """Say something to another peer of the port; whether it is still there."""
-        return self._port is not None and _send(self._port, [peer, frame])
+        return self._port is not None and _send(self._port, [peer, *frames])
 
     def open_gate(self, owner: str) -> str:
         """Where this node's workers can dial a guest."""

@@ -49,6 +49,7 @@ from distpool.scheduler.messages import (
     HangUp,
     Inquire,
     Inquired,
+    LeaseHello,
     LinkLost,
     Local,
     LogLevels,
@@ -137,7 +138,7 @@ class OwnerShell:
         self.on_outcome: Callable[[Done | Failed, str], None] | None = None
         self._heard_from = ""  # the lease whose answers are being taken in
         self._fates: dict[zmq.Socket[bytes], str] = {}  # what is readable when a link is lost -> other node
-        self._abroad: set[str] = set()  # addresses of workers on other nodes
+        self._abroad: dict[str, int] = {}  # addresses of workers on other nodes -> the number of their store
         self._watched: dict[int, Callable[[], None]] = {}
         self._poller = zmq.Poller()
         self._poller.register(self.waker.fd, zmq.POLLIN)
@@ -372,10 +373,12 @@ class OwnerShell:
             return True
         account.bytes_out += len(frame)
         account.add(message)
+        if type(message) is LeaseHello and address in self._abroad:
+            self._abroad[address] = message.store
         if type(message) is Results and message.stored:
             self._claim(message, address.partition(":")[2])
         elif type(message) is Yielded and message.stored:
-            value = self._claimed(message.value, int(address.rpartition(".")[2]))
+            value = self._claimed(message.value, address.partition(":")[2])
             message = msgspec.structs.replace(message, value=value)
         self._heard_from = address
         self._feed(address, message)
@@ -398,7 +401,7 @@ class OwnerShell:
         self.accounts.open(identity, lease)
         self._addresses[identity] = address
         if kind == "d" and node_of(lease) != self.core.node:
-            self._abroad.add(address)
+            self._abroad[address] = 0
         return address
 
     def _drain_agent(self, link: zmq.Socket[bytes]) -> None:
@@ -452,20 +455,27 @@ class OwnerShell:
 
     def _claim(self, results: Results, lease: str) -> None:
         """What a worker has put into the store for us is ours from here on, until the last that refers to it goes."""
-        worker = int(lease.rpartition(".")[2])
         for place, value in enumerate(results.values):
             if type(value) is list:  # of a call that gives several values
-                results.values[place] = [self._claimed(part, worker) for part in value]
+                results.values[place] = [self._claimed(part, lease) for part in value]
             elif type(value) is bytes:
-                results.values[place] = self._claimed(value, worker)
+                results.values[place] = self._claimed(value, lease)
 
-    def _claimed(self, value: Any, worker: int) -> Any:
+    def _claimed(self, value: Any, lease: str) -> Any:
         if type(value) is not bytes or not (ids := stored.ids_of(value)) or self.store is None:
             return value
         try:
-            return Kept(value, self.store.claim(ids, worker), None)
+            worker, store = int(lease.rpartition(".")[2]), self._abroad.get(f"worker:{lease}", 0)
+            return Kept(
+                value, self.store.claim(ids, worker, store=store, soon=self._is_read_at_once(lease)), None
+            )
         except StoreError:
             return value  # loading it will say so, to whom it concerns
+
+    def _is_read_at_once(self, lease: str) -> bool:
+        """Whether answers from there are loaded when they are delivered, and not kept as they came."""
+        known = self.core.leases.get(lease)
+        return known is not None and not known.pool.self_contained
 
     def _feed(self, sender: str, message: Any) -> None:
         for address, out in self.core.receive(sender, message, time.monotonic()):
@@ -485,8 +495,8 @@ class OwnerShell:
                 self._tell_levels()
             if type(message) is Setup:
                 message = msgspec.structs.replace(message, log_levels=self._levels)
-            if address in self._abroad:
-                for frame in abroad.frames(message):
+            if (store := self._abroad.get(address)) is not None:
+                for frame in abroad.frames(message, fetches=store > 0 and self.core.store > 0):
                     self._send_to_worker(identity, frame)
             else:
                 self._send_to_worker(identity, encode(message))
@@ -546,7 +556,7 @@ class OwnerShell:
     def contact(self) -> Contact:
         """Where other owners find this one."""
         process = self.store.process if self.store is not None else 0
-        return Contact(self.core.owner, self.core.address, self.core.node, process)
+        return Contact(self.core.owner, self.core.address, self.core.node, process, self.core.store)
 
     def say_to_owner(self, contact: Contact, message: Any) -> None:
         """Say another owner something; by the leader."""
@@ -606,7 +616,7 @@ class OwnerShell:
         worker = lease.rpartition(".")[2]
         if self.store is not None and node_of(lease) == self.core.node:
             self.store.forget_transit(int(worker))
-        self._abroad.discard(f"worker:{lease}")
+        self._abroad.pop(f"worker:{lease}", None)
         self._addresses.pop(b"d:" + lease.encode(), None)
         self._addresses.pop(b"c:" + lease.encode(), None)
         if self._ways:

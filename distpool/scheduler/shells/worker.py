@@ -34,6 +34,7 @@ import zmq
 from distpool import worker_hooks
 from distpool.scheduler import limits as limits_module
 from distpool.scheduler.messages import (
+    NODES,
     Attach,
     Execute,
     LeaseHello,
@@ -60,6 +61,7 @@ from distpool.scheduler.shells.call_parts import (
     pack,
 )
 from distpool.scheduler.shells.control import control_loop, die, wait_for_the_end
+from distpool.scheduler.shells.fetching import Fetching
 from distpool.scheduler.shells.links import EagerWait, dealer, watched_dealer
 from distpool.scheduler.shells.mailbox import Mailbox
 from distpool.scheduler.shells.own_memory import own_memory_bytes
@@ -88,6 +90,8 @@ class Worker:
         self.began = start.began
         self.store = None if start.store is None else ObjectStore(start.store, start.worker)
         stored.use(self.store)
+        if self.store is not None:
+            self.store.reach_others(Fetching(lambda: f"ipc://{start.directory}/agent", start.worker))
         self.queue: deque[tuple[int, Function, Any, bool]] = deque()
         self.functions: dict[int, Function] = {}
         self.done: deque[tuple[int, Any]] = deque()  # finished, not sent yet
@@ -128,7 +132,8 @@ class Worker:
         signal.signal(signal.SIGINT, self.on_sigint)
         sys.unraisablehook = self.on_unraisable
         start, attach = self.start, self.attach
-        hello = LeaseHello(attach.lease, attach.pool, start.node, start.host, os.getpid())
+        store = 0 if self.store is None else self.store.number
+        hello = LeaseHello(attach.lease, attach.pool, start.node, start.host, os.getpid(), store)
         self.data.send(encode(hello), zmq.NOBLOCK)
         control = threading.Thread(target=control_loop, args=(self,), name="distpool-control", daemon=True)
         control.start()
@@ -311,7 +316,7 @@ class Worker:
     def _result(self, value: Any) -> Any:
         """A result that is not plain, undecoded; references in it are safe for whom it goes to from then on."""
         attach = self.attach
-        node = self.start.node if attach.process else ""
+        node = self.start.node if 0 < attach.process < NODES else ""
         blob = pack(value, (attach.owner, attach.address, node, attach.process), self.answers_to)
         self.held_bytes += remote_calls.weight(blob)
         self.has_stored = self.has_stored or remote_calls.names_objects(blob)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from distpool.errors import StoreError, StoreFull
 from distpool.scheduler.store.files import StoreFiles
 from distpool.scheduler.store.forks import Forks
-from distpool.scheduler.store.ledger import DISK, MEMORY, Ledger, LedgerFull, ObjectGone
+from distpool.scheduler.store.ledger import DISK, MEMORY, Extent, Ledger, LedgerFull, ObjectGone
 from distpool.scheduler.store.lock import LedgerLock, Undisturbed
 from distpool.scheduler.store.mapping import map_file
 from distpool.scheduler.store.tier import Tier
@@ -93,6 +93,14 @@ class Access:
                         ledger.drop(number, process)
                 except ObjectGone:
                     pass  # after the session's other processes were declared dead
+
+    def read(self, extent: Extent, offset: int, size: int) -> bytes:
+        """A copy of a part of what lies there, and stays there meanwhile."""
+        tier = self.tiers[extent.tier]
+        if tier.is_memory:
+            with tier.read(extent.offset + offset, size) as view:
+                return bytes(view)
+        return os.pread(tier.fd, size, extent.offset + offset)
 
     def forget_dropped(self) -> None:
         """In a forked child: nothing of this was its own."""

@@ -17,6 +17,7 @@ import msgspec
 
 from distpool.errors import StoreError
 from distpool.scheduler.store.ledger import DISK, MEMORY, Ledger, Shape
+from distpool.scheduler.store.ledger_table import SERIAL_BITS
 
 #: Of the memory that this process may use.
 MEMORY_SHARE = 0.3
@@ -44,8 +45,8 @@ class StoreFiles(msgspec.Struct, frozen=True):
         return self.ledger_fd, self.memory_fd, self.disk_fd
 
 
-def create(environment: Mapping[str, str] = os.environ) -> StoreFiles | None:
-    """Make the files of a new store, as large as the environment says.
+def create(environment: Mapping[str, str] = os.environ, *, store: int = 0) -> StoreFiles | None:
+    """Make the files of a new store, number ``store`` of its cluster, as large as the environment says.
 
     ``DISTPOOL_STORE_MEMORY`` (default: 30 % of the memory that this process may use), ``DISTPOOL_SPILL_LIMIT``
     (default: half of the free disk space) and ``DISTPOOL_SPILL_DIR`` (default: TMPDIR or /var/tmp, on a real disk if
@@ -70,8 +71,8 @@ def create(environment: Mapping[str, str] = os.environ) -> StoreFiles | None:
     if shape.bytes > _file_bytes_max():
         return None
     ledger_fd = _memory_file("distpool-ledger", shape.bytes)
-    serial = int.from_bytes(os.urandom(5), "big")  # so that no number of another session means anything here
-    Ledger.create(memoryview(mmap.mmap(ledger_fd, shape.bytes)), shape, serial)
+    serial = int.from_bytes(os.urandom(3), "big")  # so that no number of another session means anything here
+    Ledger.create(memoryview(mmap.mmap(ledger_fd, shape.bytes)), shape, store << SERIAL_BITS | serial)
     memory_fd = _memory_file("distpool-store", shape.blocks[MEMORY] * shape.block_bytes[MEMORY])
     disk_fd = _nameless_file(directory, shape.blocks[DISK] * shape.block_bytes[DISK])
     return StoreFiles(ledger_fd, memory_fd, disk_fd, directory)

@@ -52,6 +52,8 @@ from distpool.scheduler.store.ledger_table import (
     OBJECTS_MAX,
     PLACE,
     SERIAL,
+    SERIAL_BITS,
+    SERIALS,
     SIZE,
     SIZES,
     STATE,
@@ -89,7 +91,7 @@ class Ledger(Places):
 
     @classmethod
     def create(cls, buffer: memoryview, shape: Shape, serial: int = 0) -> Ledger:
-        """Prepare a buffer of zeros. ``serial``: where object numbers begin, different in each store (up to 2**40)."""
+        """Prepare a buffer of zeros. ``serial``: where object numbers begin (its upper bits: the store's number)."""
         if shape.objects_max > INDEX:
             raise ValueError(f"at most {INDEX} objects")
         words = buffer[: len(buffer) // 8 * 8].cast("Q")
@@ -99,6 +101,10 @@ class Ledger(Places):
         words[SERIAL] = serial
         words[0] = MAGIC
         return cls(buffer)
+
+    def become(self, store: int) -> None:
+        """Have this number in the cluster; before there is any object."""
+        self.words[SERIAL] = store << SERIAL_BITS | self.words[SERIAL] & SERIALS
 
     def begin(self) -> bool:
         """To be called with the lock, before anything else. False: somebody died here, and it was repaired."""
@@ -132,7 +138,7 @@ class Ledger(Places):
                 self._end_spilling(at, is_reserved=False)
             for hold in self._chain(at):
                 holder, via = words[hold + WHO] & LOW, words[hold + WHO] >> 32
-                orphaned = via == process and living is not None and holder != DRIVER and holder not in living
+                orphaned = via == process and living is not None and holder < DRIVER and holder not in living
                 if holder == process or orphaned:
                     self._unlink(at, hold)
             self._remove_if_free(at)

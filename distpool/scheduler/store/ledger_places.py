@@ -22,6 +22,7 @@ from distpool.scheduler.store.ledger_table import (
     PUT_BYTES,
     PUTS,
     SERIAL,
+    SERIALS,
     SIZE,
     SPILLS,
     STATE,
@@ -67,7 +68,8 @@ class Places(Holds):
             return None
         first, has_holes = taken
         at = self._entries + index * ENTRY_WORDS
-        words[SERIAL] += 1
+        serial = words[SERIAL]
+        words[SERIAL] = serial & ~SERIALS | (serial + 1) & SERIALS
         number = words[SERIAL] << INDEX_BITS | index
         words[at + STATE] = State.WRITING | process << 8
         words[at + SIZE] = size

@@ -23,8 +23,11 @@ DRIVER = 1 << 31
 MEMORY, DISK = 0, 1  # the tiers
 
 MAGIC = 0x6469_7374_706F_6F6C
+# An object's number: the number of its store in the cluster, a serial number in that, its entry's index.
 INDEX_BITS = 20
 INDEX = (1 << INDEX_BITS) - 1
+SERIAL_BITS = 28
+SERIALS = (1 << SERIAL_BITS) - 1
 INDEX_OF_BLOCK = (1 << 56) - 1
 LOW = (1 << 32) - 1
 
@@ -105,6 +108,11 @@ class Facts(NamedTuple):
     holds: tuple[Hold, ...]
 
 
+def store_of(number: int) -> int:
+    """The number of the store that an object is in; 0: one that has not been told its own."""
+    return number >> (SERIAL_BITS + INDEX_BITS)
+
+
 class ObjectGone(LookupError):
     """No such object (any more)."""
 
@@ -139,9 +147,18 @@ class Table:
             self.block_bytes.append(words[SIZES[tier] + 1])
             start += count
 
+    @property
+    def store(self) -> int:
+        """This store's number in its cluster; 0: it has not been told."""
+        return self.words[SERIAL] >> SERIAL_BITS
+
     def locate(self, number: int) -> Extent:
         """Where it lies now. Raises ObjectGone."""
         return self._extent(self._find(number))
+
+    def is_held_besides(self, number: int, process: int) -> bool:
+        """Whether anybody but this process holds an object. Raises ObjectGone."""
+        return any(self.words[hold + WHO] != process for hold in self._chain(self._find(number)))
 
     def exists(self, number: int) -> bool:
         """Whether there is such an object; without the lock true only of what one holds oneself."""

@@ -75,6 +75,24 @@ class Putting:
         else:
             access.ledger.seal(new.id)
 
+    def receive(self, size: int, label: str) -> Incoming:
+        """Room for an object that comes in pieces. Raises StoreFull, DiskFull."""
+        access = self._access
+        try:
+            new = self._allocate(size, 0, label.encode())
+            tier = access.tiers[new.extent.tier]
+            if new.has_holes and new.extent.tier == MEMORY:
+                try:
+                    tier.reserve(new.extent.offset, _whole_blocks(new.extent, access.ledger))
+                except OSError:
+                    access.discard([new.id])
+                    new = self._allocate_on_disk(size, 0, label.encode())
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise self._disk_full(error.errno) from error
+        return Incoming(access, new)
+
     def make_slab(self) -> Slab | None:
         """A new slab to be filled; None if there is no room in memory."""
         access = self._access
@@ -181,6 +199,43 @@ class Putting:
             f"the disk under {self._access.files.spill_directory} has no room for objects that do not fit into the "
             "store's memory: make room there, set DISTPOOL_SPILL_DIR to another disk, or raise DISTPOOL_STORE_MEMORY",
         )
+
+
+class Incoming:
+    """An object that is being written, piece by piece, in order."""
+
+    def __init__(self, access: Access, new: Allocated) -> None:
+        self._access = access
+        self.id = new.id
+        self.extent = new.extent
+        self.done_bytes = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it has come."""
+        return self.done_bytes == self.extent.bytes
+
+    def write(self, data: Any) -> None:
+        """The next piece. Raises ValueError if it is more than there is to be."""
+        size = memoryview(data).nbytes
+        if self.done_bytes + size > self.extent.bytes:
+            raise ValueError("more data than was announced")
+        tier = self._access.tiers[self.extent.tier]
+        tier.write(self.extent.offset + self.done_bytes, [data])
+        self.done_bytes += size
+
+    def read(self, offset: int, size: int) -> bytes:
+        """A copy of a part that has come."""
+        return self._access.read(self.extent, offset, min(size, self.done_bytes - offset))
+
+    def seal(self) -> Held:
+        """It is complete: an object like any other from here on, and held by this process."""
+        self._access.ledger.seal(self.id)
+        return Held((self.id,), self._access.let_go)
+
+    def discard(self) -> None:
+        """It will not be completed."""
+        self._access.discard([self.id])
 
 
 def _whole_blocks(extent: Extent, ledger: Ledger) -> int:

@@ -12,18 +12,22 @@ This is the front: what callers see. ``access.py`` is what the parts share, and 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from distpool.errors import StoreError
+from distpool.scheduler.messages import AGENT
+from distpool.scheduler.serialize import stored
 from distpool.scheduler.serialize.stored import Spot
 from distpool.scheduler.store import forks
 from distpool.scheduler.store.access import Access, Held, not_held
+from distpool.scheduler.store.far import AgentLink, Far, FarHeld, HeldTogether
 from distpool.scheduler.store.files import StoreFiles
 from distpool.scheduler.store.ledger import MEMORY, Ledger, LedgerFull, ObjectGone
+from distpool.scheduler.store.ledger_table import store_of
 from distpool.scheduler.store.lock import LedgerLock
-from distpool.scheduler.store.putting import Putting
+from distpool.scheduler.store.putting import Incoming, Putting
 from distpool.scheduler.store.slabs import Slabs
 from distpool.scheduler.store.tier import Tier
 from distpool.scheduler.store.views import Views
@@ -39,6 +43,7 @@ class ObjectStore:
         self.views = Views(self.access)
         self._putting = Putting(self.access)
         self._slabs = Slabs(self._putting.make_slab)
+        self.far: Far | None = None
         forks.watch(self)
 
     @property
@@ -57,6 +62,11 @@ class ObjectStore:
         return self.access.ledger
 
     @property
+    def number(self) -> int:
+        """This store's number in its cluster."""
+        return self.ledger.store
+
+    @property
     def lock(self) -> LedgerLock:
         """``with store.lock:`` nobody else changes the ledger."""
         return self.access.lock
@@ -65,6 +75,11 @@ class ObjectStore:
     def tiers(self) -> list[Tier]:
         """Memory and disk."""
         return self.access.tiers
+
+    def reach_others(self, link: AgentLink) -> None:
+        """There may be other nodes, whose objects are had by way of the agent."""
+        self.far = Far(link)
+        self.far.on_dropped = self.on_dropped
 
     # --------------------------------------------------------------------------------- putting
 
@@ -99,6 +114,11 @@ class ObjectStore:
             raise StoreError("the process that this was sent by is dead")
         return data
 
+    def receive(self, size: int, label: str) -> Incoming:
+        """Room for an object that comes in pieces, and will be this process's. Raises as ``put`` does."""
+        self.access.refuse_if_closed()
+        return self._putting.receive(size, label)
+
     # --------------------------------------------------------------------------------- reading
 
     def map(self, ids: Sequence[int]) -> list[memoryview]:
@@ -113,7 +133,10 @@ class ObjectStore:
             StoreError: an object is gone.
         """
         self.access.refuse_if_closed()
-        return self.views.map(ids)
+        if self.far is None or not (far := self._far_ids(ids)):
+            return self.views.map(ids)
+        here, _held = self._fetch(far)
+        return self.views.map([here.get(number, number) for number in ids])
 
     def reading(self, number: int) -> AbstractContextManager[memoryview]:
         """A look at an object in its place, for copying things out of it at once: it must not be written or kept.
@@ -121,13 +144,61 @@ class ObjectStore:
         That saves the mapping, which for a small object costs more than the reading. Raises StoreError if it is gone.
         """
         self.access.refuse_if_closed()
+        if self.far is not None and self._far_ids((number,)):
+            return self._reading_far(number)
         return self.views.reading(number)
+
+    @contextmanager
+    def _reading_far(self, number: int) -> Iterator[memoryview]:
+        here, _held = self._fetch((number,))
+        with self.views.reading(here[number]) as view:
+            yield view
+
+    def _far_ids(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Those that lie on other nodes."""
+        mine = self.number
+        return tuple([number for number in ids if store_of(number) != mine])
+
+    def _fetch(self, ids: tuple[int, ...]) -> tuple[dict[int, int], stored.Held]:
+        """Have copies of these: which number each has here, and what keeps them."""
+        assert self.far is not None
+        self.far.flush()
+        unique = tuple(dict.fromkeys(ids))
+        copies = self.far.fetch(unique)
+        while self.far.link.strays:
+            self.claim(self.far.link.strays.popleft(), AGENT)  # and let go of at once
+        return dict(zip(unique, copies, strict=True)), self.claim(copies, AGENT)
+
+    def size_of(self, ids: Iterable[int]) -> int:
+        """How many bytes those of these objects are that lie here and are not gone."""
+        size = 0
+        for number in ids:
+            try:
+                size += self.ledger.locate(number).bytes
+            except ObjectGone:
+                continue
+        return size
+
+    def are_there(self, ids: Sequence[int]) -> bool:
+        """Whether all of these can be had. Raises StoreError if the agent is gone, and they are not of this node."""
+        far = self._far_ids(ids) if self.far is not None else ()
+        if not all(number in far or self.ledger.exists(number) for number in ids):
+            return False
+        return not far or self.far is None or not self.far.lost(far)
 
     # --------------------------------------------------------------------------------- holding
 
-    def claim(self, ids: Sequence[int], via: int = 0) -> Held:
-        """Take what ``via`` has put, or handed on, for this process (0: anybody). Raises StoreError if it is gone."""
-        return self._refer(ids, lambda number: self.ledger.claim(number, self.process, via))
+    def claim(self, ids: Sequence[int], via: int = 0, *, store: int = 0, soon: bool = False) -> stored.Held:
+        """Take what ``via`` has put, or handed on, for this process (0: anybody). Raises StoreError if it is gone.
+
+        Args:
+            ids: the objects' numbers.
+            via: a process of this node; or, with ``store``, of the one that has that number.
+            store: see ``via``.
+            soon: what lies on another node will be looked at by this process.
+        """
+        take = self.ledger.hold if store else lambda number, process: self.ledger.claim(number, process, via)
+        return self._hold(ids, take, lambda far, ids: far.claim(ids, via, store, soon))
 
     def hand(self, ids: Sequence[int], holder: int) -> None:
         """Pass on what this process holds itself to ``holder``, who will ``claim`` it: all or nothing.
@@ -135,6 +206,10 @@ class ObjectStore:
         Raises StoreError.
         """
         done = 0
+        if self.far is not None and (far := self._far_ids(ids)):
+            self.far.flush()
+            self.far.hand(far, holder)
+            ids = [number for number in ids if number not in far]
         with self.access.undisturbed, self.lock:
             try:
                 for number in ids:
@@ -146,6 +221,8 @@ class ObjectStore:
 
     def take_back(self, ids: Sequence[int], holder: int) -> None:
         """``holder`` will not hear of what was put for it here, or handed to it."""
+        if self.far is not None and (far := self._far_ids(ids)):
+            self.far.hand(far, holder, back=True)
         with self.access.undisturbed, self.lock:
             self._take_back_locked(ids, holder)
 
@@ -156,10 +233,25 @@ class ObjectStore:
             except ObjectGone:
                 pass  # that one is dead by now
 
-    def hold(self, ids: Sequence[int]) -> Held:
+    def hold(self, ids: Sequence[int]) -> stored.Held:
         """Hold objects that somebody else holds at this moment. Raises StoreError if one is gone."""
         self.access.refuse_if_closed()
-        return self._refer(ids, lambda number: self.ledger.hold(number, self.process))
+        return self._hold(ids, self.ledger.hold, lambda far, ids: far.hold(ids))
+
+    def _hold(
+        self,
+        ids: Sequence[int],
+        take: Callable[[int, int], None],
+        take_far: Callable[[Far, tuple[int, ...]], FarHeld],
+    ) -> stored.Held:
+        if self.far is None or not (far := self._far_ids(ids)):
+            return self._refer(ids, lambda number: take(number, self.process))
+        self.far.flush()
+        held = take_far(self.far, far)
+        if len(far) == len(ids):
+            return held
+        near = [number for number in ids if number not in far]
+        return HeldTogether(tuple(ids), (held, self._refer(near, lambda number: take(number, self.process))))
 
     def _refer(self, ids: Sequence[int], take: Callable[[int], None]) -> Held:
         """One reference of this process more to each object, by ``take``; all of them or none."""
@@ -200,6 +292,8 @@ class ObjectStore:
     @on_dropped.setter
     def on_dropped(self, callback: Callable[[], None] | None) -> None:
         self.access.on_dropped = callback
+        if self.far is not None:
+            self.far.on_dropped = callback
 
     @property
     def has_views(self) -> bool:
@@ -209,7 +303,9 @@ class ObjectStore:
     @property
     def has_dropped(self) -> bool:
         """Whether ``drain`` may have something to do."""
-        return self.access.has_dropped or self.views.has_left
+        return (
+            self.access.has_dropped or self.views.has_left or (self.far is not None and self.far.has_dropped)
+        )
 
     def drain(self) -> None:
         """Tell the ledger what is no longer needed."""
@@ -219,10 +315,14 @@ class ObjectStore:
             with self.access.undisturbed, self.lock:
                 self.access.drain_locked()
         self.views.settle()
+        if self.far is not None and self.far.has_dropped:
+            self.far.flush()
 
     def close(self) -> None:
         """The session is over. What is mapped stays readable; nothing else of the store is."""
         forks.leave(self)
+        if self.far is not None:
+            self.far.link.close()
         with self.lock:
             self._become_closed()
         for tier in self.tiers:
@@ -232,6 +332,7 @@ class ObjectStore:
     def _become_closed(self) -> None:
         self.access.closed = True
         self.on_dropped = None
+        self.far = None
         self.views.close()
         self._slabs = Slabs(self._putting.make_slab)
 

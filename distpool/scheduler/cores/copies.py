@@ -1,0 +1,412 @@
+"""Copies: which objects of other nodes processes of this node need, and which of them have come.
+
+::
+
+              first need             pull ──► the shell           Copied
+    (nothing) ──────────► FAR ──────────────────────────► COMING ────────► HERE ── unused for a while ──► (nothing)
+                           │ ▲                              │
+                           │ └────── nobody waits for it ───┤ the source does not have it, or is gone
+                           ▼                                ▼
+                        (nothing)                          LOST ── nobody refers to it ──► (nothing)
+
+A process **refers** to an object of another node by messages to its own agent, as it does by the ledger to one of its
+own node. While somebody refers to one that is not here, the source is asked to keep it (``SourceTake``): once for the
+whole node, whoever needs it. When a copy is here that is enough, and the source may let go of its own. So an object is
+moved once for each node, and goes when nobody anywhere needs it.
+
+What is passed from one process to another is *in transit*: counted for the pair of them, up by who hands it over, down
+by who claims it. The two words may come in either order, so the count may be below zero for a moment.
+
+Pure, as all cores are. Not here: how the bytes travel (``shells.mover``), and copies' own life once a process has its
+hold on one, which is the ledger's affair.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from distpool.scheduler.cores.deadlines import Deadlines
+from distpool.scheduler.limits import Limits
+from distpool.scheduler.messages import (
+    NODES,
+    FarClaim,
+    FarDrop,
+    FarHand,
+    FarHold,
+    FarLook,
+    FarLooked,
+    Fetch,
+    Fetched,
+    Message,
+    SourceGone,
+    SourceRelease,
+    SourceTake,
+    Tick,
+    WakeAt,
+)
+from distpool.scheduler.store.ledger_table import store_of
+
+Output = list[tuple[str, Message]]
+
+#: A process of this node, by its number in the store, or a program that has its home here, by its name.
+Process = int | str
+
+
+class StartPull(Message, frozen=True):
+    """To the shell: get a copy of this object."""
+
+    number: int
+
+
+class Lend(Message, frozen=True):
+    """To the shell: the copy ``local`` is in transit to this process from now on."""
+
+    local: int
+    process: Process
+
+
+class Discard(Message, frozen=True):
+    """To the shell: nobody needs the copy ``local``."""
+
+    local: int
+
+
+class Copied(Message, frozen=True):
+    """From the shell: the copy of ``number`` is ``local``."""
+
+    number: int
+    local: int
+
+
+class CopyFailed(Message, frozen=True):
+    """From the shell: there will be no copy. ``lost``: since the object is gone; else it may be had another time."""
+
+    number: int
+    reason: str
+    lost: bool
+
+
+class ProcessGone(Message, frozen=True):
+    """From the shell: a process has ended."""
+
+    process: Process
+
+
+class Stores(Message, frozen=True):
+    """From the shell: the stores of the cluster's other nodes, in full."""
+
+    numbers: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Request:
+    process: Process
+    number: int
+    ids: tuple[int, ...]
+    missing: set[int]
+
+
+@dataclass(slots=True)
+class _Object:
+    number: int
+    refs: Counter[Process] = field(default_factory=Counter)
+    transit: Counter[tuple[Process, Process]] = field(default_factory=Counter)  # (to, via)
+    waiting: list[_Request] = field(default_factory=list)
+    is_held: bool = False  # the source keeps it for us
+    is_coming: bool = False  # the shell has been told to pull it, or will be
+    copy: int = 0
+    lost: str = ""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether somebody refers to it, or may be about to."""
+        return bool(self.refs or self.transit)
+
+
+class Copies:
+    """The state machine of one node's copies.
+
+    ``is_used`` says whether any process of the node has a copy, by its own number, in its hands.
+    """
+
+    def __init__(self, limits: Limits, is_used: Callable[[int], bool]) -> None:
+        self.objects: dict[int, _Object] = {}
+        self.coming = 0  # how many the shell is pulling
+        self.queue: deque[int] = deque()  # what is to be pulled when there are fewer
+        self.stores: frozenset[int] = frozenset()
+        self._limits = limits
+        self._is_used = is_used
+        self._requests: dict[tuple[Process, int], _Request] = {}
+        self._deadlines: Deadlines[tuple[str, int, Process, Process]] = Deadlines()
+        self._out: Output = []
+
+    def receive(self, sender: str, message: Message, now: float) -> Output:
+        """Take in one message and return what it causes, in order. ``sender``: "process:...", "store:N" or "shell"."""
+        kind, _, name = sender.partition(":")
+        if kind == "process":
+            self._from_process(int(name) if name.isdecimal() else name, message, now)
+        elif kind == "store":
+            self._from_store(message, now)
+        else:
+            self._from_shell(message, now)
+        self._start_pulls()
+        if (at_s := self._deadlines.wake()) is not None:
+            self._out.append(("timer", WakeAt(at_s)))
+        out, self._out = self._out, []
+        return out
+
+    def copy_of(self, number: int) -> int:
+        """The number of the copy that is here of another node's object; 0: there is none."""
+        known = self.objects.get(number)
+        return 0 if known is None else known.copy
+
+    def held(self, store: int) -> tuple[int, ...]:
+        """What the node with this store is to keep for us."""
+        return tuple([n for n, known in self.objects.items() if known.is_held and store_of(n) == store])
+
+    # ------------------------------------------------------------------------------- processes
+
+    def _from_process(self, process: Process, message: Message, now: float) -> None:
+        match message:
+            case Fetch(request=request, ids=ids):
+                self._fetch(process, request, ids, now)
+            case FarLook(request=request, ids=ids):
+                lost = tuple(number for number in ids if self._is_lost(number))
+                self._out.append((f"process:{process}", FarLooked(request, lost)))
+            case FarHold(ids=ids):
+                for known in self._each(ids):
+                    known.refs[process] += 1
+                    self._settle(known, now)
+            case FarDrop(ids=ids):
+                for known in self._each(ids):
+                    _count(known.refs, process, -1)
+                    self._settle(known, now)
+            case FarClaim():
+                self._claim(process, message, now)
+            case FarHand(ids=ids, holder=holder, back=back):
+                for known in self._each(ids):
+                    _count(known.transit, (holder, process), -1 if back else 1)
+                    if holder >= NODES and not back:
+                        self._expire(known, holder, process, now)
+                    self._settle(known, now)
+            case _:
+                raise AssertionError(f"a process does not say {message} of far objects")
+
+    def _claim(self, process: Process, message: FarClaim, now: float) -> None:
+        for known in self._each(message.ids):
+            known.refs[process] += 1
+            if not message.store:
+                _count(known.transit, (process, message.via), -1)
+            elif message.store == store_of(known.number) and not known.lost:
+                self._tell_source(known, SourceTake((known.number,), message.via))
+                known.is_held = True
+            if message.soon and not known.copy and not known.lost:
+                self._want(known)
+            self._settle(known, now)
+
+    def _fetch(self, process: Process, request: int, ids: tuple[int, ...], now: float) -> None:
+        asked = _Request(process, request, ids, set())
+        for known in self._each(dict.fromkeys(ids)):
+            self._note_loss(known)
+            if known.lost:
+                self._out.append((f"process:{process}", Fetched(request, (), known.lost, True)))
+                for other in self._each(dict.fromkeys(ids)):
+                    self._settle(other, now)
+                return
+            if not known.copy:
+                asked.missing.add(known.number)
+        if not asked.missing:
+            self._answer(asked, now)
+            return
+        self._requests[process, request] = asked
+        for known in self._each(asked.missing):
+            known.waiting.append(asked)
+            self._want(known)
+            self._settle(known, now)
+
+    def _answer(self, asked: _Request, now: float) -> None:
+        """All that was asked for is here."""
+        self._requests.pop((asked.process, asked.number), None)
+        copies = tuple(self.objects[number].copy for number in asked.ids)
+        self._out += [("shell", Lend(copy, asked.process)) for copy in copies]
+        self._out.append((f"process:{asked.process}", Fetched(asked.number, copies)))
+        for number in asked.ids:
+            self._linger(self.objects[number], now)
+
+    def _refuse(self, asked: _Request, reason: str, lost: bool, now: float) -> None:
+        if self._requests.pop((asked.process, asked.number), None) is not None:
+            self._out.append((f"process:{asked.process}", Fetched(asked.number, (), reason, lost)))
+        self._forget_request(asked, now)
+
+    def _forget_request(self, asked: _Request, now: float) -> None:
+        for number in asked.missing:
+            if (known := self.objects.get(number)) is not None and asked in known.waiting:
+                known.waiting.remove(asked)
+                self._settle(known, now)
+
+    # ----------------------------------------------------------------------- other nodes, the shell
+
+    def _from_store(self, message: Message, now: float) -> None:
+        match message:
+            case SourceGone(ids=ids):
+                for known in [self.objects[number] for number in ids if number in self.objects]:
+                    known.is_held = False
+                    if not known.copy and not known.is_coming:  # one that is coming hears of it from its pull
+                        self._lose(known, "it is gone there", now)
+            case _:
+                raise AssertionError(f"another node does not say {message} of far objects")
+
+    def _from_shell(self, message: Message, now: float) -> None:
+        match message:
+            case Copied(number=number, local=local):
+                self.coming -= 1
+                known = self.objects[number]
+                known.is_coming, known.copy = False, local
+                waiting, known.waiting = known.waiting, []
+                for asked in waiting:
+                    asked.missing.discard(number)
+                    if not asked.missing:
+                        self._answer(asked, now)
+                self._settle(known, now)
+            case CopyFailed(number=number, reason=reason, lost=lost):
+                self.coming -= 1
+                known = self.objects[number]
+                known.is_coming = False
+                if lost:
+                    self._lose(known, reason, now)
+                else:
+                    for asked in list(known.waiting):
+                        self._refuse(asked, reason, False, now)
+                    self._settle(known, now)
+            case ProcessGone(process=process):
+                self._process_gone(process, now)
+            case Stores(numbers=numbers):
+                self.stores = frozenset(numbers)
+                for known in list(self.objects.values()):
+                    if not known.is_coming and self._note_loss(known):
+                        self._lose(known, known.lost, now)
+            case Tick():
+                self._tick(now)
+            case _:
+                raise AssertionError(f"a shell does not say {message}")
+
+    def _process_gone(self, process: Process, now: float) -> None:
+        for asked in [asked for (who, _), asked in self._requests.items() if who == process]:
+            del self._requests[process, asked.number]
+            self._forget_request(asked, now)
+        for known in list(self.objects.values()):
+            known.refs.pop(process, None)
+            for (to, via), count in list(known.transit.items()):
+                if to == process or (via == process and count < 0):
+                    del known.transit[to, via]
+                elif via == process:
+                    self._expire(known, to, via, now)
+            self._settle(known, now)
+
+    def _tick(self, now: float) -> None:
+        for kind, number, to, via in self._deadlines.due(now):
+            known = self.objects.get(number)
+            if known is None:
+                continue
+            if kind == "transit":
+                known.transit.pop((to, via), None)
+                self._settle(known, now)
+            elif known.copy and not known.is_needed and not known.waiting:
+                if self._is_used(known.copy):
+                    self._linger(known, now)
+                else:
+                    self._out.append(("shell", Discard(known.copy)))
+                    del self.objects[number]
+
+    # ---------------------------------------------------------------------------------- details
+
+    def _each(self, ids: Iterable[int]) -> list[_Object]:
+        return [
+            self.objects.get(number) or self.objects.setdefault(number, _Object(number)) for number in ids
+        ]
+
+    def _expire(self, known: _Object, to: Process, via: Process, now: float) -> None:
+        self._deadlines.set(("transit", known.number, to, via), now + self._limits.transit_s)
+
+    def _linger(self, known: _Object, now: float) -> None:
+        self._deadlines.set(("linger", known.number, 0, 0), now + self._limits.copy_linger_s)
+
+    def _want(self, known: _Object) -> None:
+        if not known.is_coming:
+            known.is_coming = True
+            self.queue.append(known.number)
+
+    def _start_pulls(self) -> None:
+        while self.queue and self.coming < self._limits.pulls_max:
+            self.coming += 1
+            self._out.append(("shell", StartPull(self.queue.popleft())))
+
+    def _is_lost(self, number: int) -> bool:
+        known = self.objects.get(number)
+        if known is not None and (known.copy or known.lost):
+            return not known.copy
+        return store_of(number) not in self.stores
+
+    def _note_loss(self, known: _Object) -> bool:
+        if not known.copy and not known.lost and store_of(known.number) not in self.stores:
+            known.lost = "the node where it was is gone"
+            known.is_held = False
+        return bool(known.lost)
+
+    def _lose(self, known: _Object, reason: str, now: float) -> None:
+        known.lost, known.is_held = reason, False
+        for asked in list(known.waiting):
+            self._refuse(asked, reason, True, now)
+        self._settle(known, now)
+
+    def _tell_source(self, known: _Object, message: Message) -> None:
+        self._out.append((f"store:{store_of(known.number)}", message))
+
+    def _settle(self, known: _Object, now: float) -> None:
+        """After a change: the source keeps what is needed and not here, and what nobody needs is forgotten."""
+        if self.objects.get(known.number) is not known:
+            return
+        needed = known.is_needed and not known.copy and not known.lost
+        if needed and not known.is_held and not self._note_loss(known):
+            known.is_held = True
+            self._tell_source(known, SourceTake((known.number,)))
+        elif known.is_held and not needed:
+            known.is_held = False
+            self._tell_source(known, SourceRelease((known.number,)))
+        if known.is_needed or known.waiting or known.is_coming:
+            return
+        if known.copy:
+            self._linger(known, now)
+        else:
+            del self.objects[known.number]
+
+    # ----------------------------------------------------------------------------------- oracle
+
+    def check(self) -> None:
+        """Assert every invariant; for tests."""
+        coming = 0
+        for number, known in self.objects.items():
+            assert known.number == number
+            assert not (known.copy and (known.is_coming or known.lost or known.is_held))
+            assert known.is_held == (known.is_needed and not known.copy and not known.lost), known
+            assert all((*known.refs.values(), *known.transit.values())), "a count of zero is none"
+            assert not known.waiting or known.is_coming, "somebody waits for what does not come"
+            assert known.is_needed or known.waiting or known.is_coming or known.copy, "nobody needs it"
+            if known.copy and not known.is_needed:
+                assert ("linger", number, 0, 0) in self._deadlines.at_s, (
+                    "a copy that is never looked at again"
+                )
+            coming += known.is_coming
+        assert coming == self.coming + len(self.queue)
+        for asked in self._requests.values():
+            assert asked.missing
+            assert all(asked in self.objects[number].waiting for number in asked.missing)
+
+
+def _count(counter: Counter[Any], key: Any, by: int) -> None:
+    counter[key] += by
+    if not counter[key]:
+        del counter[key]

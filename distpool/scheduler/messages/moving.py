@@ -1,0 +1,149 @@
+"""Objects that lie on another node: a process and its agent, one agent and another.
+
+::
+
+    process ── FarHold, FarDrop, ... ─► its agent ── SourceTake, SourceRelease ─► agent of the node where it lies
+            ── Fetch ────────────────►            ── Pull, PullOn ──────────────►
+            ◄─ Fetched ───────────────            ◄─ Coming, Chunk, Chunk, ... ──
+
+Objects are named by their numbers, which say in whose store each lies (``store.ledger_table.store_of``).
+"""
+
+from __future__ import annotations
+
+from distpool.scheduler.messages.base import Message
+
+
+class Fetch(Message, frozen=True):
+    """Have copies of these on this node."""
+
+    request: int
+    ids: tuple[int, ...]
+
+
+class Fetched(Message, frozen=True):
+    """The numbers of the copies, in the order of the request, each in transit to the asker; or why there are none."""
+
+    request: int
+    ids: tuple[int, ...]
+    reason: str = ""
+    is_lost: bool = False  # they cannot be had any more; else there is no room for them here, or not now
+
+
+class FarLook(Message, frozen=True):
+    """Which of these cannot be had any more?"""
+
+    request: int
+    ids: tuple[int, ...]
+
+
+class FarLooked(Message, frozen=True):
+    """The answer to FarLook."""
+
+    request: int
+    lost: tuple[int, ...]
+
+
+class FarHold(Message, frozen=True):
+    """The sender refers to each of these, once more."""
+
+    ids: tuple[int, ...]
+
+
+class FarDrop(Message, frozen=True):
+    """The sender refers to each of these once less."""
+
+    ids: tuple[int, ...]
+
+
+class FarClaim(Message, frozen=True):
+    """The sender refers to these from now on, which were put for it, or handed to it, by ``via``.
+
+    ``via`` is a process of the node whose store is number ``store``, or (0) of this node. ``soon``: they will be
+    fetched.
+    """
+
+    ids: tuple[int, ...]
+    via: int
+    store: int = 0
+    soon: bool = False
+
+
+class FarHand(Message, frozen=True):
+    """The sender passes these on to ``holder``, a process of this node or a node (``NODES``), which will claim them.
+
+    ``back``: that one will not hear of it after all.
+    """
+
+    ids: tuple[int, ...]
+    holder: int
+    back: bool = False
+
+
+class SourceKeep(Message, frozen=True):
+    """First word on a link to another node: these of its objects, and no others, are needed where I am."""
+
+    store: int  # the sender's
+    ids: tuple[int, ...]
+
+
+class SourceTake(Message, frozen=True):
+    """These are needed where I am, from now on; ``via`` has put them for a process here (0: nobody has)."""
+
+    ids: tuple[int, ...]
+    via: int = 0
+
+
+class SourceRelease(Message, frozen=True):
+    """These are not needed there any more."""
+
+    ids: tuple[int, ...]
+
+
+class SourceGone(Message, frozen=True):
+    """These are not here, or no more."""
+
+    ids: tuple[int, ...]
+
+
+class Pull(Message, frozen=True):
+    """Send this object from ``offset`` on; up to ``until`` for the time being. ``relay``: or say who else has it."""
+
+    number: int
+    offset: int
+    until: int
+    relay: bool
+
+
+class PullOn(Message, frozen=True):
+    """Send on, up to ``until``."""
+
+    number: int
+    until: int
+
+
+class PullStop(Message, frozen=True):
+    """No more of this."""
+
+    number: int
+
+
+class PullElsewhere(Message, frozen=True):
+    """The node with this store has a copy, or is getting one, and is less busy."""
+
+    number: int
+    store: int
+
+
+class Coming(Message, frozen=True):
+    """The object will be sent, and is so long in all."""
+
+    number: int
+    size: int
+
+
+class Chunk(Message, frozen=True):
+    """A piece of it, which follows in a frame of its own."""
+
+    number: int
+    offset: int
