@@ -45,21 +45,27 @@ def as_text(lines: Sequence[tuple[str, ...]]) -> str:
     )
 
 
-def as_markdown(rows: Sequence[Row], lines: Sequence[tuple[str, ...]], command: str) -> str:
+def as_markdown(
+    rows: Sequence[Row],
+    lines: Sequence[tuple[str, ...]],
+    command: str,
+    title: str = "# CPython's own tests, run against distpool",
+    counted: str = "Of the tests that the standard library passes there. A waived test counts as not passed.",
+) -> str:
     """The table as `RESULTS.md` keeps it, with the failures and the waivers below."""
     parts = [
-        "# CPython's own tests, run against distpool",
+        title,
         f"{datetime.date.today().isoformat()}, commit {_commit()}, {platform.platform()}, by `{command}`.",
-        "Of the tests that the standard library passes there. A waived test counts as not passed.",
+        counted,
         "\n".join(f"| {' | '.join(line)} |" for line in (HEADINGS, ("---",) * len(HEADINGS), *lines)),
     ]
     lenders = sorted({f"{row.suite} on {row.version}: tests of {row.lent_by}" for row in rows if row.lent_by})
     if lenders:
         parts.append("Borrowed, where a build leaves its tests out: " + "; ".join(lenders) + ".")
-    for title, attribute in (("Failed", "failures"), ("Waived", "waived")):
+    for heading, attribute in (("Failed", "failures"), ("Waived", "waived")):
         entries = _by_test(rows, attribute)
         if entries:
-            parts.append(f"## {title}\n\n" + "\n".join(f"- {entry}" for entry in entries))
+            parts.append(f"## {heading}\n\n" + "\n".join(f"- {entry}" for entry in entries))
     return "\n\n".join(parts) + "\n"
 
 

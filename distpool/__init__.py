@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from distpool.context import cpu_count as cpu_count
     from distpool.context import get_context as get_context
     from distpool.errors import TimeoutError as TimeoutError
+    from distpool.notebook import load_ipython_extension as load_ipython_extension
+    from distpool.notebook import unload_ipython_extension as unload_ipython_extension
     from distpool.objects import ObjectRef as ObjectRef
     from distpool.objects import ObjectRefGenerator as ObjectRefGenerator
     from distpool.objects import cancel as cancel
@@ -105,12 +107,14 @@ _OURS = {
     "init": "distpool.runtime",
     "is_initialized": "distpool.runtime",
     "kill": "distpool.actors",
+    "load_ipython_extension": "distpool.notebook",
     "method": "distpool.actors",
     "nodes": "distpool.cluster",
     "put": "distpool.objects",
     "remote": "distpool.tasks",
     "shutdown": "distpool.runtime",
     "timeline": "distpool.timelines",
+    "unload_ipython_extension": "distpool.notebook",
     "wait": "distpool.objects",
     "worker_state": "distpool.worker_states",
 }

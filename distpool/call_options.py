@@ -55,6 +55,11 @@ class CallOptions:
     checkpoint: Checkpoint = None
 
     @property
+    def plain(self) -> bool:
+        """Whether nothing is asked for that the standard library has not, but to see how far it is."""
+        return self.terms is None and not self.returns_errors and self.checkpoint is None
+
+    @property
     def limited(self) -> bool:
         """Whether a call may only run for so long."""
         return self.terms is not None and self.terms.limit_s is not None

@@ -35,21 +35,26 @@ usage: distpool COMMAND ...
 """
 
 _RUN_HELP = """\
-usage: distpool run [--progress] script.py [ARG ...]
-       distpool run [--progress] -m MODULE [ARG ...]
-       distpool run [--progress] -c CODE [ARG ...]
-       distpool run [--progress] - [ARG ...]          (the program comes from standard input)
+usage: distpool run [OPTION ...] script.py [ARG ...]
+       distpool run [OPTION ...] -m MODULE [ARG ...]
+       distpool run [OPTION ...] -c CODE [ARG ...]
+       distpool run [OPTION ...] - [ARG ...]          (the program comes from standard input)
 
 Runs an unmodified Python program as `python script.py` does, with these standing on distpool:
 
   multiprocessing.Pool, multiprocessing.pool.Pool, multiprocessing.get_context(...).Pool
   concurrent.futures.ProcessPoolExecutor
+  joblib.Parallel, and with it scikit-learn: its default backend, which is called "loky"
+  Dask, where its default scheduler is used
 
 Arguments, output, tracebacks and exit status are those of plain Python. A script, a directory or a zip file with
 a __main__.py will do. Python programs that the program itself starts are plain ones.
 
 options:
-  --progress   show the progress of each map on standard error
+  --progress   show the progress of each map, and of each call of joblib, on standard error
+  --summary    at the end, say on standard error what was parallel, where, and how long
+  --ray        `import ray` gives distpool
+  --pandas     `import pandas`, in the program's own modules, gives distpool.dataframe
   -h, --help   print this
 
 examples:
@@ -62,6 +67,7 @@ environment:
 """
 
 _USAGE_ERROR = 2
+_RUN_OPTIONS = ("--progress", "--summary", "--ray", "--pandas")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,16 +99,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Read the options of `run`, look at the program, and become it."""
-    while words and words[0] == "--progress":
+    options = []
+    while words and words[0] in _RUN_OPTIONS:
+        options.append(words.pop(0).removeprefix("--"))
+    if "progress" in options:
         os.environ["DISTPOOL_PROGRESS"] = "1"
-        del words[0]
     if words and words[0] in ("-h", "--help"):
         print(_RUN_HELP, end="")
         return 0
     complaint = _complaint_about(words) or _complaint_about_interpreter()
+    if not complaint and "pandas" in options:
+        from distpool import run_pandas
+
+        complaint = run_pandas.complaint()
     if complaint:
         return _fail(f"distpool run: {complaint}")
-    launch(words, _interpreter_options())
+    launch(words, _interpreter_options(), options)
 
 
 _MEMORY_HELP = """\

@@ -6,6 +6,7 @@
     others with a length       read to the end at once, on the caller's thread, then as above
     endless, or who knows      on the threads of the program only: some at once, more       (PullFeeder)
                                whenever a result is asked for, the rest at shutdown
+    (submit was replaced)      by that, as the standard library does                        (map_by_submit)
 
 The standard library reads everything at once, on the caller's thread. Here an endless iterable works too, and a
 database cursor is still read only by the threads that use it.
@@ -19,6 +20,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from concurrent.futures.process import _RemoteTraceback
 from typing import Any
 
@@ -31,7 +33,7 @@ from distpool.pool_results import StarmapChunk
 from distpool.progress import Meter, Metered, Options, by_chunk, length_of
 from distpool.streams import Stream
 
-__all__ = ["start_map"]
+__all__ = ["map_by_submit", "start_map"]
 
 #: ``map`` itself reads an iterable of unknown length for about this long.
 START_S = 0.02
@@ -233,6 +235,21 @@ def start_map(
         raise
     results = _results(stream, deadline, chunked=chunksize > 1)
     return results if plan is None else ordered_results(plan, results), feeder.sent
+
+
+def map_by_submit(
+    executor: Executor,
+    fn: Callable[..., Any],
+    iterables: Sequence[Iterable[Any]],
+    timeout_s: float | None,
+    chunksize: int,
+) -> Iterator[Any]:
+    """A map of an executor whose ``submit`` the program has replaced, to hear of each call: tqdm's bars do so."""
+    if chunksize == 1:
+        return Executor.map(executor, fn, *iterables, timeout=timeout_s)
+    parts = (chunk for (chunk,) in _chunks_of(zip(*iterables, strict=False), chunksize))
+    chunks = Executor.map(executor, StarmapChunk(fn), parts, timeout=timeout_s)
+    return itertools.chain.from_iterable(chunks)
 
 
 def _metered(

@@ -41,7 +41,7 @@ from distpool.checkpoint_files import Checkpoint
 from distpool.engines import current, worker_count
 from distpool.engines.protocol import PoolSpec
 from distpool.errors import TimeoutError
-from distpool.executor_map import start_map
+from distpool.executor_map import map_by_submit, start_map
 from distpool.executor_work import CallQueue, Initializer, ManagerThread, Work, interpreter_ends
 from distpool.feeding import default_retries
 from distpool.future_states import Future
@@ -234,6 +234,9 @@ class ProcessPoolExecutor(Executor):
             default_s=self._task_timeout,
             default_progress=self._progress,
         )
+        replaced = "submit" in vars(self) or type(self).submit is not ProcessPoolExecutor.submit
+        if replaced and call.plain and buffersize is None:
+            return map_by_submit(self, fn, iterables, timeout, chunksize)
         work = self._usable_work()
         before = len(work.pending)
         results, sent = start_map(work, fn, iterables, timeout, chunksize, buffersize, call)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import itertools
+import os
 import threading
 import time
 import weakref
@@ -30,6 +31,7 @@ from typing import Any, TypeVar
 from distpool.engines.protocol import Failure
 from distpool.progress_bars import Bar, Options, Reading, bar_for
 from distpool.progress_cells import Cells, Counted
+from distpool.scheduler.shells import worker_start
 
 __all__ = ["Meter", "Metered", "Options", "Progress", "by_chunk", "length_of", "options_of"]
 
@@ -47,10 +49,18 @@ LAST_LINE_S = 0.25
 def options_of(progress: Progress, default: Options | None = None) -> Options | None:
     """What a ``progress=`` means; None: no bar.
 
+    Where nobody has said anything, ``DISTPOOL_PROGRESS=1`` asks for bars in the whole program, but not in its workers.
+
     Raises:
         TypeError: it is nothing of the kind, or a dict with other keys than ``Options`` has.
     """
     if progress is None:
+        if (
+            default is None
+            and os.environ.get("DISTPOOL_PROGRESS") == "1"
+            and worker_start.this_worker is None
+        ):
+            return Options()
         return default
     if isinstance(progress, bool):
         return Options() if progress else None

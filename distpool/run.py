@@ -20,6 +20,8 @@ imported. The module's own functions, which look in its globals, still find the 
 standard `ThreadPool` goes on working. A module not imported yet is made with that class when it is imported. What
 contexts make (`multiprocessing.Lock` is a method of the default one) they make by the methods of `context_makers`.
 
+Libraries beyond the standard one are ``run_libraries``' affair.
+
 What it is not: inherited. A Python that the program starts by `subprocess` is a plain one.
 """
 
@@ -30,6 +32,7 @@ import os
 import sys
 from types import ModuleType
 
+from distpool import run_libraries
 from distpool.context_makers import MAKERS
 from distpool.worker_hooks import HOOKS
 
@@ -93,22 +96,26 @@ _TABLE: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 _STAND_INS = {module: dict.fromkeys(names, home) for module, (home, names) in _TABLE.items()}
 
-# Code of these packages keeps the original: they are built on it.
-_KEEP_ORIGINAL = ("multiprocessing", "concurrent", "distpool")
+# Code of these packages keeps the original: they are built on it, some of them on what is inside of it.
+_KEEP_ORIGINAL = ("multiprocessing", "concurrent", "distpool", "joblib", "loky")
 
 _HOOK_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run_hook")
 _PACKAGE_PARENT_ENV = "DISTPOOL_RUN_PACKAGE_PARENT"
 _PYTHONPATH_ENV = "DISTPOOL_RUN_PYTHONPATH"
+_OPTIONS_ENV = "DISTPOOL_RUN_OPTIONS"
 
 
 # --- the interpreter that launches -----------------------------------------------------------------------
 
 
-def launch(program: Sequence[str], interpreter_options: Sequence[str] = ()) -> NoReturn:
+def launch(
+    program: Sequence[str], interpreter_options: Sequence[str] = (), options: Sequence[str] = ()
+) -> NoReturn:
     """Replace this process by Python running `program` with distpool installed.
 
     program: what follows `python` on its command line: `["script.py", "a"]`, `["-m", "module"]`, `["-"]`.
     interpreter_options: options of Python itself that precede it, such as `["-X", "dev"]`.
+    options: what else is wanted, of "ray", "pandas" and "summary".
     Raises OSError when the interpreter cannot be executed.
     """
     environment = dict(os.environ)
@@ -117,6 +124,7 @@ def launch(program: Sequence[str], interpreter_options: Sequence[str] = ()) -> N
         environment[_PYTHONPATH_ENV] = before
     environment["PYTHONPATH"] = os.pathsep.join([_HOOK_DIRECTORY, before] if before else [_HOOK_DIRECTORY])
     environment[_PACKAGE_PARENT_ENV] = os.path.dirname(os.path.dirname(_HOOK_DIRECTORY))
+    environment[_OPTIONS_ENV] = ",".join(options)
     os.execve(sys.executable, [sys.executable, *interpreter_options, *program], environment)
 
 
@@ -133,20 +141,33 @@ def take_over() -> None:
         os.environ.pop("PYTHONPATH", None)
     else:
         os.environ["PYTHONPATH"] = before
+    options = os.environ.pop(_OPTIONS_ENV, "").split(",")
     install()
+    if "ray" in options:
+        run_libraries.stand_for_ray()
+    if "pandas" in options:
+        from distpool.run_pandas import stand_for_pandas
+
+        stand_for_pandas()
+    if "summary" in options:
+        from distpool.summary import at_exit
+
+        at_exit()
 
 
 def install() -> None:
     """Let `multiprocessing` and `concurrent.futures.ProcessPoolExecutor` stand on distpool, in this process.
 
     Covers what the contexts and the package `multiprocessing` make (`context_makers.MAKERS`) and the classes of the
-    modules in `_TABLE`. Imports none of them: a program that uses none pays nothing. Names that were bound by
+    modules in `_TABLE`, and what `run_libraries` puts in place. Imports none of them: a program that uses none pays
+    nothing. Names that were bound by
     `from ... import` before the call stay what they were. Calling it again changes nothing.
     """
     if installed():
         return
     sys.meta_path.insert(0, _Finder)
     HOOKS.append(install)
+    run_libraries.install()
     for name in _STAND_INS:
         if name in sys.modules:
             sys.modules[name].__class__ = _module_class(name)
@@ -163,6 +184,7 @@ def uninstall() -> None:
         return
     sys.meta_path.remove(_Finder)
     HOOKS.remove(install)
+    run_libraries.uninstall()
     for name in (*_STAND_INS, "multiprocessing"):
         if name in sys.modules:
             sys.modules[name].__class__ = ModuleType

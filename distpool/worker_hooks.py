@@ -16,6 +16,9 @@ HOOKS: list[Callable[[], None]] = []
 #: Functions without arguments; they run in this process when a pool is opened, before anything is pickled for it.
 OWNER_HOOKS: list[Callable[[], None]] = []
 
+#: Called with each pool (``engines.protocol.EnginePool``) that this process has opened on its session.
+POOL_HOOKS: list[Callable[[Any], None]] = []
+
 #: In a worker: how many more items than calls it has worked off since it began; chunks of a map add to it.
 more_items = 0
 

@@ -129,7 +129,9 @@ class PoolSpec:
     ``max_tasks`` replaces a worker after so many calls (None: never). ``retries`` is how often a call whose worker
     died is run again. ``setup_attempts`` consecutive workers may fail in their set-up before the pool counts as
     broken. ``name`` is a pattern for the workers' ``current_process().name`` ("ForkPoolWorker-%d"). A worker that has
-    more than ``memory_bytes_max`` of memory for itself after a call (None: no bound) is replaced.
+    more than ``memory_bytes_max`` of memory for itself after a call (None: no bound) is replaced. ``environment`` has
+    variables that its workers have beyond the program's own, before they load anything. Captured globals are those of
+    the moment when the pool is opened, or without ``snapshot`` when a call is submitted.
     """
 
     size: int | None = None
@@ -147,6 +149,8 @@ class PoolSpec:
     strategy: Strategy = Strategy()  # noqa: RUF009  # on which nodes; it is frozen
     dedicated: bool = True  # False: workers as there is work for them, given back when idle; ``size`` at most
     self_contained: bool = False  # whether results can be passed on undecoded to any process
+    environment: Mapping[str, str] = field(default_factory=dict)
+    snapshot: bool = True
 
     def arguments(self, dumps: Callable[[Any], bytes]) -> tuple[Any, ...]:
         """Of the initializer; they may be made only now, by means of what pickles the pool's calls."""

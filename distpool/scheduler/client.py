@@ -64,6 +64,7 @@ from distpool.scheduler.shells.leading import Leading
 from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.owner import OwnerShell
 from distpool.scheduler.shells.preparation import make_setup
+from distpool.worker_hooks import POOL_HOOKS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class NativePool:
         self.size = size
         self.number = number
         self.spec = spec
-        self.exporter = Exporter(snapshot=True)
+        self.exporter = Exporter(snapshot=spec.snapshot)
         self.setup_keep: Any = None  # what every new worker's set-up refers to
         self.gone = threading.Event()
         self.failure: Failure | None = None
@@ -204,7 +205,12 @@ class NativePool:
         """What the core is told of it. Raises what pickling the initializer raises."""
         spec = self.spec
         setup, self.setup_keep = make_setup(
-            self.exporter, spec.name, spec.initializer, spec.arguments(self.exporter.dumps), spec.closures
+            self.exporter,
+            spec.name,
+            spec.initializer,
+            spec.arguments(self.exporter.dumps),
+            spec.closures,
+            spec.environment,
         )
         return OpenPool(
             self.number,
@@ -370,6 +376,8 @@ class Session:
             pool.gone.set()
             raise
         self.leading.tell(message)
+        for tell in POOL_HOOKS:
+            tell(pool)
         return pool
 
     def _refuse_if_closed(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -162,6 +164,15 @@ def be_interrupted_in_a_finalizer(path: str) -> None:
     _SlowFinalizer(path)
     while True:
         pass
+
+
+def import_from(folder: str, name: str) -> str:
+    """Import a module that lies there, and tell what it says."""
+    sys.path.insert(0, folder)
+    try:
+        return str(importlib.import_module(name).WORD)
+    finally:
+        sys.path.remove(folder)
 
 
 def refuse_interrupts(path: str) -> None:

@@ -43,6 +43,25 @@ def test_an_interrupt_that_hits_a_finalizer_comes_again_and_nothing_is_printed(
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_import_is_not_torn_by_an_interrupt(tmp_path: Path) -> None:
+    """Python cannot import a package again whose first import was ended among its modules."""
+    began = tmp_path / "began"
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "__init__.py").write_text("from torn.part import *\nWORD = whole.WORD\n")
+    (tmp_path / "torn" / "whole.py").write_text("WORD = 'whole'\n")
+    (tmp_path / "torn" / "part.py").write_text(
+        f"import torn.whole, time\nopen({str(began)!r}, 'w').close()\nfor _ in range(30): time.sleep(0.01)\n"
+    )
+    with ProcessPoolExecutor(1) as executor:
+        before = executor.submit(bodies.pid_of_worker).result()
+        future = executor.submit(bodies.import_from, str(tmp_path), "torn")
+        wait_until(began.exists, "the import has begun")
+        assert future.cancel()
+        assert executor.submit(bodies.import_from, str(tmp_path), "torn").result(5.0) == "whole"
+        assert executor.submit(bodies.pid_of_worker).result(5.0) == before
+        check_core()
+
+
 def test_one_that_refuses_is_killed_and_the_replacement_is_set_up_again(tmp_path: Path) -> None:
     starts, path = str(tmp_path / "starts"), tmp_path / "began"
     with ProcessPoolExecutor(1, initializer=bodies.set_place_and_note, initargs=("set", starts)) as executor:

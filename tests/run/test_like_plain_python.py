@@ -230,6 +230,7 @@ def test_a_program_that_uses_no_pool_loads_neither_library_nor_engine(tmp_path: 
     assert more <= {
         "distpool",
         "distpool.run",
+        "distpool.run_libraries",
         "distpool.context_makers",
         "distpool.worker_hooks",
         "importlib",

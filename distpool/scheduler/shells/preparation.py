@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 import multiprocessing.process
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -44,8 +45,11 @@ def make_setup(
     initializer: Callable[..., Any] | None,
     initargs: tuple[Any, ...],
     closures: bool = True,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[bytes, list[Any]]:
     """Describe this process for its workers, and say whether their results may hold closures.
+
+    ``environment`` has variables that only they have.
 
     Returns:
         The description, and what must be kept for as long as it is used.
@@ -60,7 +64,10 @@ def make_setup(
     start = None if initializer is None else _dump_start(exporter, initializer, initargs, keep)
     setup = msgspec.msgpack.encode(
         _Setup(
-            environment=dict(os.environb),
+            environment={
+                **os.environb,
+                **{os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+            },
             umask=_umask(),
             main=describe_main(),
             parent=process.name,

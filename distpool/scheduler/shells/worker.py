@@ -438,9 +438,14 @@ class Worker:
         """Whether a task runs, or waits to, or its answer is not on its way yet."""
         return bool(self.running or self.queue or self.done or self.failed)
 
-    def on_sigint(self, _number: int, _frame: FrameType | None) -> None:
-        """Raise in the task that is to be interrupted, and nowhere else."""
-        if self.interrupting and self.interrupting == self.open and not self._deaf:
+    def on_sigint(self, _number: int, frame: FrameType | None) -> None:
+        """Raise in the task that is to be interrupted, and nowhere else.
+
+        Not while it imports: a package that was left half-way cannot be imported again by the tasks that follow. The
+        signal comes again soon; and who imports for longer than an interrupt may take is killed, as others are.
+        """
+        due = self.interrupting and self.interrupting == self.open
+        if due and not self._deaf and not _imports(frame):
             worker_hooks.interrupted, self.interrupting = self.open, 0
             raise KeyboardInterrupt
 
@@ -454,6 +459,15 @@ class Worker:
             self._deaf = False  # no signal is looked for between this and the end
         else:
             sys.__unraisablehook__(unraisable)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether this frame runs for an import."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def main(start: WorkerStart) -> int:
