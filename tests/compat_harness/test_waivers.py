@@ -62,5 +62,5 @@ def test_every_waiver_names_a_test_that_the_standard_library_passes():
 
 def test_every_suite_has_a_floor_that_can_be_missed():
     floors = load_settings().floor_percent
-    assert set(suites.SUITES) == set(floors)
+    assert {*suites.SUITES, "joblib"} == set(floors)
     assert all(90.0 <= floor <= 100.0 for floor in floors.values())
