@@ -64,6 +64,7 @@ from distpool.scheduler.shells.leading import Leading
 from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.owner import OwnerShell
 from distpool.scheduler.shells.preparation import make_setup
+from distpool.scheduler.store.store import ObjectStore
 from distpool.worker_hooks import POOL_HOOKS
 
 TYPE_CHECKING = False
@@ -315,10 +316,10 @@ class Session:
         self.limits = limits
         self.pid = os.getpid()
         self.cluster = cluster
-        self.store = cluster.open_store()
+        owner = f"{self.pid}-{os.urandom(4).hex()}"
+        self.store = cluster.open_store(owner)
         stored.use(self.store)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        owner = f"{self.pid}-{os.urandom(4).hex()}"
         self.core = OwnerCore(
             owner,
             "",
@@ -330,7 +331,8 @@ class Session:
         self.shell = OwnerShell(self.core, self._context, self._on_event, self.store)
         if self.store is not None:
             self.core.store = self.store.number
-            self.store.reach_others(Fetching(lambda: cluster.address("agent"), self.store.process))
+            if isinstance(self.store, ObjectStore):
+                self.store.reach_others(Fetching(lambda: cluster.address("agent"), self.store.process))
         if cluster.keys is not None:
             self.shell.attach(cluster.node, cluster.keys, self._on_link_lost)
         self.leading = Leading(self.shell)

@@ -174,7 +174,7 @@ class Copies:
             case Fetch(request=request, ids=ids):
                 self._fetch(process, request, ids, now)
             case FarLook(request=request, ids=ids):
-                lost = tuple(number for number in ids if self._is_lost(number))
+                lost = tuple(number for number in ids if self.is_lost(number))
                 self._out.append((f"process:{process}", FarLooked(request, lost)))
             case FarHold(ids=ids):
                 for known in self._each(ids):
@@ -344,7 +344,8 @@ class Copies:
             self.coming += 1
             self._out.append(("shell", StartPull(self.queue.popleft())))
 
-    def _is_lost(self, number: int) -> bool:
+    def is_lost(self, number: int) -> bool:
+        """Whether an object of another node cannot be had any more."""
         known = self.objects.get(number)
         if known is not None and (known.copy or known.lost):
             return not known.copy

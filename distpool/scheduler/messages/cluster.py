@@ -24,11 +24,15 @@ class Knock(Message, frozen=True):
 
 
 class Admission(Message, frozen=True):
-    """The answer to Knock: whose port it is; or why who has knocked cannot come in, for people to read."""
+    """The answer to Knock: whose port it is; or why who has knocked cannot come in, for people to read.
+
+    ``store`` is the number of that node's object store; 0: it has none.
+    """
 
     accepted: bool
     reason: str = ""
     node: str = ""
+    store: int = 0
 
 
 class NodeFacts(Message, frozen=True):

@@ -135,6 +135,42 @@ class PullElsewhere(Message, frozen=True):
     store: int
 
 
+class PullFailed(Message, frozen=True):
+    """To a program: why it will not be sent; ``is_lost``: nor any other time."""
+
+    number: int
+    reason: str
+    is_lost: bool
+
+
+class Put(Message, frozen=True):
+    """A program will send an object of this size, for its home to keep."""
+
+    request: int
+    size: int
+
+
+class PutOn(Message, frozen=True):
+    """Send up to ``until`` for the time being."""
+
+    request: int
+    until: int
+
+
+class PutStop(Message, frozen=True):
+    """It will not be sent in full."""
+
+    request: int
+
+
+class PutDone(Message, frozen=True):
+    """It is there, and its number is this; or why it cannot be."""
+
+    request: int
+    number: int
+    reason: str = ""
+
+
 class Coming(Message, frozen=True):
     """The object will be sent, and is so long in all."""
 
@@ -143,7 +179,7 @@ class Coming(Message, frozen=True):
 
 
 class Chunk(Message, frozen=True):
-    """A piece of it, which follows in a frame of its own."""
+    """A piece of an object (of a Put: of its request), which follows in a frame of its own."""
 
     number: int
     offset: int

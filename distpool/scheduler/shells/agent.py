@@ -237,6 +237,8 @@ class Agent:
     def _forget_guest(self, owner: str) -> None:
         if self._gateway is not None:
             self._gateway.forget(owner)
+        if self._mover is not None:
+            self._mover.guest_gone(owner, time.monotonic())
 
     def start(self) -> None:
         """Introduce the node; one that joins waits for its welcome. Raises ClusterError if there will be none."""
@@ -340,11 +342,16 @@ class Agent:
             return
         kind, _, name = heard.peer.decode(errors="replace").partition(":")
         if isinstance(message, Knock) and self._gateway is not None:
-            self._gateway.answer(heard.peer, encode(knocking.admission(message, self.node_name)))
+            self._gateway.answer(
+                heard.peer, encode(knocking.admission(message, self.node_name, self._node.head.store))
+            )
         elif kind == "n":
             self._from_node(heard.peer, name.partition(":")[0], message, by_port=True)
-        elif kind == "b" and (mover := self._use_mover()) is not None:
-            mover.from_peer(heard.peer, message)
+        elif kind in ("b", "f", "g") and (mover := self._use_mover()) is not None:
+            if kind == "b":
+                mover.from_peer(heard.peer, message)
+            else:
+                mover.from_guest(heard.peer, name.partition(":")[0], message, heard.data, time.monotonic())
 
     def _report(self, identity: bytes, request: int) -> None:
         pids = {DRIVER: self._driver_pid, **self._brood.pids}

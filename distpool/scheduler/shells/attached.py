@@ -1,7 +1,7 @@
 """A program's side of a cluster that others have started: what ``EmbeddedCluster`` is to a program of its own.
 
 The program is a guest: it dials one node's port, its *home*, and says and hears everything by that link (``gateway``).
-It shares no store with any node, so what it sends and gets travels in the messages.
+It has no store, but a part in its home's (``guest_store``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zmq
 
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.shells import curve, knocking, session_dir
-from distpool.scheduler.store.store import ObjectStore
+from distpool.scheduler.shells.guest_store import GuestStore
 
 
 class AttachedCluster:
@@ -28,9 +28,10 @@ class AttachedCluster:
         self.keys = curve.derive(secret)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         try:
-            self.node = knocking.knock(context, self.home_address, self.keys, limits.start_s).node
+            admission = knocking.knock(context, self.home_address, self.keys, limits.start_s)
         finally:
             context.destroy(linger=0)
+        self.node, self._store = admission.node, admission.store
         self.agent_fd = -1
         session_dir.sweep()
         self._directory, self._lock_fd = session_dir.create()
@@ -44,9 +45,9 @@ class AttachedCluster:
         """The ZeroMQ address of a socket in that directory."""
         return f"ipc://{self._directory}/{name}"
 
-    def open_store(self) -> ObjectStore | None:
-        """There is none."""
-        return None
+    def open_store(self, owner: str) -> GuestStore | None:
+        """The home's, as this program uses it; None: it has none, and all travels in messages."""
+        return GuestStore(self.home_address, owner, self.keys, self._store) if self._store else None
 
     def start(self) -> None:
         """It has been started."""

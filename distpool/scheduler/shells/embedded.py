@@ -64,7 +64,7 @@ class EmbeddedCluster:
         """The session directory; "" until the cluster has started."""
         return self._directory
 
-    def open_store(self) -> ObjectStore | None:
+    def open_store(self, owner: str) -> ObjectStore | None:
         """This node's object store, as the driver uses it; None where there is no room for one."""
         return None if self._files is None else ObjectStore(self._files, DRIVER)
 

@@ -16,6 +16,7 @@ import zmq
 
 from distpool.errors import StoreError
 from distpool.scheduler.messages import FarLook, Fetch, Fetched, Message, decode, encode
+from distpool.scheduler.shells.curve import Keys
 from distpool.scheduler.shells.links import close_watched, watched_dealer
 
 Pair = tuple[zmq.Socket[bytes], zmq.Socket[bytes]]
@@ -24,13 +25,16 @@ Pair = tuple[zmq.Socket[bytes], zmq.Socket[bytes]]
 class Fetching:
     """``store.far.AgentLink`` of process number ``process``; ``address`` is where its agent is bound at present.
 
+    A program that is attached by a port gives its name, and the ``keys`` of the cluster.
+
     ``strays`` are answers to questions that an exception has ended: copies in transit to us that nobody took.
     """
 
-    def __init__(self, address: Callable[[], str], process: int) -> None:
+    def __init__(self, address: Callable[[], str], process: int | str, keys: Keys | None = None) -> None:
         self.strays: deque[tuple[int, ...]] = deque()
         self._address = address
         self._process = process
+        self._keys = keys
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._lock = threading.Lock()
         self._tell: Pair | None = None  # with the lock
@@ -41,7 +45,7 @@ class Fetching:
         if self._context is None:
             self._context = zmq.Context(io_threads=1)
         identity = f"f:{self._process}:{os.urandom(4).hex()}".encode()
-        return watched_dealer(self._context, self._address(), identity)
+        return watched_dealer(self._context, self._address(), identity, self._keys)
 
     def tell(self, message: Message) -> None:
         """See ``AgentLink``. What an agent that is gone does not hear, nobody has to."""

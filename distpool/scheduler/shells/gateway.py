@@ -66,6 +66,7 @@ class Heard:
     owner: str | None
     peer: bytes
     frame: bytes
+    data: bytes = b""
 
 
 @dataclass(slots=True)
@@ -133,8 +134,8 @@ class Gateway:
                     heard.append(Heard(owner, peer, rest[1]))
                 elif guest.gate is not None:
                     _send(guest.gate, rest[1:])
-            elif len(rest) == 1:
-                heard.append(Heard(None, peer, rest[0]))
+            elif 1 <= len(rest) <= 2:
+                heard.append(Heard(None, peer, *rest))
         return heard
 
     def from_owner(self, owner: str, parts: list[bytes]) -> bytes | None:

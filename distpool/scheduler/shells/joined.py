@@ -32,7 +32,7 @@ class JoinedCluster:
         """The session directory."""
         return self._start.directory
 
-    def open_store(self) -> ObjectStore | None:
+    def open_store(self, owner: str) -> ObjectStore | None:
         """The store that this worker uses already."""
         store = stored.current()
         return store if isinstance(store, ObjectStore) else None

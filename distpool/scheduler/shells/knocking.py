@@ -45,8 +45,8 @@ def _introduction() -> Knock:
     return Knock(PROTOCOL_VERSION, platform.python_version(), distpool.__version__)
 
 
-def admission(knock: Knock, node: str) -> Admission:
-    """What this node answers."""
+def admission(knock: Knock, node: str, store: int = 0) -> Admission:
+    """What this node answers; ``store`` is the number of its store."""
     here, there = knock, _introduction()
     rows = []
     if here.protocol != there.protocol:
@@ -55,7 +55,7 @@ def admission(knock: Knock, node: str) -> Admission:
     if _minor(here.python) != _minor(there.python):
         rows.append(("Python", here.python, there.python))
     if not rows:
-        return Admission(True, node=node)
+        return Admission(True, node=node, store=store)
     table = "\n".join(f"    {line}" for line in in_columns([("", "here", "there"), *rows]))
     reason = (
         f"this machine and the cluster differ:\n{table}\nuse the same versions on all machines of a cluster"

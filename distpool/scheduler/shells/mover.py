@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import zmq
 
 from distpool.errors import StoreError
@@ -42,13 +43,25 @@ from distpool.scheduler.messages import (
     NODES,
     Chunk,
     Coming,
+    FarClaim,
+    FarDrop,
+    FarHand,
+    FarHold,
+    FarLook,
+    FarLooked,
+    Fetch,
     Fetched,
     Message,
     NodeFacts,
     Pull,
     PullElsewhere,
+    PullFailed,
     PullOn,
     PullStop,
+    Put,
+    PutDone,
+    PutOn,
+    PutStop,
     SourceGone,
     SourceKeep,
     SourceRelease,
@@ -108,6 +121,15 @@ class _Peer:
 
     store: int = 0
     uploads: dict[int, _Upload] = field(default_factory=dict)
+    guest: str = ""  # or a program that has its home here
+
+
+@dataclass(slots=True)
+class _Guest:
+    """A program that has its home here: what it refers to of this node's objects, and what it is sending."""
+
+    held: dict[int, list[Any]] = field(default_factory=dict)
+    puts: dict[int, Incoming] = field(default_factory=dict)
 
 
 class Mover:
@@ -139,6 +161,11 @@ class Mover:
         self._copies: dict[int, Held] = {}  # by their own numbers
         self._peers: dict[bytes, _Peer] = {}
         self._kept: dict[int, set[int]] = {}  # store of another node -> what it needs of ours
+        self._guests: dict[str, _Guest] = {}
+        self._guest_requests = 0
+        self._awaited: dict[
+            tuple[str, int], tuple[bytes, Pull]
+        ] = {}  # program, request -> what is to be sent then
         self._unclaimed: deque[tuple[float, int]] = deque()  # when what a dead worker has put is forgotten
         self._relays: dict[int, list[int]] = {}  # object -> stores that were sent it, each passes it on
 
@@ -186,7 +213,7 @@ class Mover:
         while self._unclaimed and self._unclaimed[0][0] <= now:
             _, worker = self._unclaimed.popleft()
             with self._store.lock:
-                for store in self._addresses:
+                for store in (self._store.number, *self._addresses):
                     self._store.ledger.forget_transit(NODES | store, worker)
         if self._unclaimed:
             self._wake_at(self._unclaimed[0][0])
@@ -211,6 +238,114 @@ class Mover:
             for download in [one for one in self._downloads.values() if one.source == store]:
                 self._try_source(download, now)
         return True
+
+    # ---------------------------------------------------------------------------- guests
+
+    def from_guest(self, identity: bytes, name: str, message: Message, data: bytes, now: float) -> None:
+        """A program that has its home here speaks (``guest_store``)."""
+        guest = self._guests.setdefault(name, _Guest())
+        match message:
+            case Pull():
+                self._guest_pulls(identity, name, message, now)
+            case PullOn() if identity in self._peers:
+                self.from_peer(identity, message)
+            case Put(request=request, size=size):
+                self._guest_puts(identity, guest, request, size)
+            case Chunk(number=request) if request in guest.puts:
+                self._guest_writes(identity, guest, request, data)
+            case PutStop(request=request):
+                if (incoming := guest.puts.pop(request, None)) is not None:
+                    incoming.discard()
+            case FarLook(request=request, ids=ids):
+                lost = [number for number in ids if self._is_lost(number)]
+                self._say_peer(identity, [encode(FarLooked(request, tuple(lost)))])
+            case FarHold(ids=ids) | FarDrop(ids=ids) | FarClaim(ids=ids) | FarHand(ids=ids):
+                mine = [number for number in ids if store_of(number) == self._store.number]
+                if mine:
+                    self._guest_refers(guest, message, mine)
+                if len(mine) < len(ids):
+                    others = tuple(number for number in ids if store_of(number) != self._store.number)
+                    self._feed(f"process:{name}", msgspec.structs.replace(message, ids=others), now)
+            case _:
+                pass  # not one of ours
+
+    def _is_lost(self, number: int) -> bool:
+        if store_of(number) == self._store.number:
+            return not self._store.ledger.exists(number)
+        return self.core.is_lost(number)
+
+    def _guest_refers(self, guest: _Guest, message: Message, mine: list[int]) -> None:
+        """To objects of this node."""
+        for number in mine:
+            with suppress(StoreError):
+                match message:
+                    case FarDrop():
+                        if held := guest.held.get(number):
+                            held.pop()
+                    case FarHand(holder=holder, back=back):
+                        (self._store.take_back if back else self._store.hand)([number], holder)
+                    case FarClaim(via=via):
+                        guest.held.setdefault(number, []).append(self._claimed(number, via))
+                    case _:
+                        guest.held.setdefault(number, []).append(self._store.hold([number]))
+        self._store.drain()
+
+    def _claimed(self, number: int, via: int) -> Any:
+        """What a worker here has put for a program that is not here was put for this node."""
+        held = self._store.hold([number])
+        with self._store.lock, suppress(ObjectGone):
+            self._store.ledger.claim(number, NODES | self._store.number, via)
+            self._store.ledger.drop(number, NODES | self._store.number)
+        return held
+
+    def _guest_pulls(self, identity: bytes, name: str, pull: Pull, now: float) -> None:
+        mine = store_of(pull.number) == self._store.number
+        if mine or self.core.copy_of(pull.number):
+            self._begin_upload(identity, self._peers.setdefault(identity, _Peer(guest=name)), pull)
+            return
+        self._guest_requests += 1
+        self._awaited[name, self._guest_requests] = identity, pull
+        self._feed(f"process:{name}", Fetch(self._guest_requests, (pull.number,)), now)
+
+    def _guest_puts(self, identity: bytes, guest: _Guest, request: int, size: int) -> None:
+        try:
+            guest.puts[request] = self._store.receive(size, "a program elsewhere")
+        except StoreError as error:
+            self._say_peer(identity, [encode(PutDone(request, 0, str(error)))])
+            return
+        self._say_peer(identity, [encode(PutOn(request, self._limits.pull_window_bytes))])
+        if not size:
+            self._guest_writes(identity, guest, request, b"")
+
+    def _guest_writes(self, identity: bytes, guest: _Guest, request: int, data: bytes) -> None:
+        incoming, window = guest.puts[request], self._limits.pull_window_bytes
+        before = incoming.done_bytes
+        try:
+            incoming.write(data)
+        except (OSError, ValueError) as error:
+            guest.puts.pop(request).discard()
+            self._say_peer(identity, [encode(PutDone(request, 0, f"it could not be written there: {error}"))])
+            return
+        if incoming.is_complete:
+            del guest.puts[request]
+            guest.held.setdefault(incoming.id, []).append(incoming.seal())
+            self._say_peer(identity, [encode(PutDone(request, incoming.id))])
+        elif before // (window // 2) != incoming.done_bytes // (window // 2):
+            self._say_peer(identity, [encode(PutOn(request, incoming.done_bytes + window))])
+
+    def guest_gone(self, name: str, now: float) -> None:
+        """A program has ended."""
+        guest = self._guests.pop(name, None)
+        if guest is not None:
+            for incoming in guest.puts.values():
+                incoming.discard()
+            guest.held.clear()
+        for key in [key for key in self._awaited if key[0] == name]:
+            del self._awaited[key]
+        for identity in [identity for identity, peer in self._peers.items() if peer.guest == name]:
+            self._forget_peer(identity)
+        self._feed("shell", ProcessGone(name), now)
+        self._store.drain()
 
     # ------------------------------------------------------------------------------ the core
 
@@ -244,10 +379,22 @@ class Mover:
                 raise AssertionError(effect)
 
     def _answer(self, process: Process, answer: Any) -> None:
+        if isinstance(process, str):
+            self._answer_guest(process, answer)
+            return
         identity = self._askers.pop((process, answer.request), b"")
         told = bool(identity) and self._say_process(identity, answer)
-        if not told and type(answer) is Fetched and isinstance(process, int):
+        if not told and type(answer) is Fetched:
             self._store.take_back(answer.ids, process)
+
+    def _answer_guest(self, name: str, answer: Any) -> None:
+        identity, pull = self._awaited.pop((name, answer.request), (b"", None))
+        if pull is None:
+            return
+        if answer.ids:
+            self._begin_upload(identity, self._peers.setdefault(identity, _Peer(guest=name)), pull)
+        else:
+            self._say_peer(identity, [encode(PullFailed(pull.number, answer.reason, answer.is_lost))])
 
     def _is_used(self, local: int) -> bool:
         with self._store.lock:

@@ -90,6 +90,7 @@ from distpool.scheduler.store.store import ObjectStore
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from distpool.scheduler.shells.curve import Keys
+    from distpool.scheduler.shells.guest_store import GuestStore
 
 #: Frames of workers that are read before the other sources are looked at again.
 FRAMES_A_TURN = 64
@@ -107,7 +108,7 @@ class OwnerShell:
         core: OwnerCore,
         context: zmq.Context[zmq.Socket[bytes]],
         on_event: Callable[[Local], None],
-        store: ObjectStore | None = None,
+        store: ObjectStore | GuestStore | None = None,
     ) -> None:
         self.core = core
         self.store = store

@@ -102,6 +102,10 @@ class Far:
         self.link.tell(FarClaim(ids, via, store, soon))
         return FarHeld(ids, self._let_go)
 
+    def held(self, ids: tuple[int, ...]) -> FarHeld:
+        """What this process refers to already."""
+        return FarHeld(ids, self._let_go)
+
     def hold(self, ids: tuple[int, ...]) -> FarHeld:
         """Refer to what somebody else refers to at this moment."""
         self.link.tell(FarHold(ids))
