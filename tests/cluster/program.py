@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 import distpool
 from distpool.scheduler.node_identity import current_node
@@ -94,7 +95,73 @@ def remote() -> None:
     distpool.shutdown()
 
 
+def _line_bytes() -> tuple[int, int]:
+    """How many bytes this host has received and sent by its line."""
+    with open("/proc/net/dev") as file:
+        fields = [line.split() for line in file if ":" in line and not line.lstrip().startswith("lo:")]
+    return sum(int(row[1]) for row in fields), sum(int(row[9]) for row in fields)
+
+
+def objects() -> None:
+    """What crosses this program's line when many tasks share an array, and when results are passed on."""
+    import gc
+
+    import numpy as np
+
+    from distpool.scheduler.serialize import stored
+
+    def on(node: str) -> Any:
+        return distpool.remote(resources={f"node:{node}": 0.001})
+
+    @distpool.remote
+    def total(array: Any, seed: int) -> float:
+        array += seed  # its own copy
+        return float(array.sum())
+
+    def make(seed: int) -> Any:
+        return np.full(2_500_000, float(seed))
+
+    def plus(left: Any, right: Any) -> Any:
+        return left + right
+
+    def held() -> int:
+        return stored.current().ledger.objects  # type: ignore[union-attr]
+
+    facts: dict[str, object] = {}
+    mib = 1 << 20
+    array = np.ones(2_500_000)  # 20 MB
+    before = _line_bytes()
+    shared = distpool.put(array)
+    sums = distpool.get([total.remote(shared, seed) for seed in range(20)])
+    facts["sums"] = sums == [2_500_000.0 * (seed + 1) for seed in range(20)]
+    with distpool.Pool() as pool:
+        facts["map"] = pool.map(lambda number: float(array[number]), range(40), 1) == [1.0] * 40
+    received, sent = (now - then for now, then in zip(_line_bytes(), before, strict=True))
+    facts["sent_arrays"] = round(sent / array.nbytes, 1)
+    facts["received_mib"] = received // mib
+
+    before = _line_bytes()
+    made = [on(node)(make).remote(seed) for seed, node in enumerate(["a", "b", "a", "b"])]
+    both = [on(node)(plus).remote(made[0], made[1]) for node in "ab"]
+    for _ in range(3):
+        both = [on("ab"[place])(plus).remote(both[0], both[1]) for place in range(2)]
+    distpool.wait(both, num_returns=2, fetch_local=False)
+    received, _ = (now - then for now, then in zip(_line_bytes(), before, strict=True))
+    facts["passed_on_mib"] = received // mib
+    facts["value"] = distpool.get(both[1])[7]
+    facts["nested"] = distpool.get(on("b")(lambda refs: float(distpool.get(refs[1])[0])).remote(made))
+    del shared, made, both
+    gc.collect()
+    until = time.monotonic() + 20
+    while (left := [distpool.get(on(node)(held).remote()) for node in "ab"]) != [0, 0]:
+        assert time.monotonic() < until, f"in the stores are still {left} objects"
+        time.sleep(0.2)
+    print(json.dumps(facts))
+    distpool.shutdown()
+
+
 PROGRAMS = {
+    "objects": objects,
     "spread": lambda count: spread(int(count)),
     "long": lambda count, seconds: long(int(count), float(seconds)),
     "idle": idle,

@@ -77,6 +77,19 @@ def test_a_machine_is_lost_in_the_middle(cluster: list[Host]) -> None:
     assert 0 < facts["nodes"]["b"] < 40, "some had been done there"  # type: ignore[index]
 
 
+def test_a_big_array_crosses_a_line_once(cluster: list[Host]) -> None:
+    a, _, c = cluster
+    c.reach_only(a)
+    status, text = c.run(*PROGRAM, "objects", env=of_cluster(a))
+    assert status == 0, text
+    facts = facts_of(text)
+    assert (facts["sums"], facts["map"]) == (True, True)
+    assert 2.0 <= facts["sent_arrays"] < 2.2, "one was put, and the function has brought one along"  # type: ignore[operator]
+    assert facts["received_mib"] == 0
+    assert facts["passed_on_mib"] == 0, "results stay where they are made"
+    assert (facts["value"], facts["nested"]) == (8.0, 1.0)
+
+
 @pytest.mark.parametrize("seconds", [5, *([20] if SOAK else [])])
 def test_the_programs_own_line_is_cut_for_a_while(cluster: list[Host], seconds: int) -> None:
     a, _, c = cluster

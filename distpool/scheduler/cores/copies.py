@@ -10,9 +10,10 @@
                         (nothing)                          LOST ── nobody refers to it ──► (nothing)
 
 A process **refers** to an object of another node by messages to its own agent, as it does by the ledger to one of its
-own node. While somebody refers to one that is not here, the source is asked to keep it (``SourceTake``): once for the
-whole node, whoever needs it. When a copy is here that is enough, and the source may let go of its own. So an object is
-moved once for each node, and goes when nobody anywhere needs it.
+own node. While somebody refers to one, the source is asked to keep it (``SourceTake``): once for the whole node,
+whoever needs it, and though a copy may be here, since others ask the source for what the number says is there. So an
+object is moved once for each node, and goes when nobody anywhere needs it. When the source has lost it, a copy is still
+good.
 
 What is passed from one process to another is *in transit*: counted for the pair of them, up by who hands it over, down
 by who claims it. The two words may come in either order, so the count may be below zero for a moment.
@@ -118,7 +119,7 @@ class _Object:
     is_held: bool = False  # the source keeps it for us
     is_coming: bool = False  # the shell has been told to pull it, or will be
     copy: int = 0
-    lost: str = ""
+    lost: str = ""  # why the source does not have it
 
     @property
     def is_needed(self) -> bool:
@@ -210,8 +211,7 @@ class Copies:
     def _fetch(self, process: Process, request: int, ids: tuple[int, ...], now: float) -> None:
         asked = _Request(process, request, ids, set())
         for known in self._each(dict.fromkeys(ids)):
-            self._note_loss(known)
-            if known.lost:
+            if not known.copy and self._note_loss(known):
                 self._out.append((f"process:{process}", Fetched(request, (), known.lost, True)))
                 for other in self._each(dict.fromkeys(ids)):
                     self._settle(other, now)
@@ -253,9 +253,7 @@ class Copies:
         match message:
             case SourceGone(ids=ids):
                 for known in [self.objects[number] for number in ids if number in self.objects]:
-                    known.is_held = False
-                    if not known.copy and not known.is_coming:  # one that is coming hears of it from its pull
-                        self._lose(known, "it is gone there", now)
+                    self._lose(known, "it is gone there", now)
             case _:
                 raise AssertionError(f"another node does not say {message} of far objects")
 
@@ -277,17 +275,16 @@ class Copies:
                 known.is_coming = False
                 if lost:
                     self._lose(known, reason, now)
-                else:
-                    for asked in list(known.waiting):
-                        self._refuse(asked, reason, False, now)
-                    self._settle(known, now)
+                for asked in list(known.waiting):
+                    self._refuse(asked, reason, lost, now)
+                self._settle(known, now)
             case ProcessGone(process=process):
                 self._process_gone(process, now)
             case Stores(numbers=numbers):
                 self.stores = frozenset(numbers)
                 for known in list(self.objects.values()):
-                    if not known.is_coming and self._note_loss(known):
-                        self._lose(known, known.lost, now)
+                    if self._note_loss(known):
+                        self._settle(known, now)
             case Tick():
                 self._tick(now)
             case _:
@@ -347,20 +344,19 @@ class Copies:
     def is_lost(self, number: int) -> bool:
         """Whether an object of another node cannot be had any more."""
         known = self.objects.get(number)
-        if known is not None and (known.copy or known.lost):
-            return not known.copy
-        return store_of(number) not in self.stores
+        if known is not None and (known.copy or known.is_coming):
+            return False
+        return (known is not None and bool(known.lost)) or store_of(number) not in self.stores
 
     def _note_loss(self, known: _Object) -> bool:
-        if not known.copy and not known.lost and store_of(known.number) not in self.stores:
+        if not known.lost and store_of(known.number) not in self.stores:
             known.lost = "the node where it was is gone"
             known.is_held = False
         return bool(known.lost)
 
     def _lose(self, known: _Object, reason: str, now: float) -> None:
+        """The source does not have it. One that is coming may come from another node, and its pull tells."""
         known.lost, known.is_held = reason, False
-        for asked in list(known.waiting):
-            self._refuse(asked, reason, True, now)
         self._settle(known, now)
 
     def _tell_source(self, known: _Object, message: Message) -> None:
@@ -370,7 +366,7 @@ class Copies:
         """After a change: the source keeps what is needed and not here, and what nobody needs is forgotten."""
         if self.objects.get(known.number) is not known:
             return
-        needed = known.is_needed and not known.copy and not known.lost
+        needed = known.is_needed and not known.lost
         if needed and not known.is_held and not self._note_loss(known):
             known.is_held = True
             self._tell_source(known, SourceTake((known.number,)))
@@ -391,8 +387,8 @@ class Copies:
         coming = 0
         for number, known in self.objects.items():
             assert known.number == number
-            assert not (known.copy and (known.is_coming or known.lost or known.is_held))
-            assert known.is_held == (known.is_needed and not known.copy and not known.lost), known
+            assert not (known.copy and known.is_coming)
+            assert known.is_held == (known.is_needed and not known.lost), known
             assert all((*known.refs.values(), *known.transit.values())), "a count of zero is none"
             assert not known.waiting or known.is_coming, "somebody waits for what does not come"
             assert known.is_needed or known.waiting or known.is_coming or known.copy, "nobody needs it"
