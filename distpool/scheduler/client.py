@@ -80,13 +80,19 @@ GONE_KEPT = 256
 
 
 class NativePool:
-    """A pool of dedicated workers (``engines.protocol.EnginePool``)."""
+    """A pool of dedicated workers (``engines.protocol.EnginePool``).
 
-    def __init__(self, session: Session, number: int, spec: PoolSpec, size: int) -> None:
+    ``beside``: one that differs only in its strategy; each can take the other's tasks (``OpenPool.beside``).
+    """
+
+    def __init__(
+        self, session: Session, number: int, spec: PoolSpec, size: int, beside: NativePool | None = None
+    ) -> None:
         self.size = size
         self.number = number
         self.spec = spec
-        self.exporter = Exporter(snapshot=spec.snapshot)
+        self.exporter: Exporter = Exporter(snapshot=spec.snapshot) if beside is None else beside.exporter
+        self._beside = 0 if beside is None else beside.number
         self.setup_keep: Any = None  # what every new worker's set-up refers to
         self.gone = threading.Event()
         self.failure: Failure | None = None
@@ -224,6 +230,7 @@ class NativePool:
             strategy=spec.strategy,
             dedicated=spec.dedicated,
             self_contained=spec.self_contained,
+            beside=self._beside,
         )
 
     def close(self) -> None:

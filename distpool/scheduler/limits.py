@@ -68,6 +68,7 @@ class Limits(msgspec.Struct, frozen=True):
     pulls_max: int = 4  # so many are pulled to a node at one time, ...
     pull_window_bytes: int = 8 << 20  # each with so much under way.
     chunk_bytes: int = 1 << 20
+    near_s: float = 0.25  # a call waits this long for a worker where its data is, then for one anywhere.
     copy_linger_s: float = 2.0  # a copy that nobody uses is kept for so long.
     transit_s: float = 60.0  # what a dead process had passed on is kept for so long until it is claimed.
     fan_out: int = 2  # a node sends one object to so many at a time; others get it from those.

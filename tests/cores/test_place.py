@@ -43,8 +43,8 @@ def strategy_of(text: str) -> tuple[Strategy, str]:
         if words[0] == "spread":
             strategy = msgspec.structs.replace(strategy, kind="spread")
             last = words[-1] if len(words) > 1 else ""
-        elif words[0] == "node":
-            strategy = msgspec.structs.replace(strategy, kind="node", node=words[1], soft=len(words) > 2)
+        elif words[0] in ("node", "near"):
+            strategy = msgspec.structs.replace(strategy, kind=words[0], node=words[1], soft=len(words) > 2)
         elif words[0] != "default":
             kind = words.pop(0) if words[0] in terms else kind
             values = tuple(words[2].split(",")) if len(words) > 2 else ()

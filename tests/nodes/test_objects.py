@@ -91,7 +91,7 @@ def test_nothing_stays_in_the_store(pool_on_b: Any) -> None:
         assert pool_on_b.apply(bodies.check, (bodies.pattern(MB), MB)) == "b"
         assert pool_on_b.apply(bodies.pattern, (MB,)).nbytes == MB
     gc.collect()
-    storage.wait_empty(but=before)
+    storage.wait_empty(8.0, but=before)  # copies are kept for two seconds
 
 
 def test_what_cannot_be_loaded_there_is_that_calls_error(pool_on_b: Any) -> None:

@@ -36,6 +36,7 @@ from distpool.scheduler.cores.owner_actors import Actors
 from distpool.scheduler.cores.owner_idling import Idling
 from distpool.scheduler.cores.owner_leasing import Leasing, is_borrowed
 from distpool.scheduler.cores.owner_limits import TimeLimits
+from distpool.scheduler.cores.owner_near import Near
 from distpool.scheduler.cores.owner_offers import Offers
 from distpool.scheduler.cores.owner_outcomes import Outcomes
 from distpool.scheduler.cores.owner_pools import PoolLife
@@ -111,6 +112,7 @@ class OwnerCore:
         self.time_limits = TimeLimits(self._out, self.alarm, self.offers, self.outcomes)
         self.leasing = Leasing(self._out)
         self.idling = Idling(limits, self.alarm)
+        self.near = Near(limits, self.alarm, self.leasing)
         self.pool_life = PoolLife(limits, self._out, self.outcomes, self.leasing)
         self.actors = Actors(self._out, self.outcomes, self.leasing, self.pool_life)
         self.pools = self.pool_life.pools
@@ -193,7 +195,12 @@ class OwnerCore:
         if pool is None or pool.state is not PoolState.OPEN:
             self.outcomes.refuse(pool, message.tasks)
             return
-        wanted = self.offers.take_in(pool, message.tasks)
+        self._take_in(pool, message.tasks, now)
+        if pool.beside:
+            self.near.came(pool, self.pools.get(pool.beside), now)
+
+    def _take_in(self, pool: Pool, tasks: list[Task], now: float) -> None:
+        wanted = self.offers.take_in(pool, tasks)
         if not pool.dedicated:
             self.leasing.ask(pool)  # as many as there are tasks waiting, so first
         if wanted:
@@ -304,6 +311,9 @@ class OwnerCore:
             self._offer_again(pool, now)
         for lease in self.idling.due(now):
             self.leasing.retire(lease)
+        for pool, beside, tasks in self.near.due(now, self.pools):
+            self.leasing.ask(pool)
+            self._take_in(beside, tasks, now)
         self.time_limits.look(now)
         for pool in self.pools.values():
             self.offers.recall_from_silent(pool, now)

@@ -71,6 +71,7 @@ class PoolLife:
         if terms is not None:
             pool.actor, pool.ahead = Actor(terms, message.restarts, message.borrow), ahead
         pool.strategy = message.strategy
+        pool.beside = message.beside
         self.pools[pool.pool] = pool
         if self.lost:
             self.break_pool(pool, None, None, self.lost)

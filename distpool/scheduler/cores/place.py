@@ -33,9 +33,9 @@ def place(
     ``home`` is the owner's own node. ``last`` is the one that had the previous lease of a pool that is spread.
     """
     able = [node for node in nodes if may_be(strategy, node) and fits(need, to_units(node.total))]
-    if strategy.kind == "node":
+    if strategy.kind in ("node", "near"):
         chosen = [node for node in able if node.node == strategy.node]
-        if chosen or not strategy.soft:
+        if chosen or not (strategy.soft or strategy.kind == "near"):
             able = chosen
     if not able:
         return None
@@ -58,7 +58,7 @@ def may_be(strategy: Strategy, node: NodeFacts) -> bool:
 
 def home_is_best(strategy: Strategy, node: NodeFacts) -> bool:
     """Whether the owner's own node, if it has room, need not be compared with others."""
-    if strategy.kind == "spread" or (strategy.kind == "node" and strategy.node != node.node):
+    if strategy.kind == "spread" or (strategy.kind in ("node", "near") and strategy.node != node.node):
         return False
     return satisfies(node.labels, strategy.labels) and satisfies(node.labels, strategy.wishes)
 

@@ -202,6 +202,7 @@ class Pool:
     __slots__ = (
         "actor",
         "ahead",
+        "beside",
         "dedicated",
         "dropping",
         "failure",
@@ -257,6 +258,7 @@ class Pool:
         self.memory_bytes_max = memory_bytes_max
         self.self_contained = self_contained
         self.strategy = Strategy()
+        self.beside = 0  # the pool that takes its tasks when they have waited; see ``owner_near``
         self.actor: Actor | None = None
         self.ahead = 0  # so many tasks may lie with a worker; 0: as their measured length says
         self.state = PoolState.OPEN

@@ -32,6 +32,8 @@ class OpenPool(Local, frozen=True):
 
     ``actor``: the pool is one, of one dedicated worker; ``restarts`` is how often it is started again after its worker
     has died (-1: without end). ``borrow``: it is another owner's actor, and this one has no worker for it.
+
+    ``beside``: a pool that is like this one but for the strategy, and takes its tasks when they have waited for long.
     """
 
     pool: int
@@ -47,6 +49,7 @@ class OpenPool(Local, frozen=True):
     restarts: int = 0
     borrow: Borrow | None = None
     strategy: Strategy = Strategy()
+    beside: int = 0
 
 
 class Submit(Local, frozen=True):

@@ -28,8 +28,9 @@ class Strategy(msgspec.Struct, frozen=True, array_like=True):
     """Where a pool's leases may be, and where best.
 
     ``kind``: "default" is the owner's node first, "spread" is all nodes in turn, "node" is the one named ``node`` (with
-    ``soft`` also another, if that one is not there or could never do it), "group" is bundle number ``bundle`` (-1: any)
-    of the placement group ``group``. A node must satisfy ``labels``, and is preferred if it satisfies ``wishes`` too.
+    ``soft`` also another, if that one is not there or could never do it), "near" is the same for owners that will not
+    wait for it long, "group" is bundle number ``bundle`` (-1: any) of the placement group ``group``. A node must
+    satisfy ``labels``, and is preferred if it satisfies ``wishes`` too.
     ``capture``: what work in the group starts itself is in the group too, unless it says otherwise.
     """
 

@@ -167,13 +167,16 @@ class Lineage:
 
     # --------------------------------------------------------------------------------- recovering
 
-    def is_lost(self, value: Any) -> bool:
-        """Whether the data of a value that is a reference's is gone from the store."""
+    def is_lost(self, value: Any, *, here: bool = False) -> bool:
+        """Whether the data of a value that is a reference's is gone from the store.
+
+        ``here``: only if it was on this node; what was elsewhere must be asked for, and whoever needs it will tell.
+        """
         store = self._session.shell.store
         if type(value) is not Kept or store is None or value.held is None:
             return False
         try:
-            return not store.are_there(stored.ids_of(value.blob))
+            return not store.are_there(stored.ids_of(value.blob), here=here)
         except StoreError:
             return True
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +42,7 @@ from distpool.scheduler.serialize import PLAIN_TYPES, Exporter, is_plain, stored
 from distpool.scheduler.serialize.carried import Pending
 from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.shells import actor_calls, worker_start
+from distpool.scheduler.store.ledger_table import store_of
 
 #: Leases of one shape, at most. What they ask of a node bounds them, or for those that ask nothing, this.
 LEASES_MAX = 1024
@@ -97,6 +99,8 @@ def about(plan: Plan) -> About:
     return About(plan.name, plan.name, link.actor_id, side_by_side=link.side_by_side)
 
 
+#: So much more of a call's data must lie on another node than on this one for it to be made there.
+NEAR_BYTES_MIN = 1 << 20
 #: What workers of remote calls need, and would have to import one by one.
 PRELOADED = ("distpool.tasks", "distpool.objects", "distpool.actors", "distpool.scheduler.shells.actor_loop")
 
@@ -128,6 +132,7 @@ class Remote:
             ObjectRef, _Waiting
         ] = {}  # calls that wait for their arguments, by their (first) result
         self._pools: dict[Shape, NativePool] = {}
+        self._near: dict[tuple[int, str], NativePool] = {}  # number of the pool beside it, node
         if worker_start.this_worker is None:
             preload = encode(Preload(PRELOADED))
             self.leading.tell(lambda: session.shell.say(session.shell.home, preload))
@@ -156,6 +161,33 @@ class Remote:
                 )
         plan.pool = pool
         return pool
+
+    def near(self, pool: NativePool, values: Sequence[Any]) -> NativePool:
+        """The pool for a call that needs these: the one beside ``pool`` of the node where most of the data lies."""
+        weights: Counter[int] = Counter()
+        for value in values:
+            if type(value) is Kept:
+                for number, size in zip(stored.ids_of(value.blob), stored.sizes_of(value.blob), strict=True):
+                    weights[store_of(number)] += size
+        if not weights or pool.spec.strategy != Strategy():
+            return pool
+        shell = self.session.shell
+        best, most = weights.most_common(1)[0]
+        node = shell.node_of_store.get(best, "")
+        if (
+            not node
+            or best == self.session.core.store
+            or most - weights[self.session.core.store] < NEAR_BYTES_MIN
+        ):
+            return pool
+        with self._lock:
+            near = self._near.get((pool.number, node))
+            if near is None:
+                spec = dataclasses.replace(pool.spec, strategy=Strategy("near", node))
+                near = self._near[pool.number, node] = self.session.open(
+                    lambda number: NativePool(self.session, number, spec, pool.size, pool)
+                )
+        return pool if near.closed or near.failure is not None else near
 
     def later(self, delay_s: float, what: Callable[[], None]) -> None:
         """Call ``what`` on the thread that delivers, after a while."""
@@ -344,7 +376,7 @@ class Call:
     def offer(self, task: Task) -> None:
         """All arguments are there; if one has left the store meanwhile, once it is there again."""
         lineage = here().lineage
-        if gone := [ref for ref in self.needed if lineage.is_lost(ref.value)]:
+        if gone := [ref for ref in self.needed if lineage.is_lost(ref.value, here=True)]:
             lineage.then(gone, lambda: self.offer(task))
             return
         values = []
@@ -355,6 +387,8 @@ class Call:
                 return
             values.append(refs.passed_on(value, []) if type(value) is Kept else value)
         self.sent = values
+        if values and self.plan.link is None:
+            task.pool = here().near(self.pool, [ref.value for ref in self.needed]).number
         if values:
             task.keep = [*self.keep, *self.needed]
             task.payload = {**self.fields, "p": self.places, "v": values}

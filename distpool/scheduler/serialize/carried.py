@@ -113,9 +113,7 @@ def renamed(blob: bytes, names: bytes, blobs: Sequence[bytes]) -> bytes:
     """A blob that begins with ``REFS_MARK``, with other names for the same references; ``blobs`` are their values'."""
     stored = importlib.import_module("distpool.scheduler.serialize.stored")
     inner = blob[inner_start(blob) :]
-    return frame(
-        names, stored.with_carried(inner, [number for value in blobs for number in stored.ids_of(value)])
-    )
+    return frame(names, stored.with_carried(inner, blobs))
 
 
 def arrive(blob: Blob, *, expected: bool = False) -> list[Any]:

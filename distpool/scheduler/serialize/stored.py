@@ -7,7 +7,7 @@
           └─► Store.put, one copy ─► Held, into ``keep``
                     └─► 02 | flags | count | ids | inner blob ── anywhere ──► load ─► Store.map ─► pickle
 
-    02 | flags, 1 byte | count, 4 bytes | carried, 4 bytes | ids, 8 bytes each | inner blob        (little endian)
+    02 | flags, 1 byte | count, carried, 4 bytes each | ids, their sizes, 8 bytes each | inner blob      (little endian)
 
 With flag 1 there is no inner blob: the last id *is* it, a stream that was too big to be sent. The first ids are those
 that references in the pickle carry (``carried.py``): they are kept, not mapped. The others are the pickle's
@@ -182,6 +182,7 @@ def pack(
             return _BRIEF.pack(BRIEF_MARK, *spot)
     names = carrying.describe(carried, keep)  # first: what has a value by now must be among the ids
     ids = [number for reference in carried for number in ids_of(reference.blob)] if carried else []
+    sizes = [size for reference in carried for size in sizes_of(reference.blob)] if carried else []
     if store is None or not (is_stream or buffers or ids):
         if buffers:
             raise SerializationError("the object store was closed while something was pickled for it")
@@ -203,14 +204,16 @@ def pack(
                 held = shared.put(store, buffer)
                 keep.append(held)
                 ids += held.ids
+                sizes.append(memoryview(buffer).nbytes)
         if is_stream:
             objects.append([_contiguous(piece) for piece in pieces])
         if objects:
             held = store.put(objects, holder=holder)
             keep.append(held)
             ids += held.ids
+            sizes += [sum([memoryview(part).nbytes for part in parts]) for parts in objects]
             sent += held.ids if holder else ()
-        head = pack_struct(f"<BBII{len(ids)}Q", MARK, flags, len(ids), carried_count, *ids)
+        head = _head(flags, carried_count, ids, sizes)
         return carrying.frame(names, head if is_stream else join((head, *pieces)))
     except BaseException as reason:
         if sent:
@@ -226,20 +229,25 @@ def pack_stream(blob: bytes, keep: list[Any]) -> bytes:
     assert store is not None
     held = store.put([(blob,)])
     keep.append(held)
-    return pack_struct("<BBIIQ", MARK, _IS_STREAM, 1, 0, *held.ids)
+    return _head(_IS_STREAM, 0, held.ids, (len(blob),))
 
 
-def with_carried(blob: bytes, carried: Sequence[int]) -> bytes:
-    """A blob as ``pack`` has made it, less its references' names; they hold these objects now."""
-    own: tuple[int, ...] = ()
-    flags, inner = 0, blob
+def _head(flags: int, carried: int, ids: Sequence[int], sizes: Sequence[int]) -> bytes:
+    count = len(ids)
+    return pack_struct(f"<BBII{2 * count}Q", MARK, flags, count, carried, *ids, *sizes)
+
+
+def with_carried(blob: bytes, values: Sequence[bytes]) -> bytes:
+    """A blob as ``pack`` has made it, less its references' names; their values are now these."""
+    ids = [number for value in values for number in ids_of(value)]
+    sizes = [size for value in values for size in sizes_of(value)]
+    carried, flags, inner = len(ids), 0, blob
     if blob[0] == MARK:
-        flags, _, carried_count = unpack_from("<BII", blob, 1)
-        own, inner = ids_of(blob)[carried_count:], blob[inner_start(blob) :]
-    ids = (*carried, *own)
-    if not ids:
-        return inner
-    return pack_struct(f"<BBII{len(ids)}Q", MARK, flags, len(ids), len(carried), *ids) + inner
+        flags, _, before = unpack_from("<BII", blob, 1)
+        ids += ids_of(blob)[before:]
+        sizes += sizes_of(blob)[before:]
+        inner = blob[inner_start(blob) :]
+    return _head(flags, carried, ids, sizes) + inner if ids else inner
 
 
 def in_band(pieces: Sequence[Buffer], carried: Sequence[Carried]) -> bytes:
@@ -334,6 +342,14 @@ def ids_of(blob: Blob) -> tuple[int, ...]:
     return unpack_from(f"<{count}Q", blob, start + _IDS_START)
 
 
+def sizes_of(blob: Blob) -> tuple[int, ...]:
+    """How many bytes each of ``ids_of`` has."""
+    if not (count := len(ids_of(blob))):
+        return ()
+    start = carrying.inner_start(blob) if blob[0] == REFS_MARK else 0
+    return unpack_from(f"<{count}Q", blob, start + _IDS_START + 8 * count)
+
+
 class _Arrived(_local):
     """Objects that have come with the blob that this thread is loading: see ``parcels.py``."""
 
@@ -352,7 +368,7 @@ def is_stream(blob: Blob) -> bool:
 
 def inner_start(blob: Blob) -> int:
     """Where the inner blob begins in one that begins with ``MARK``."""
-    return _IDS_START + 8 * len(ids_of(blob))
+    return _IDS_START + 16 * len(ids_of(blob))
 
 
 def load(blob: Blob, loads: Callable[[Blob, list[memoryview] | None], Any]) -> Any:
@@ -377,7 +393,7 @@ def load(blob: Blob, loads: Callable[[Blob, list[memoryview] | None], Any]) -> A
             if streamed:
                 inner = stack.enter_context(reading(ids[-1]))
             else:
-                inner = stack.enter_context(memoryview(blob)[_IDS_START + 8 * len(ids) :])
+                inner = stack.enter_context(memoryview(blob)[inner_start(blob) :])
         return loads(inner, views)
 
 

@@ -160,9 +160,9 @@ class GuestStore:
         """Nothing of them is here."""
         return 0
 
-    def are_there(self, ids: Sequence[int]) -> bool:
-        """Whether all of these can be had. Raises StoreError if the cluster is gone."""
-        return not ids or not self._far.lost(tuple(ids))
+    def are_there(self, ids: Sequence[int], *, here: bool = False) -> bool:
+        """Whether all of these can be had; none are ``here``. Raises StoreError if the cluster is gone."""
+        return here or not ids or not self._far.lost(tuple(ids))
 
     # --------------------------------------------------------------------------------- holding
 

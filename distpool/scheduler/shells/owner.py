@@ -130,6 +130,7 @@ class OwnerShell:
         self._on_home_lost: Callable[[], None] = lambda: None
         self._beyond: set[str] = set()  # such nodes
         self._ways: dict[bytes, bytes] = {}  # routing id of a worker on such a node -> "w:NODE"
+        self.node_of_store: dict[int, str] = {}  # as far as workers there have told
         self.contacts: dict[str, Contact] = {}  # other owners that we have had to do with
         #: Gets what another owner says of objects, None when it is gone; called like a delivery.
         self.on_peer: Callable[[str, Any], None] = lambda _owner, _message: None
@@ -376,6 +377,7 @@ class OwnerShell:
         account.add(message)
         if type(message) is LeaseHello and address in self._abroad:
             self._abroad[address] = message.store
+            self.node_of_store[message.store] = message.node
         if type(message) is Results and message.stored:
             self._claim(message, address.partition(":")[2])
         elif type(message) is Yielded and message.stored:

@@ -179,12 +179,15 @@ class ObjectStore:
                 continue
         return size
 
-    def are_there(self, ids: Sequence[int]) -> bool:
-        """Whether all of these can be had. Raises StoreError if the agent is gone, and they are not of this node."""
+    def are_there(self, ids: Sequence[int], *, here: bool = False) -> bool:
+        """Whether all of these can be had; ``here``: those of this node.
+
+        Raises StoreError if the agent is gone, and they are not of this node.
+        """
         far = self._far_ids(ids) if self.far is not None else ()
         if not all(number in far or self.ledger.exists(number) for number in ids):
             return False
-        return not far or self.far is None or not self.far.lost(far)
+        return here or not far or self.far is None or not self.far.lost(far)
 
     # --------------------------------------------------------------------------------- holding
 
