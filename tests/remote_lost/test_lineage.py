@@ -203,7 +203,7 @@ def test_an_argument_that_is_lost_on_the_way_to_its_call(log: str, monkeypatch: 
     distpool.wait([ref])
     lineage = submitting.here().lineage
     is_lost, looks = lineage.is_lost, iter([False, False])
-    monkeypatch.setattr(lineage, "is_lost", lambda value: next(looks, True) and is_lost(value))
+    monkeypatch.setattr(lineage, "is_lost", lambda value, **_: next(looks, True) and is_lost(value))
     lose(ref)
     first, pair = bodies.first.remote(ref), bodies.halves.remote(log, ref)
     assert next(looks, None) is None, "both were offered with it"
@@ -227,7 +227,7 @@ def test_a_call_that_fails_by_it_when_others_have_had_it_made_again_already(
         held_back.set()
         return True
 
-    monkeypatch.setattr(lineage, "is_lost", lambda value: next(looks, True) and is_lost(value))
+    monkeypatch.setattr(lineage, "is_lost", lambda value, **_: next(looks, True) and is_lost(value))
     monkeypatch.setattr(lineage, "failed", hold_back)
     lose(ref)
     first = bodies.first.remote(ref)
