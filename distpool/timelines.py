@@ -50,7 +50,9 @@ def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, A
     """
     if client.current() is None and worker_start.this_worker is None:
         raise ClusterError("there is no session to ask: call init() first, or any remote function")
-    events = list(_events(cluster_facts.survey("timeline", workers=True)))
+    surveyed = cluster_facts.survey("timeline", workers=True)
+    _warn_if_partial(surveyed)
+    events = list(events_of(surveyed))
     if filename is None:
         return events
     with open(filename, "w") as file:
@@ -58,15 +60,19 @@ def timeline(filename: str | os.PathLike[str] | None = None) -> list[dict[str, A
     return None
 
 
-def _events(surveyed: Surveyed) -> Iterator[dict[str, Any]]:
+def _warn_if_partial(surveyed: Surveyed) -> None:
     missing = [
         *surveyed.missing,
         *(f"{who} on {node.node}" for node in surveyed.nodes for who in node.missing),
     ]
     if missing:
         warnings.warn(
-            f"the timeline is partial: {', '.join(missing)} did not answer", RuntimeWarning, stacklevel=4
+            f"the timeline is partial: {', '.join(missing)} did not answer", RuntimeWarning, stacklevel=3
         )
+
+
+def events_of(surveyed: Surveyed) -> Iterator[dict[str, Any]]:
+    """The trace events of all workers that have answered."""
     for node in surveyed.nodes:
         for answer in node.answers:
             try:

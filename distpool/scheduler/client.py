@@ -59,6 +59,7 @@ from distpool.scheduler.shells import questions, worker_start
 from distpool.scheduler.shells.accounts import PoolAccounts
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.fetching import Fetching
+from distpool.scheduler.shells.inquiries import Inquiries, Knowledge
 from distpool.scheduler.shells.joined import JoinedCluster
 from distpool.scheduler.shells.leading import Leading
 from distpool.scheduler.shells.links import router
@@ -70,6 +71,7 @@ from distpool.worker_hooks import POOL_HOOKS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from distpool.scheduler.shells.attached import AttachedCluster
+    from distpool.scheduler.shells.outlook import Outlook
 
 #: An agent answers at once, and so does a head; one that does not is stopped, or out of reach.
 ASK_S = 30.0
@@ -340,6 +342,10 @@ class Session:
             self.core.store = self.store.number
             if isinstance(self.store, ObjectStore):
                 self.store.reach_others(Fetching(lambda: cluster.address("agent"), self.store.process))
+        self.inquiries = Inquiries(self._outlook)
+        self.inquiries.knowledge.names_of_pools = self._names_of_pools
+        self.inquiries.knowledge.name_of = self._name_of
+        self.shell.on_inquiry = self.inquiries.answer
         if cluster.keys is not None:
             self.shell.attach(cluster.node, cluster.keys, self._on_link_lost)
         self.leading = Leading(self.shell)
@@ -493,6 +499,23 @@ class Session:
             pool.on_event(event)
             if isinstance(event, PoolGone):
                 del self._pools[number]
+
+    # ------------------------------------------------------------------- what others may want to know
+
+    def _outlook(self, knowledge: Knowledge) -> Outlook:
+        from distpool.scheduler.shells.outlook import Outlook
+
+        return Outlook(self.core, self.shell.inbox, self.shell.accounts.done_on, knowledge)
+
+    def _names_of_pools(self) -> dict[int, tuple[str, str]]:
+        return {
+            number: (pool.spec.name.removesuffix("-%d"), "") for number, pool in list(self._pools.items())
+        }
+
+    def _name_of(self, task: Task) -> str:
+        pool = self._pools.get(task.pool)
+        function = None if pool is None else pool.exporter.find(task.function)
+        return "" if function is None else name_of(function)
 
     # ------------------------------------------------------------------------------ engine thread
 

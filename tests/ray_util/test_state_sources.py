@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import distpool
-from distpool.scheduler.messages import Done, Failed
+from distpool.scheduler.messages import Done, Failed, Inquire
 from distpool.scheduler.remote import records
 from distpool.scheduler.remote.records import About, Records
+from distpool.scheduler.shells.inquiries import Inquiries
 from distpool.util import state
 from tests.processes.scene import wait_until
 from tests.ray_util.bodies import Worker, after
@@ -158,7 +159,7 @@ def test_from_within_a_task():
 class Shell:
     def __init__(self):
         self.inbox, self.deliveries = [], []
-        self.on_outcome = self.on_inquiry = None
+        self.on_outcome = None
 
 
 class Session:
@@ -166,6 +167,7 @@ class Session:
 
     def __init__(self):
         self.shell = Shell()
+        self.inquiries = Inquiries(None)
         outcomes = type("Outcomes", (), {"resting": []})
         self.core = type("Core", (), {"owner": "o", "node": "n", "pools": {}, "outcomes": outcomes})
         self.remote = type("Remote", (), {"waiting": {}})
@@ -186,7 +188,7 @@ class Call:
 
 def told(kept):
     said = []
-    kept.answer("tasks", said.append)
+    kept.answer(Inquire(1, "tasks"), said.append)
     return records.decode(said[0])
 
 

@@ -1,11 +1,11 @@
-"""The head's part in a survey: a question that one owner has, and everybody may answer.
+"""The head's part in a survey: a question that one has who asks, and everybody may answer.
 
 ::
 
-    Asked(Survey) ──► Inquire to each node ──► NodeAnswers, one by one ──► all there, or late ──► Answered(Surveyed)
+    Asked(Survey) ──► Inquire to each node, or to one ──► NodeAnswers ──► all there, or late ──► Answered(Surveyed)
 
-A node that is lost meanwhile, or has not answered in twice the time that it gives its own, is named as missing. What is
-asked and answered is none of the head's business.
+A node that is lost meanwhile, or has not answered in twice the time that it gives its own, is named as missing. So is
+whose answer would make the whole too big. What is asked and answered is none of the head's business.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from distpool.scheduler.cores.deadlines import Deadlines
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import Answered, Inquire, Message, NodeAnswers, Survey, Surveyed
 
+#: Surveys at a time: more than these are refused.
+OPEN_MAX = 64
+#: Of all answers to one.
+ANSWERS_BYTES_MAX = 256 << 20
+
 
 @dataclass(slots=True)
 class _Open:
@@ -26,6 +31,7 @@ class _Open:
     waiting: dict[str, None]  # nodes
     answers: list[NodeAnswers]
     missing: list[str]
+    room_bytes: int
 
 
 class Surveys:
@@ -41,20 +47,40 @@ class Surveys:
         self._send = send
 
     def begin(self, asker: str, owner: str, survey: Survey, nodes: Iterable[str], now: float) -> None:
-        """Ask every node."""
+        """Ask every node, or the one that is meant."""
+        chosen = dict.fromkeys(nodes)
+        if survey.node and survey.node not in chosen:
+            there = ", ".join(chosen)
+            self._refuse(asker, owner, survey, f"there is no node {survey.node}; there are: {there}")
+            return
+        if len(self.open) >= OPEN_MAX:
+            self._refuse(asker, owner, survey, f"{OPEN_MAX} surveys are under way; ask again in a moment")
+            return
+        if survey.node:
+            chosen = {survey.node: None}
         self._made += 1
         number = str(self._made)
-        asked = self.open[number] = _Open(asker, owner, survey.request, dict.fromkeys(nodes), [], [])
+        asked = _Open(asker, owner, survey.request, chosen, [], [], ANSWERS_BYTES_MAX)
+        self.open[number] = asked
         self._deadlines.set(("survey", number), now + 2 * self._limits.survey_s)
+        question = Inquire(self._made, survey.topic, survey.workers, survey.owners, survey.only, survey.about)
         for node in asked.waiting:
-            self._send(f"agent:{node}", Inquire(self._made, survey.topic, survey.workers))
+            self._send(f"agent:{node}", question)
+
+    def _refuse(self, asker: str, owner: str, survey: Survey, reason: str) -> None:
+        self._send(asker, Answered(owner, Surveyed(survey.request, (), (), reason)))
 
     def heard(self, node: str, message: NodeAnswers) -> None:
         """A node has answered."""
         asked = self.open.get(str(message.number))
         if asked is not None and node in asked.waiting:
             del asked.waiting[node]
-            asked.answers.append(message)
+            weight = sum(map(len, message.answers)) + len(message.own)
+            if weight > asked.room_bytes:
+                asked.missing.append(node)
+            else:
+                asked.room_bytes -= weight
+                asked.answers.append(message)
             self._end_if_complete(str(message.number))
 
     def node_gone(self, node: str) -> None:

@@ -167,6 +167,11 @@ class NodeCore:
         match kind:
             case "owner":
                 self._from_owner(name, message, now)
+            case "asker":
+                assert isinstance(message, FactsQuery | GroupQuery | Survey), (
+                    "it may look, and change nothing"
+                )
+                self.head.ask_for(name, message)
             case "process":
                 self._from_process(int(name), message)
             case "nursery":
@@ -266,7 +271,16 @@ class NodeCore:
         self.send(f"owner:{name}", self._welcome())
         if owner is None:
             foreign = hello.node not in ("", self.node)
-            owner = Owner(name, hello.incarnation, hello.pid, hello.address, worker, foreign, hello.store)
+            owner = Owner(
+                name,
+                hello.incarnation,
+                hello.pid,
+                hello.address,
+                worker,
+                foreign,
+                store=hello.store,
+                guest=hello.guest,
+            )
             self.owners[name] = owner
         else:
             owner.incarnation, owner.address = hello.incarnation, hello.address

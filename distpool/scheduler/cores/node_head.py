@@ -4,7 +4,7 @@
 
     introduce ──► NodeHello ──► head ──► NodeWelcome, View ──► others
     beat, tell_changes ──► NodeReport
-    ask ──► Asked ──► head ──► Answered ──► the owner that asked
+    ask ──► Asked ──► head ──► Answered ──► the owner that asked, or a command that is none (its name begins with "?")
 
 ``others`` is the head's last View, corrected by what we have sent there ourselves since. A node that the head has
 lost, or has never got to know, introduces itself again with each heartbeat. What the head has not answered by then is
@@ -35,6 +35,9 @@ from distpool.scheduler.messages import (
 )
 
 Key = tuple[str, object]  # of a node's deadline: what it is about, and which
+
+#: Nothing tells that a command which only asks is gone: so many of its like may wait, and then the oldest is forgotten.
+ASKERS_MAX = 64
 
 _HEARTBEAT: Key = ("heartbeat", 0)
 _REPORT: Key = ("report", 0)
@@ -122,10 +125,18 @@ class HeadLink:
         if self.registered:
             self._send("head", Asked(owner, question))
 
+    def ask_for(self, asker: str, question: HeadQuestion) -> None:
+        """A command asks the head something, which is no owner and has nothing here."""
+        waiting = [key for key in self.asked if key[0].startswith("?")]
+        if len(waiting) >= ASKERS_MAX:
+            del self.asked[waiting[0]]
+        self.ask(f"?{asker}", question)
+
     def answered(self, message: Answered) -> None:
         """Pass on what the head answers; an owner that is gone meanwhile has left no question."""
-        if self.asked.pop((message.owner, message.answer.request), None) is not None:
-            self._send(f"owner:{message.owner}", message.answer)
+        who = message.owner
+        if self.asked.pop((who, message.answer.request), None) is not None:
+            self._send(f"asker:{who[1:]}" if who.startswith("?") else f"owner:{who}", message.answer)
 
     def owner_gone(self, owner: str) -> None:
         """An owner of this node has ended: the head keeps nothing in its name, and it hears no answer."""

@@ -97,6 +97,7 @@ class Owner:
     worker: int = 0  # the worker of this node that it is; 0 if it is none
     foreign: bool = False  # it lives on another node, and has no part in this one's store
     store: int = 0  # the number of its own node's
+    guest: bool = False  # it lives on none, and this is its home: surveys ask it here
     lost: bool = False  # its link is gone, and all that it had is being killed
     final: bool = False  # ... and it will not come back: forgotten when the last of its workers is reaped
     pools: dict[int, WantedPool] = field(default_factory=dict)

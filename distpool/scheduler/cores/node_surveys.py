@@ -2,10 +2,10 @@
 
 ::
 
-    head ── Inquire ──► each owner, and each worker if those are asked too ── Inquired ──► NodeAnswers ──► head
+    head ── Inquire ──► owners, workers, if those are asked ── Inquired ──► NodeAnswers ──► head
 
 Who is dead is not waited for; who is stopped, or too busy for ``survey_s``, is named as missing. So is whose answer
-would make the whole too big.
+would make the whole too big. What the node itself knows goes along: its workers, who wants more of them, what is free.
 """
 
 from __future__ import annotations
@@ -13,19 +13,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distpool.scheduler.cores.node_records import Worker
-from distpool.scheduler.messages import Inquire, Inquired, NodeAnswers, WorkerFacts
+from distpool.scheduler.cores.node_records import Owner, WantedPool, Worker
+from distpool.scheduler.cores.resources import to_floats
+from distpool.scheduler.messages import Inquire, Inquired, NodeAnswers, Wanted, WorkerFacts
 
 if TYPE_CHECKING:
     from distpool.scheduler.cores.node import NodeCore
 
 #: Of a node's answers together.
 ANSWERS_BYTES_MAX = 64 << 20
+#: Pools that want workers and are told of.
+WANTED_MAX = 1_000
 
 
 @dataclass(slots=True)
 class _Open:
-    topic: str
+    question: Inquire
     waiting: dict[str, None]  # addresses
     answers: list[bytes]
     missing: list[str]
@@ -37,16 +40,21 @@ class NodeSurveys:
 
     def __init__(self, core: NodeCore) -> None:
         self.open: dict[int, _Open] = {}  # by the head's number
+        self._now = 0.0  # when the latest began
         self._core = core
 
     def begin(self, message: Inquire, now: float) -> None:
         """Ask everybody who may answer."""
         core = self._core
-        asked = [f"owner:{owner.name}" for owner in core.owners.values() if not (owner.lost or owner.foreign)]
+        asked = []
+        if message.owners:
+            asked += [f"owner:{owner.name}" for owner in core.owners.values() if _is_asked_here(owner)]
         if message.workers:
             alive = [worker for worker in core.workers.values() if _can_answer(worker)]
-            asked += [f"process:{worker.number}" for worker in alive]
-        self.open[message.number] = _Open(message.topic, dict.fromkeys(asked), [], [], ANSWERS_BYTES_MAX)
+            chosen = [worker for worker in alive if not message.only or worker.number in message.only]
+            asked += [f"process:{worker.number}" for worker in chosen]
+        self.open[message.number] = _Open(message, dict.fromkeys(asked), [], [], ANSWERS_BYTES_MAX)
+        self._now = now
         core.deadlines.set(("survey", message.number), now + core.limits.survey_s)
         for address in asked:
             core.send(address, message)
@@ -86,15 +94,34 @@ class NodeSurveys:
         core = self._core
         del self.open[number]
         core.deadlines.clear(("survey", number))
-        workers = tuple(
-            WorkerFacts(
-                worker.number, worker.pid, worker.lease.name, worker.lease.pool.owner.name, worker.lingers
-            )
-            for worker in core.workers.values()
-            if worker.pid and not worker.doomed
+        whole = NodeAnswers(
+            number,
+            core.node,
+            tuple(asked.answers),
+            tuple(asked.missing),
+            tuple(_facts(worker) for worker in core.workers.values() if worker.pid and not worker.doomed),
+            asked.question.topic,
+            wanted=tuple(self._wanted(pool) for pool in self._hungry()),
+            free=to_floats(core.free),
+            total=to_floats(core.total),
+            about=asked.question.about,
         )
-        answers, missing = tuple(asked.answers), tuple(asked.missing)
-        core.send("head", NodeAnswers(number, core.node, answers, missing, workers, asked.topic))
+        core.send("head", whole)
+
+    def _hungry(self) -> list[WantedPool]:
+        pools = [pool for pools in self._core.hungry.values() for pool in pools.values()]
+        return pools[:WANTED_MAX]
+
+    def _wanted(self, pool: WantedPool) -> Wanted:
+        return Wanted(
+            pool.owner.name,
+            pool.number,
+            pool.missing,
+            to_floats(pool.need),
+            pool.strategy,
+            max(0.0, pool.not_before_s - self._now),
+            pool.failed_starts,
+        )
 
     def check(self) -> None:
         """Assert every invariant; for tests and the simulator."""
@@ -107,6 +134,27 @@ class NodeSurveys:
                     assert not self._core.owners[name].lost, "a survey waits for an owner that is gone"
                 else:
                     assert int(name) in self._core.workers, "a survey waits for a worker that is gone"
+
+
+def _is_asked_here(owner: Owner) -> bool:
+    """Each owner is asked on one node only: its own, or its home."""
+    return not owner.lost and (owner.guest or not owner.foreign)
+
+
+def _facts(worker: Worker) -> WorkerFacts:
+    lease = worker.lease
+    return WorkerFacts(
+        worker.number,
+        worker.pid,
+        lease.name,
+        lease.pool.owner.name,
+        worker.lingers,
+        pool=lease.pool.number,
+        need=to_floats(lease.need),
+        blocked=lease.blocked,
+        charged=lease.charged,
+        greeted=worker.greeted,
+    )
 
 
 def _can_answer(worker: Worker) -> bool:

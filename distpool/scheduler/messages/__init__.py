@@ -8,6 +8,8 @@ opaque bytes that only the process which asked for them, or the worker that runs
     leasing     owner and agent, agent and worker: who gets which workers, and how those begin and end
     running     owner and worker: a task's way there and back
     cluster     agents, their head, and whoever asks them something
+    surveys     one who asks, and everybody who may answer
+    insights    what such answers are made of; they are opaque to all others
     placing     where leases may be; placement groups
     moving      objects that lie on another node
     local       a program and the owner core in its process; never encoded
@@ -23,6 +25,7 @@ Addresses are plain strings, and every effect is a message to one of them::
     "owner:OWNER"       a driver, or a worker that submits tasks itself
     "peer:OWNER"        another owner, to an owner
     "process:WORKER"    an agent's link to one of its own workers, leased or not
+    "asker:NAME"        a command that only asks, and is no owner
     "nursery"           the forking parent: Fork and Signal in; Forked and Exited out
     "head"              the cluster's head
 
@@ -43,6 +46,7 @@ Who says what to whom::
     owner  <-> head     FactsQuery KeyPut KeyGet KeyDelete KeyList / FactsReport KeyAnswer KeysReport
                         MakeGroup RemoveGroup GroupQuery Survey / GroupsReport Surveyed
                         (by way of its agent, in Asked and Answered)
+    asker  <-> head     FactsQuery GroupQuery Survey, the same way
     head    -> agent    Inquire, and from there to owners and workers / Inquired, NodeAnswers
     anybody -> agent    StoreQuery / StoreReport;  by its port: Knock / Admission
     process -> agent    FarHold FarDrop FarClaim FarHand Fetch FarLook / Fetched FarLooked
@@ -64,6 +68,7 @@ from distpool.scheduler.messages.moving import *  # noqa: F403
 from distpool.scheduler.messages.peers import *  # noqa: F403
 from distpool.scheduler.messages.placing import *  # noqa: F403
 from distpool.scheduler.messages.running import *  # noqa: F403
+from distpool.scheduler.messages.surveys import *  # noqa: F403
 
 #: All that may come over a link. (A struct is only here if its module is imported above.)
 WIRE = tuple(Message.__subclasses__())

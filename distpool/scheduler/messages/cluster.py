@@ -13,6 +13,7 @@ import msgspec
 
 from distpool.scheduler.messages.base import Message
 from distpool.scheduler.messages.placing import GroupQuery, GroupsReport, MakeGroup, RemoveGroup
+from distpool.scheduler.messages.surveys import Survey, Surveyed
 
 
 class Knock(Message, frozen=True):
@@ -160,70 +161,6 @@ class KeysReport(Message, frozen=True):
 
     request: int
     keys: tuple[str, ...]
-
-
-# ------------------------------------------------------------------------------------------------ surveys
-
-
-class Survey(Message, frozen=True):
-    """What do all owners of the cluster know of ``topic``; with ``workers``, and what all of its workers?
-
-    Whoever does not answer in time is left out, and named. The answers are opaque to agents and head::
-
-        owner ── Survey ──► head ── Inquire ──► agents ── Inquire ──► owners, workers
-              ◄─ Surveyed ──     ◄─ NodeAnswers ──     ◄─ Inquired ──
-    """
-
-    request: int
-    topic: str
-    workers: bool = False
-
-
-class Inquire(Message, frozen=True):
-    """The head's word to an agent, and that one's to its owners and workers. ``number`` is the head's."""
-
-    number: int
-    topic: str
-    workers: bool = False
-
-
-class Inquired(Message, frozen=True):
-    """An owner's answer, or a worker's."""
-
-    number: int
-    answer: bytes
-
-
-class WorkerFacts(msgspec.Struct, frozen=True, array_like=True):
-    """A living worker. The agent's shell adds what its slot shows as running, and what an actor has ``begun``."""
-
-    worker: int
-    pid: int
-    lease: str
-    owner: str
-    lingers: bool = False
-    running: int = 0
-    begun: tuple[int, ...] = ()
-
-
-class NodeAnswers(Message, frozen=True):
-    """What those on a node have answered; ``missing`` are those who have not. The shell adds its ``directory``."""
-
-    number: int
-    node: str
-    answers: tuple[bytes, ...]
-    missing: tuple[str, ...]
-    workers: tuple[WorkerFacts, ...] = ()
-    topic: str = ""
-    directory: str = ""
-
-
-class Surveyed(Message, frozen=True):
-    """The whole of it; ``missing`` are nodes."""
-
-    request: int
-    nodes: tuple[NodeAnswers, ...]
-    missing: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------------------------------------ on their way

@@ -17,7 +17,10 @@ NODES = 3 << 30
 
 
 class OwnerHello(Message, frozen=True):
-    """First word on a new link. ``held`` are the leases that the owner still counts on (after a reconnect)."""
+    """First word on a new link. ``held`` are the leases that the owner still counts on (after a reconnect).
+
+    ``guest``: it is on no node, and this one is its home; its agent adds that, who can see it.
+    """
 
     owner: str
     pid: int
@@ -27,6 +30,7 @@ class OwnerHello(Message, frozen=True):
     node: str = ""  # where the owner is; "": where the agent is
     worker: int = 0  # the worker of that node that it is, so that what it owns goes when that one does
     store: int = 0  # the number of that node's store; 0: it has none, or the owner has no part in it
+    guest: bool = False
 
 
 class AgentWelcome(Message, frozen=True):

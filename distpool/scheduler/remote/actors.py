@@ -103,10 +103,10 @@ class Link:
         """Whether several of its calls may run at once."""
         return self.native is not None and not self.native.terms.one_by_one
 
-    def in_line_now(self) -> list[Task]:
+    def calls_in_line(self) -> list[Called]:
         """Calls that wait for arguments, and those behind them."""
         with self._lock:
-            return [call.task for call in self._line if not call.cancelled]
+            return [call for call in self._line if not call.cancelled]
 
     def handle(self) -> ActorRef | None:
         """The reference of this process, if there is one."""

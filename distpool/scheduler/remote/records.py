@@ -8,6 +8,7 @@
     references ───► looked for among the collector's objects when asked: nobody keeps a list of them
 
     Inquire(topic) ──► ``answer`` ──► Told, encoded
+    what is it called, what does it wait for (``inquiries.Knowledge``) ──► ``name_of``, ``waiting_outside``, ...
 
 No message is sent for a call, and nothing is kept for one but a number and what is common to all calls of its kind
 (``About``). What is told is bounded; ``left_out`` says how much more there is. Which of a worker's calls *runs*, only
@@ -30,7 +31,8 @@ import msgspec
 from distpool import worker_hooks
 from distpool.errors import Failure, describe_death
 from distpool.scheduler.cores.tasks import Task
-from distpool.scheduler.messages import Done, Failed
+from distpool.scheduler.messages import Done, Failed, Inquire
+from distpool.scheduler.messages.insights import Ended, Needed
 from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.remote import refs
 from distpool.scheduler.remote.refs import ObjectRef
@@ -41,6 +43,7 @@ from distpool.scheduler.shells import worker_start
 if TYPE_CHECKING:
     from distpool.scheduler.client import Session
     from distpool.scheduler.remote.actors import Link
+    from distpool.scheduler.shells.inquiries import Outside
 
 #: Calls, actors and references that are told of, of each sort: what goes on, and what has ended of late.
 TOLD_MAX = 10_000
@@ -134,7 +137,13 @@ class Records:
         self._failed: deque[tuple[float, str, int, About, Failed]] = deque(maxlen=FAILED_MAX)
         self._actors: deque[ActorFacts] = deque(maxlen=ACTORS_MAX)
         session.shell.on_outcome = self.note
-        session.shell.on_inquiry = self.answer
+        for topic in ("tasks", "actors", "objects"):
+            session.inquiries.topics[topic] = self.answer
+        knowledge = session.inquiries.knowledge
+        self._pools_names, self._others_name = knowledge.names_of_pools, knowledge.name_of
+        knowledge.names_of_pools, knowledge.name_of = self._names_of_pools, self._name_of
+        knowledge.id_of, knowledge.matcher = _id_of, _matcher
+        knowledge.waiting_outside, knowledge.ended = self._waiting_outside, self._ended
 
     # -------------------------------------------------------------------------------- what has ended
 
@@ -182,9 +191,9 @@ class Records:
 
     # ----------------------------------------------------------------------------------- being asked
 
-    def answer(self, topic: str, say: Callable[[bytes], None]) -> None:
+    def answer(self, question: Inquire, say: Callable[[bytes], None]) -> None:
         """Somebody asks. ``say`` is to be called in a step."""
-        session = self._session
+        session, topic = self._session, question.topic
         told = Told(session.core.owner, os.getpid(), session.core.node, refs.base())
         if topic == "tasks":
             self._tell_tasks(told)
@@ -254,6 +263,42 @@ class Records:
                     if task.token.raw:
                         yield task.token, OFFERED, lease.lease, attempt
 
+    # ----------------------------------------------------------------------------- why something waits
+
+    def _names_of_pools(self) -> dict[int, tuple[str, str]]:
+        links = [*_own_links(self._session), *_borrowed_links()]
+        named = {link.native.number: (link.name, link.actor_id) for link in links if link.native is not None}
+        return {**self._pools_names(), **named}
+
+    def _name_of(self, task: Task) -> str:
+        token = task.token
+        if token.raw:
+            return "" if token.maker is None else str(token.maker.about.name)
+        return self._others_name(task)
+
+    def _waiting_outside(self) -> Iterator[Outside]:
+        """Calls of methods in their lines, and calls that wait for arguments."""
+        for link in [*_own_links(self._session), *_borrowed_links()]:
+            for before, call in enumerate(link.calls_in_line()):
+                needs, more = _needs(call.needed)
+                yield call.task, "arguments" if needs else "line", before, needs, more
+        for waiting in dict.fromkeys(list(self._session.remote.waiting.values())):
+            yield waiting.task, "arguments", 0, *_needs(waiting.needed)
+
+    def _ended(self, about: str) -> list[Ended]:
+        """The latest first."""
+        number = _number_in(about)
+        found = []
+        for _, _, told, maker, failed in reversed(list(self._failed)):
+            if number == told or maker.name == about:
+                kind, text = _why(failed, maker)
+                found.append(Ended(_hex_id(told), maker.name, f"{kind}: {text}"))
+        for _, _, numbers, makers in reversed(list(self._done)):
+            for told, maker in zip(numbers, makers, strict=True):
+                if number == told or maker.name == about:
+                    found.append(Ended(_hex_id(told), maker.name))
+        return found
+
     # ----------------------------------------------------------------------------------------- actors
 
     def _tell_actors(self, told: Told) -> None:
@@ -263,6 +308,51 @@ class Records:
                 told.actors.append(_of_actor(link))
             else:
                 told.left_out += 1
+
+
+#: Of the values that a call waits for, so many are told.
+NEEDED_TOLD_MAX = 5
+
+
+def _needs(refs_needed: Iterable[ObjectRef]) -> tuple[tuple[Needed, ...], int]:
+    pending = [ref for ref in refs_needed if not ref.settled]
+    told = [
+        Needed(str(ref.task_id()), "" if ref.maker is None else str(ref.maker.name))
+        for ref in pending[:NEEDED_TOLD_MAX]
+    ]
+    return tuple(told), len(pending) - len(told)
+
+
+def _base_digits() -> str:
+    return refs.base().replace("-", "").rjust(32, "0")
+
+
+def _hex_id(number: int) -> str:
+    """The name of a call of this process: see ``ObjectRef.task_id``."""
+    return f"{_base_digits()}{number:024x}"[8:]
+
+
+def _id_of(task: Task) -> str:
+    return _hex_id(task.token.number) if task.token.raw and task.token.maker is not None else ""
+
+
+def _number_in(about: str) -> int:
+    """Of a task's name, or its result's, the number that it has in this process; -1 if it is none of this one's."""
+    if len(about) in (48, 56) and about[-48:-24] == _base_digits()[8:]:
+        try:
+            return int(about[-24:], 16)
+        except ValueError:
+            pass
+    return -1
+
+
+def _matcher(about: str) -> Callable[[Task, str], bool]:
+    number = _number_in(about)
+    if number >= 0:
+        return lambda task, _name: (
+            task.token.raw and task.token.maker is not None and task.token.number == number
+        )
+    return lambda _task, name: name == about
 
 
 def tell_objects() -> bytes:
@@ -332,11 +422,14 @@ def _own_links(session: Session) -> Iterable[Link]:
     return [link for link in links if link.native is not None and link.native.session is session]
 
 
+def _borrowed_links() -> list[Link]:
+    return [ref.maker for ref in refs.borrowed() if ref.is_actor]
+
+
 def _lines(session: Session) -> Iterator[Task]:
     """Calls of methods that wait for their turn."""
-    links = itertools.chain(_own_links(session), [ref.maker for ref in refs.borrowed() if ref.is_actor])
-    for link in links:
-        yield from link.in_line_now()
+    for link in itertools.chain(_own_links(session), _borrowed_links()):
+        yield from [call.task for call in link.calls_in_line()]
 
 
 def _why(failed: Failed, about: About) -> tuple[str, str]:

@@ -422,6 +422,7 @@ class _Waiting:
         self._lock = threading.Lock()
         pending = [ref for ref in made.needed if not ref.settled]
         self._left = len(pending) + 1
+        self.needed = made.needed
         self._remote = here()
         for ref in results:
             self._remote.waiting[ref] = self

@@ -85,6 +85,11 @@ class Accounts:
         """The account of a worker that belongs to the one who asks."""
         return self._of_lease.pop(lease, None) or Account()
 
+    def done_on(self, lease: str) -> int:
+        """How many tasks this worker has answered."""
+        account = self.of_link.get(b"d:" + lease.encode())
+        return 0 if account is None else account.tasks
+
     def died(self, lease: str, death: Death) -> None:
         """How much memory it has had is known at its end."""
         account = self.of_link.get(b"d:" + lease.encode())

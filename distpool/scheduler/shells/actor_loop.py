@@ -51,11 +51,11 @@ class OnLoop(ActorServer):
         self._flushing = False  # at the end of this turn
         self._sent_s = 0.0
         self._stopped = False
-        self._loop = asyncio.new_event_loop()
+        self.loop = asyncio.new_event_loop()
 
     def serve(self) -> None:
         """See ``ActorServer``."""
-        loop = self._loop
+        loop = self.loop
         asyncio.set_event_loop(loop)
         loop.call_soon(self._construct)
         try:
@@ -71,12 +71,12 @@ class OnLoop(ActorServer):
         worker = self.worker
         worker.set_up(self.setup)
         worker.data_lock.acquire()
-        self._loop.add_reader(self.waker.fd, self._woken)
+        self.loop.add_reader(self.waker.fd, self._woken)
         self.linked(self.creator)
 
     def _end_tasks(self) -> None:
         """Cancel what the actor has left running in the background, and let it have its last word."""
-        loop = self._loop
+        loop = self.loop
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
@@ -92,20 +92,20 @@ class OnLoop(ActorServer):
     def linked(self, link: CallerLink) -> None:
         """See ``ActorServer``."""
         fd: int = link.data.getsockopt(zmq.FD)  # type: ignore[assignment]
-        self._loop.add_reader(fd, self._read, link)
-        self._loop.call_soon(self._read, link)
+        self.loop.add_reader(fd, self._read, link)
+        self.loop.call_soon(self._read, link)
 
     def unlinked(self, link: CallerLink) -> None:
         """See ``ActorServer``."""
         fd: int = link.data.getsockopt(zmq.FD)  # type: ignore[assignment]
-        self._loop.remove_reader(fd)
+        self.loop.remove_reader(fd)
 
     def _read(self, link: CallerLink) -> None:
         for _ in range(FRAMES_A_TURN):
             if link.gone or self.ending or not is_readable(link.data):
                 return
             self.take(link, decode(link.data.recv(zmq.NOBLOCK)))
-        self._loop.call_soon(self._read, link)
+        self.loop.call_soon(self._read, link)
 
     def _woken(self) -> None:
         self.waker.clear()
@@ -114,8 +114,8 @@ class OnLoop(ActorServer):
     def send(self, link: CallerLink, frame: bytes) -> None:
         """See ``ActorServer``."""
         super().send(link, frame)
-        if not self._loop.is_closed() and is_readable(link.data):
-            self._loop.call_soon(self._read, link)  # sending may have used up the descriptor's word of it
+        if not self.loop.is_closed() and is_readable(link.data):
+            self.loop.call_soon(self._read, link)  # sending may have used up the descriptor's word of it
 
     def admit(self, calls: list[Call]) -> None:
         """See ``ActorServer``. All of them wait before one begins: it may keep the thread, and others be recalled."""
@@ -144,7 +144,7 @@ class OnLoop(ActorServer):
             if call.method.resolved().is_async:
                 group.running += 1
                 call.link.running += 1
-                self._tasks[call.mark] = self._loop.create_task(self._await(group, call))
+                self._tasks[call.mark] = self.loop.create_task(self._await(group, call))
             else:
                 self._run_here(call)
 
@@ -254,14 +254,14 @@ class OnLoop(ActorServer):
     def _stop(self) -> None:
         if not self._stopped:
             self._stopped = True
-            self._loop.stop()
+            self.loop.stop()
 
     # ------------------------------------------------------------------------------- what goes back
 
     def _flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
-            self._loop.call_soon(self._end_turn)
+            self.loop.call_soon(self._end_turn)
 
     def _end_turn(self) -> None:
         self._flushing = False
@@ -289,7 +289,7 @@ class OnLoop(ActorServer):
 
     def _in_loop(self, function: Callable[[int], None], mark: int) -> None:
         try:
-            self._loop.call_soon_threadsafe(function, mark)
+            self.loop.call_soon_threadsafe(function, mark)
         except RuntimeError:
             pass  # the loop is closed
 

@@ -45,7 +45,9 @@ from distpool.scheduler.messages import (
     DRIVER,
     Beat,
     Exited,
+    FactsQuery,
     Fork,
+    GroupQuery,
     KillWorker,
     Knock,
     LinkLost,
@@ -61,6 +63,7 @@ from distpool.scheduler.messages import (
     Signal,
     StoreQuery,
     StoreReport,
+    Survey,
     Tick,
     View,
     WakeAt,
@@ -70,8 +73,10 @@ from distpool.scheduler.messages import (
 )
 from distpool.scheduler.node_identity import belong_to, current_node
 from distpool.scheduler.shells import node_resources, processes
+from distpool.scheduler.shells.agent_answers import AgentAnswers
 from distpool.scheduler.shells.brood import Brood
 from distpool.scheduler.shells.links import Peers, router, watched_dealer
+from distpool.scheduler.shells.logs import TIDY_S
 from distpool.scheduler.shells.node_memory import NodeMemory
 from distpool.scheduler.shells.nursery import NurseryStart
 from distpool.scheduler.shells.slots import Slots
@@ -103,7 +108,7 @@ class AgentRequest(msgspec.Struct, frozen=True):
     ``labels`` are what tasks may choose the node by. ``node`` defaults to this machine's own name. Only a driver's own
     agent watches the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``. With
     ``listen`` ("HOST:PORT") it has a port there, for whoever knows the ``secret``. ``alone``: it is nobody's own, has a
-    head and a store, and lives until a SIGTERM comes.
+    head and a store, and lives until a SIGTERM comes. ``logged``: what it and its workers print goes to files.
     """
 
     lock_fd: int
@@ -119,6 +124,7 @@ class AgentRequest(msgspec.Struct, frozen=True):
     listen: str = ""
     secret: str = ""
     alone: bool = False
+    logged: bool = False
 
 
 class Agent:
@@ -145,10 +151,13 @@ class Agent:
             lock_fd=request.lock_fd,
             worker_main=request.worker_main,
             store=request.store,
+            logged=request.logged,
         )
         self._brood = Brood(start, slots, request.limits, private_fds=(tell_fd,))
         self._keeper = None if request.store is None else Keeper(ObjectStore(request.store, process=0))
         self._keep_s = 0.0  # when the keeper is to look again
+        self._answers = AgentAnswers(directory, self._brood, self._store_report, self._store_use)
+        self._tidy_s = 0.0  # when to look at the logs again
         self._beat_s = 0.0  # when to say something to each program that has come by the port
         self._mover: Mover | None = None  # once it is known that there are other nodes
         self._mover_s = math.inf  # when that wants to look at its clock
@@ -325,7 +334,11 @@ class Agent:
                 if (mover := self._use_mover()) is not None:
                     mover.from_peer(identity, message)
             elif isinstance(message, StoreQuery):
-                self._report(identity, message.request)
+                self._send_to(
+                    identity, msgspec.structs.replace(self._store_report(), request=message.request)
+                )
+            elif kind == "q":
+                self._from_asker(f"here/{name}", message)
             else:
                 self._from_owner(name, message)
 
@@ -352,14 +365,28 @@ class Agent:
                 mover.from_peer(heard.peer, message)
             else:
                 mover.from_guest(heard.peer, name.partition(":")[0], message, heard.data, time.monotonic())
+        elif kind == "q":
+            self._from_asker(f"port/{name}", message)
 
-    def _report(self, identity: bytes, request: int) -> None:
-        pids = {DRIVER: self._driver_pid, **self._brood.pids}
+    def _from_asker(self, name: str, message: Message) -> None:
+        """A command asks something about the cluster: it may look, and do nothing else."""
+        if isinstance(message, GroupQuery):
+            message = msgspec.structs.replace(message, wait=False)
+        if isinstance(message, FactsQuery | GroupQuery | Survey):
+            self._feed(self._node, f"asker:{name}", message)
+
+    def _tell_asker(self, name: str, message: Message) -> None:
+        way, _, who = name.partition("/")
+        self._tell_node((way == "port", b"q:" + who.encode()), message)  # if it is gone, nobody misses it
+
+    def _store_report(self) -> StoreReport:
+        pids = {**({DRIVER: self._driver_pid} if self._driver_pid else {}), **self._brood.pids}
         if self._keeper is None:  # this process's limits left no room for a store
-            report = StoreReport(self.node_name, pids, (0, 0), (0, 0), "", ())
-        else:
-            report = self._keeper.report(self.node_name, pids)
-        self._send_to(identity, msgspec.structs.replace(report, request=request))
+            return StoreReport(self.node_name, pids, (0, 0), (0, 0), "", ())
+        return self._keeper.report(self.node_name, pids)
+
+    def _store_use(self) -> tuple[int, int]:
+        return (0, 0) if self._keeper is None else self._keeper.use()
 
     def _from_owner(self, name: str, message: Message) -> None:
         if isinstance(message, Preload):
@@ -376,7 +403,8 @@ class Agent:
                 return  # it has ended by itself
         guest = self._gateway is not None and self._gateway.is_guest(name)
         if guest and isinstance(message, OwnerHello) and self._gateway is not None:
-            message = msgspec.structs.replace(message, address=self._gateway.open_gate(name))
+            at_home = not self._gateway.behind_of(name)
+            message = msgspec.structs.replace(message, address=self._gateway.open_gate(name), guest=at_home)
         self._feed(self._node, f"owner:{name}", message)
         if isinstance(message, OwnerHello):
             if guest and self._gateway is not None:
@@ -573,7 +601,10 @@ class Agent:
             case "nursery", Fork() | Signal():
                 self._brood.say(message)
             case "head", NodeAnswers() if not message.directory:
-                self._deliver(core, address, self._with_slots(message))
+                if (whole := self._answers.add(message)) is not None:
+                    self._deliver(core, address, whole)
+            case "asker", _:
+                self._tell_asker(name, message)
             case "head", _ if self._head is None:
                 self._say_up(message)
             case "head", _:
@@ -594,21 +625,6 @@ class Agent:
                 self._send_to(f"w:{name}".encode(), message)
             case _:
                 raise AssertionError(f"an agent cannot deliver {message} to {address}")
-
-    def _with_slots(self, answers: NodeAnswers) -> NodeAnswers:
-        """Add what only this process can see: what workers run, as their slots and files show it."""
-        workers = tuple(
-            msgspec.structs.replace(
-                facts,
-                running=self._brood.look(facts.worker, facts.lease).running,
-                begun=self._brood.begun(facts.worker),
-            )
-            for facts in answers.workers
-        )
-        more = self._brood.left.blobs if answers.topic == "timeline" else ()
-        return msgspec.structs.replace(
-            answers, answers=answers.answers + more, workers=workers, directory=self._directory
-        )
 
     def _tell_node(self, peer: tuple[bool, bytes], message: Message) -> bool:
         """Say something to a node that has joined; whether it is still there."""
@@ -642,6 +658,12 @@ class Agent:
         if self._mover is not None and self._mover_s <= now:
             self._mover_s = math.inf
             self._mover.tick(now)
+        for whole in self._answers.due(now):
+            self._deliver(self._node, "head", whole)
+            self._run_cores()
+        if self._request.logged and self._tidy_s <= now:
+            self._tidy_s = now + TIDY_S
+            self._brood.logs.tidy(self._brood.pids)
         if self._keeper is not None and self._keep_s <= now:
             self._keep_s = now + self._keeper.tick(self._brood.living)
         if self._watches_memory and self._memory_s <= now:
@@ -656,13 +678,16 @@ class Agent:
 
     def _sleep_ms(self) -> int:
         wake_s = [*self._wake_s.values(), *([self._keep_s] if self._keeper is not None else [])]
+        wake_s.append(self._answers.wake_s)
+        if self._request.logged:
+            wake_s.append(self._tidy_s)
         if self._watches_memory:
             wake_s.append(self._memory_s)
         if self._mover is not None:
             wake_s.append(self._mover_s)
         if self._gateway is not None and self._gateway.direct():
             wake_s.append(self._beat_s)
-        left_s = min(wake_s, default=math.inf) - time.monotonic()
+        left_s = min(wake_s) - time.monotonic()
         return max(0, int(min(left_s * 1000, _SLEEP_MS_MAX - 1)) + 1)
 
 

@@ -39,8 +39,9 @@ from distpool.scheduler.messages import (
 from distpool.scheduler.shells import nursery, processes
 from distpool.scheduler.shells.begun import read_begun, take_begun
 from distpool.scheduler.shells.frames import Frames, frame
+from distpool.scheduler.shells.logs import Logs
 from distpool.scheduler.shells.nursery import NurseryStart, death_of
-from distpool.scheduler.shells.slots import Slots, take_answers, take_last_words
+from distpool.scheduler.shells.slots import Slots, forget_dump, take_answers, take_last_words
 from distpool.scheduler.shells.traces import Left
 
 _TOGETHER_S = 0.05
@@ -65,7 +66,10 @@ class Brood:
         self._deaths_s: deque[float] = deque(maxlen=limits.agent_restarts_max + 1)
         self._slot_of: dict[int, int] = {}  # every worker from Fork to Exited
         self._pid_of: dict[int, int] = {}  # those that are known to have been forked
-        self.left = Left()  # what its workers have run
+        self.left = Left()  # what its workers have run, ...
+        self.logs = Logs(
+            start.directory, 0 if start.logged else start.driver_pid or start.agent_pid
+        )  # ... and printed
         self._frames = Frames()
         self._unsent = bytearray()
         self.link, theirs = _socketpair()
@@ -142,8 +146,9 @@ class Brood:
     def _bury(self, worker: int, death: Death) -> Exited:
         """Add what a dead worker left behind, and remove it."""
         slot = self._slot_of.pop(worker)
-        self._pid_of.pop(worker, None)
+        self.logs.bury(worker, self._pid_of.pop(worker, 0))
         directory = self._start.directory
+        forget_dump(directory, worker)
         words = take_last_words(directory, worker)
         death = msgspec.structs.replace(death, last_words=words)
         self.left.take(directory, worker)

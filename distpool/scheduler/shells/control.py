@@ -1,8 +1,8 @@
 """A worker's second thread: it answers for the worker while the main thread runs the user's code.
 
 It takes attempts back (Recall), interrupts the running one (Interrupt), sends finished results that wait for company
-behind a task that turns out to be long, and ends the worker when a link to its owner is lost or the processes above
-it are gone.
+behind a task that turns out to be long, tells who asks where the threads are (Inquire), and ends the worker when a link
+to its owner is lost or the processes above it are gone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import select
 import signal
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import zmq
@@ -262,12 +263,26 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts
 def _tell_agent(worker: Worker, agent: zmq.Socket[bytes], message: Any) -> None:
     """Somebody in the cluster asks all workers something."""
     assert isinstance(message, Inquire)
-    told = b""
-    if message.topic == "timeline":
-        told = worker.trace.packed(worker.start)
-    elif message.topic == "objects" and worker_hooks.tell_objects is not None:
-        told = worker_hooks.tell_objects()
+    try:
+        told = _told(worker, message)
+    except Exception:  # a bug of ours; the task that runs here has no part in it
+        traceback.print_exc()
+        told = b""
     agent.send(encode(Inquired(message.number, told)), zmq.NOBLOCK)
+
+
+def _told(worker: Worker, message: Inquire) -> bytes:
+    if message.topic == "timeline":
+        return worker.trace.packed(worker.start)
+    if message.topic == "stacks":
+        from distpool.scheduler.messages.insights import pack
+        from distpool.scheduler.shells.stacks import own_stack
+
+        loop = getattr(worker.actor, "loop", None)
+        return pack(own_stack(worker.start.node, worker.start.worker, loop))
+    if message.topic == "objects" and worker_hooks.tell_objects is not None:
+        return worker_hooks.tell_objects()
+    return b""
 
 
 def _see_what_came(worker: Worker) -> None:

@@ -31,7 +31,7 @@ class JoiningAgent:
 
     ``resources``: what it has ({"CPU": 4.0}) in place of what is found; see ``node_resources``. "node:NAME" comes by
     itself. ``labels``: what tasks may choose it by. Where the head is reached by TCP, ``listen`` ("HOST:PORT") is where
-    this node is, and ``secret`` the cluster's. ``logged``: what is printed goes to "log" in its directory. Without a
+    this node is, and ``secret`` the cluster's. ``logged``: what is printed goes to files in its directory. Without a
     ``head`` the node has one itself, and is the first of a cluster.
 
     Raises:
@@ -67,6 +67,7 @@ class JoiningAgent:
             "listen": listen,
             "secret": secret,
             "alone": not head,
+            "logged": logged,
         }
         output = self._open_log() if logged else None
         try:

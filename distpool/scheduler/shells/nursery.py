@@ -32,6 +32,7 @@ import msgspec
 from distpool.scheduler.messages import Death, Exited, Fork, Forked, Message, Preload, Signal, decode, encode
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.frames import Frames, frame
+from distpool.scheduler.shells.logs import divert
 from distpool.scheduler.shells.slots import Slots
 from distpool.scheduler.shells.worker_start import WorkerStart
 from distpool.scheduler.store.files import StoreFiles
@@ -54,6 +55,7 @@ class NurseryStart(msgspec.Struct, frozen=True):
     lock_fd: int
     worker_main: str  # "module:function"
     store: StoreFiles | None = None
+    logged: bool = False  # what workers print goes to their logs
 
 
 class Nursery:
@@ -138,6 +140,8 @@ class Nursery:
             os.close(self._child_read)
             os.close(self._child_write)
             start = self._start
+            if start.logged:
+                divert(start.directory, fork.worker)
             status = self._worker_main(
                 WorkerStart(
                     directory=start.directory,

@@ -91,6 +91,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from distpool.scheduler.shells.curve import Keys
     from distpool.scheduler.shells.guest_store import GuestStore
+    from distpool.scheduler.shells.inquiries import Inquiry
 
 #: Frames of workers that are read before the other sources are looked at again.
 FRAMES_A_TURN = 64
@@ -134,8 +135,8 @@ class OwnerShell:
         self.contacts: dict[str, Contact] = {}  # other owners that we have had to do with
         #: Gets what another owner says of objects, None when it is gone; called like a delivery.
         self.on_peer: Callable[[str, Any], None] = lambda _owner, _message: None
-        #: Gets, in a step, a topic of the cluster's interest, and what to call with the answer, also in a step.
-        self.on_inquiry: Callable[[str, Callable[[bytes], None]], None] | None = None
+        #: Gets, in a step, what somebody in the cluster asks, and what to call with the answer, also in a step.
+        self.on_inquiry: Inquiry | None = None
         #: Gets, in a step, each outcome of tasks before it is delivered, and the lease that it came from, if any.
         self.on_outcome: Callable[[Done | Failed, str], None] | None = None
         self._heard_from = ""  # the lease whose answers are being taken in
@@ -447,7 +448,7 @@ class OwnerShell:
         if self.on_inquiry is None:
             answer(b"")
         else:
-            self.on_inquiry(message.topic, answer)
+            self.on_inquiry(message, answer)
 
     def _lose_node(self, node: str) -> None:
         """The link to another node's agent is lost, and with it all that is known of what runs there."""

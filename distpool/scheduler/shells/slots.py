@@ -5,7 +5,7 @@
   sees the death reads it. Behind them is a double, written before ``started``: when that was, on the node's monotonic
   clock. 64 bytes each, a cache line, so that workers do not slow each other.
 - The **mailbox** ``worker-N.answers`` (``mailbox``) holds the answers of attempts that may not be repeated.
-- ``worker-N.fault`` is where faulthandler writes.
+- ``worker-N.fault`` is where faulthandler writes when it dies; ``worker-N.stacks`` when it is asked (``stacks``).
 
 The mapping is a memfd: no name, so nothing can be left behind.
 """
@@ -91,6 +91,16 @@ def take_last_words(directory: str, worker: int) -> str:
         return ""
     _unlink(path)
     return "\n".join(text.splitlines()[:LAST_WORDS_LINES])
+
+
+def dump_path(directory: str, worker: int) -> str:
+    """Where a worker that is signalled writes down its threads."""
+    return f"{directory}/worker-{worker}.stacks"
+
+
+def forget_dump(directory: str, worker: int) -> None:
+    """A worker has ended."""
+    _unlink(dump_path(directory, worker))
 
 
 def _unlink(path: str) -> None:

@@ -68,6 +68,7 @@ from distpool.scheduler.shells.own_memory import own_memory_bytes
 from distpool.scheduler.shells.preparation import apply_setup
 from distpool.scheduler.shells.remarks import BUFFER_BYTES, Outbox
 from distpool.scheduler.shells.remote_calls import Split
+from distpool.scheduler.shells.stacks import dump_on_signal
 from distpool.scheduler.shells.streaming import Reading, stream
 from distpool.scheduler.shells.traces import Trace
 from distpool.scheduler.shells.worker_start import WorkerStart
@@ -135,6 +136,7 @@ class Worker:
         store = 0 if self.store is None else self.store.number
         hello = LeaseHello(attach.lease, attach.pool, start.node, start.host, os.getpid(), store)
         self.data.send(encode(hello), zmq.NOBLOCK)
+        dump_on_signal(start.directory, start.worker)
         control = threading.Thread(target=control_loop, args=(self,), name="distpool-control", daemon=True)
         control.start()
         lock, queue = self.data_lock, self.queue

@@ -70,6 +70,11 @@ class Keeper:
                 with store.lock:
                     blocks.end_giving(start, length)
 
+    def use(self) -> tuple[int, int]:
+        """How many bytes of memory are used, of how many."""
+        ledger = self.store.ledger
+        return ledger.blocks[MEMORY].taken * ledger.block_bytes[MEMORY], self.store.tiers[MEMORY].size
+
     def report(self, node: str, pids: dict[int, int]) -> StoreReport:
         """Everything that lies here, for people."""
         ledger = self.store.ledger
