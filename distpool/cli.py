@@ -9,6 +9,7 @@ about it, and hands over. What it is not: a place where anything is done; `distp
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from distpool import __version__
@@ -23,11 +24,19 @@ usage: distpool COMMAND ...
 
   distpool run script.py [ARG ...]   run a program with its pools and process executors on distpool
   distpool run --help                what that does, with examples
-  distpool memory                    who holds what in the object stores of this machine
   distpool start --head              the first node of a cluster; prints how others join, and how programs use it
   distpool start --address HOST:PORT a node that joins it
   distpool stop                      end the nodes of this machine
   distpool nodes, distpool status    what the cluster has, and how it is
+
+of a running cluster, or of the program that runs on this machine:
+  distpool top                       what it does, live
+  distpool why [TASK]                what a task, an actor or a placement group waits for; or all that waits
+  distpool stack [PID]               where every worker is in its Python code
+  distpool logs [WORKER]             what a node, a worker or an actor has printed; --follow
+  distpool memory                    who holds what in the object stores
+  distpool timeline FILE             what ran where and when, for Perfetto
+
   distpool --version                 print the version
   distpool --help                    print this
 
@@ -81,12 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     match words[0]:
         case "run":
             return _run(words[1:])
-        case "memory":
-            return _memory(words[1:])
         case "start" | "stop" | "nodes" | "status":
             from distpool import cluster_commands
 
             return cluster_commands.run(words[0], words[1:])
+        case "top" | "logs" | "why" | "stack" | "memory" | "timeline":
+            return _look(words[0], words[1:])
         case "-V" | "--version":
             print(f"distpool {__version__}")
             return 0
@@ -117,26 +126,27 @@ def _run(words: list[str]) -> int:
     launch(words, _interpreter_options(), options)
 
 
-_MEMORY_HELP = """\
-usage: distpool memory
+def _look(name: str, words: list[str]) -> int:
+    """Run a command that asks what runs; what goes wrong is said in a line."""
+    import importlib
 
-Shows, for each of your sessions on this machine, the object store: how much of its memory and disk is in use, what each
-process holds, and each object with its size, the line of the program that made it, and who holds it.
+    from distpool.errors import ClusterError
 
-  references   a process needs the object: an argument of a pending task, a result not used yet, an ObjectRef
-  views        arrays of a process lie in it
-"""
-
-
-def _memory(words: list[str]) -> int:
-    if words in (["-h"], ["--help"]):
-        print(_MEMORY_HELP, end="")
-        return 0
-    if words:
-        return _fail(f"distpool memory: takes no arguments, not {words[0]!r}: see `distpool memory --help`")
-    from distpool.memory_report import show
-
-    return show()
+    command = importlib.import_module(f"distpool.commands.{name}")
+    try:
+        status: int = command.run(words)
+        sys.stdout.flush()
+        return status
+    except (ClusterError, ValueError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), 1
+            )  # who reads us has had enough; Python flushes once more
+            return 1
+        print(f"distpool {name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _complaint_about(program: list[str]) -> str | None:

@@ -5,7 +5,7 @@
     start --head                ──► an agent that goes on by itself, with the head; prints what to run on other machines
     start --address HOST:PORT   ──► an agent that joins it
     stop                        ──► SIGTERM to this machine's agents, and waits for their end
-    nodes, status               ──► a program like any other: attaches, asks, prints
+    nodes, status               ──► ask any node (``Asker``), and print
 
 What ``start`` has started is found again by its session directory: ``node.json`` there says what it is, ``secret`` is
 the cluster's. Both go with the node. Not here: what an agent does (``scheduler.shells.agent``).
@@ -25,16 +25,16 @@ from typing import Any, NoReturn
 
 from distpool.errors import ClusterError
 from distpool.scheduler import client
-from distpool.scheduler.messages import NodeFacts
+from distpool.scheduler.messages import FactsReport, NodeFacts
 from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.shells import curve, knocking, processes, session_dir
-from distpool.scheduler.shells.attached import AttachedCluster
+from distpool.scheduler.shells.asking import Asker
 from distpool.scheduler.shells.gateway import local_address
 from distpool.scheduler.shells.joining import JoiningAgent
 from distpool.scheduler.store.files import show_size
 from distpool.scheduler.text_tables import in_columns
 
-__all__ = ["COMMANDS", "found_cluster"]
+__all__ = ["COMMANDS", "found_cluster", "started_nodes"]
 
 PORT = 9437
 #: How long a node has to end by itself.
@@ -184,7 +184,7 @@ def _write_private(path: str, text: str) -> None:
 # ------------------------------------------------------------------------------- what there is
 
 
-def _started() -> list[tuple[str, dict[str, Any]]]:
+def started_nodes() -> list[tuple[str, dict[str, Any]]]:
     """This user's nodes on this machine: directory, and what ``node.json`` says."""
     found = []
     for directory in session_dir.living():
@@ -202,7 +202,7 @@ def found_cluster(address: str | None = None) -> tuple[str, str]:
         ClusterError: there is none, or its secret is not known.
     """
     address = address or os.environ.get("DISTPOOL_ADDRESS")
-    for directory, facts in _started():
+    for directory, facts in started_nodes():
         if address in (None, "", "auto", facts["cluster"], facts["at"]):
             try:
                 return facts["at"], Path(directory, _SECRET_FILE).read_text()
@@ -222,7 +222,7 @@ def stop(words: Sequence[str]) -> int:
         prog="distpool stop", description="End the nodes that `distpool start` has started here."
     )
     parser.parse_args(words)
-    started = _started()
+    started = started_nodes()
     if not started:
         print("distpool stop: no node of yours is running on this machine", file=sys.stderr)
         return 1
@@ -247,20 +247,15 @@ def _end(pid: int, directory: str) -> None:
         os.close(fd)
 
 
-def _asking(prog: str, description: str, words: Sequence[str]) -> Any:
+def _asking(prog: str, description: str, words: Sequence[str]) -> FactsReport:
     """What the cluster's head says of its nodes."""
-    from distpool.scheduler.remote import cluster_facts
-
     parser = _Parser(prog=prog, description=description)
     parser.add_argument(
         "--address", metavar="HOST:PORT", help="of any node (DISTPOOL_ADDRESS, or the node here)"
     )
     options = parser.parse_args(words)
-    client.start(AttachedCluster(*found_cluster(options.address)))
-    try:
-        return cluster_facts.facts()
-    finally:
-        client.shutdown()
+    with Asker(*found_cluster(options.address)) as asker:
+        return asker.facts()
 
 
 def nodes(words: Sequence[str]) -> int:

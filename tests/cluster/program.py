@@ -157,6 +157,43 @@ def objects() -> None:
         assert time.monotonic() < until, f"in the stores are still {left} objects"
         time.sleep(0.2)
     print(json.dumps(facts))
+
+
+def wait_for_file(path: str) -> None:
+    until_s = time.monotonic() + 60
+    while not os.path.exists(path):
+        assert time.monotonic() < until_s, f"{path} never came"
+        time.sleep(0.01)
+
+
+def talk(go: str) -> None:
+    """Calls that print and wait for a file, one more than there are CPUs left by an actor that has printed."""
+
+    @distpool.remote
+    class Talker:
+        def __init__(self) -> None:
+            print("an actor's first words")
+            print("an actor's last words")
+
+        def ready(self) -> None:
+            pass
+
+    @distpool.remote(name="talk")
+    def talk() -> None:
+        print("first words")
+        print("to stderr", file=sys.stderr)
+        wait_for_file(go)
+        print("last words")
+
+    talker = Talker.options(num_cpus=1).remote()
+    distpool.get(talker.ready.remote())
+    refs = [talk.remote() for _ in range(4)]
+    from distpool.util import state
+
+    while sum(task.state == "RUNNING" for task in state.list_tasks(filters=[("name", "=", "talk")])) < 3:
+        time.sleep(0.05)
+    print("begun", flush=True)
+    distpool.get(refs)
     distpool.shutdown()
 
 
@@ -165,6 +202,7 @@ PROGRAMS = {
     "spread": lambda count: spread(int(count)),
     "long": lambda count, seconds: long(int(count), float(seconds)),
     "idle": idle,
+    "talk": talk,
     "remote": remote,
 }
 
