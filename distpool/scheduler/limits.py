@@ -50,6 +50,9 @@ class Limits(msgspec.Struct, frozen=True):
 
     turn_s: float = 1.0  # one that has work is given back after this long where others wait for it.
 
+    # What the head keeps for others.
+    keys_bytes_max: int = 256 << 20  # keys and their values, together; what is put then is refused.
+
     # Watching.
     heartbeat_s: float = 2.0
     node_silent_s: float = 10.0  # a node silent for this long is dead.

@@ -144,28 +144,28 @@ def test_keys_are_put_kept_and_deleted() -> None:
     head = Head()
     head.join(A)
     assert ask(head, "a", "o", KeyGet(1, "k")) == KeyAnswer(1, None)
-    assert ask(head, "a", "o", KeyPut(2, "k", b"1")) == KeyAnswer(2, b"1", True)
+    assert ask(head, "a", "o", KeyPut(2, "k", b"1")) == KeyAnswer(2, None, True)
     assert ask(head, "a", "p", KeyPut(3, "k", b"2", overwrite=False)) == KeyAnswer(3, b"1", False)
     assert ask(head, "a", "p", KeyGet(4, "k")) == KeyAnswer(4, b"1")
-    assert ask(head, "a", "p", KeyDelete(5, "k")) == KeyAnswer(5, b"1", True)
+    assert ask(head, "a", "p", KeyDelete(5, "k")) == KeyAnswer(5, None, True)
     assert ask(head, "a", "p", KeyDelete(6, "k")) == KeyAnswer(6, None, False)
 
 
 def test_keys_are_listed_by_their_beginning() -> None:
     head = Head()
     head.join(A)
-    for key in ("b/2", "a/1", "b/1"):
-        ask(head, "a", "o", KeyPut(1, key, b""))
-    assert ask(head, "a", "o", KeyList(2, "b/")) == KeysReport(2, ("b/1", "b/2"))
-    assert ask(head, "a", "o", KeyList(3, "")) == KeysReport(3, ("a/1", "b/1", "b/2"))
-    assert ask(head, "a", "o", KeyList(4, "c")) == KeysReport(4, ())
+    for request, key in enumerate(("b/2", "a/1", "b/1"), 1):
+        ask(head, "a", "o", KeyPut(request, key, b""))
+    assert ask(head, "a", "o", KeyList(4, "b/")) == KeysReport(4, ("b/1", "b/2"))
+    assert ask(head, "a", "o", KeyList(5, "")) == KeysReport(5, ("a/1", "b/1", "b/2"))
+    assert ask(head, "a", "o", KeyList(6, "c")) == KeysReport(6, ())
 
 
 def test_a_key_goes_with_its_owner_and_no_other() -> None:
     head = Head()
     head.join(A, B)
     ask(head, "a", "o", KeyPut(1, "mine", b"", owner="o"))
-    ask(head, "a", "o", KeyPut(1, "for ever", b""))
+    ask(head, "a", "o", KeyPut(2, "for ever", b""))
     ask(head, "b", "o", KeyPut(1, "of another node's", b"", owner="o"))
     assert head.tell("agent:a", OwnerGone("p")) == []
     assert head.tell("agent:a", OwnerGone("o")) == []
@@ -177,12 +177,12 @@ def test_a_key_goes_with_its_owner_and_no_other() -> None:
 def test_who_overwrites_or_deletes_a_key_ends_its_owner_s_claim() -> None:
     head = Head()
     head.join(A)
-    for key in ("kept", "handed on", "deleted"):
-        ask(head, "a", "o", KeyPut(1, key, b"o", owner="o"))
+    for request, key in enumerate(("kept", "handed on", "deleted")):
+        ask(head, "a", "o", KeyPut(request, key, b"o", owner="o"))
     ask(head, "a", "p", KeyPut(1, "kept", b"p"))
-    ask(head, "a", "p", KeyPut(1, "handed on", b"p", owner="p"))
-    ask(head, "a", "p", KeyDelete(1, "deleted"))
-    assert ask(head, "a", "p", KeyPut(1, "deleted", b"p", overwrite=False)) == KeyAnswer(1, b"p", True)
+    ask(head, "a", "p", KeyPut(2, "handed on", b"p", owner="p"))
+    ask(head, "a", "p", KeyDelete(3, "deleted"))
+    assert ask(head, "a", "p", KeyPut(4, "deleted", b"p", overwrite=False)) == KeyAnswer(4, None, True)
     head.tell("agent:a", OwnerGone("o"))
     assert head.core.keys.values == {"kept": b"p", "handed on": b"p", "deleted": b"p"}
     head.tell("agent:a", OwnerGone("p"))
@@ -202,7 +202,7 @@ def test_the_keys_of_a_node_s_earlier_life_are_gone() -> None:
     head = Head()
     head.join(A)
     ask(head, "a", "o", KeyPut(1, "k", b"", owner="o"))
-    head.tell("agent:a", NodeHello(1, A))
+    head.tell("agent:a", NodeHello(1, A, claimants=("o",)))
     assert ask(head, "a", "o", KeyGet(2, "k")) == KeyAnswer(2, b"")
     head.tell("agent:a", NodeHello(2, A))
     assert ask(head, "a", "o", KeyGet(3, "k")) == KeyAnswer(3, None)

@@ -53,7 +53,7 @@ class Head:
     def hello(self, name: str, incarnation: int = 1, **bundles: tuple[int, ...]) -> list[tuple[str, Message]]:
         amounts = {"CPU": self.cpus[name]}
         facts = NodeFacts(name, f"tcp://{name}", amounts, amounts)
-        return self.tell(f"agent:{name}", NodeHello(incarnation, facts, bundles))
+        return self.tell(f"agent:{name}", NodeHello(incarnation, facts, bundles, claimants=("o",)))
 
     def ask(self, question: HeadQuestion, node: str = "a", owner: str = "o") -> list[tuple[str, Message]]:
         return self.tell(f"agent:{node}", Asked(owner, question))

@@ -16,6 +16,7 @@ from distpool.scheduler.messages import (
     FactsQuery,
     FactsReport,
     Fork,
+    HeadUp,
     KeyAnswer,
     KeyGet,
     KeyPut,
@@ -25,6 +26,7 @@ from distpool.scheduler.messages import (
     Message,
     NodeFacts,
     NodeHello,
+    NodeLost,
     NodeReport,
     NodeWelcome,
     OwnerBye,
@@ -341,7 +343,7 @@ def test_what_an_owner_asks_the_head_goes_there_and_the_answer_comes_back() -> N
     node = Node({"CPU": 1})
     node.hello("o")
     node.tell("head", NodeWelcome(1, True))
-    assert node.tell("owner:o", KeyGet(7, "k")) == [("head", Asked("o", KeyGet(7, "k")))]
+    assert node.tell("owner:o", KeyGet(7, "k")) == [("head", Asked("o", KeyGet(7, "k"), 7))]
     assert node.tell("head", Answered("o", KeyAnswer(7, b"1"))) == [("owner:o", KeyAnswer(7, b"1"))]
     assert node.tell("head", Answered("o", KeyAnswer(7, b"1"))) == [], "it has its answer"
 
@@ -350,7 +352,7 @@ def test_what_the_head_has_not_answered_is_asked_again_when_it_is_back() -> None
     node = Node({"CPU": 1})
     node.hello("o", "p")
     assert node.tell("owner:o", FactsQuery(1)) == [], "the head has not taken us in yet"
-    asked = ("head", Asked("o", FactsQuery(1)))
+    asked = ("head", Asked("o", FactsQuery(1), 1))
     assert node.tell("head", NodeWelcome(1, True)) == [asked]
     node.tell("owner:p", FactsQuery(1))
     node.tell("owner:p", OwnerBye())
@@ -368,13 +370,47 @@ def test_the_head_is_told_of_the_end_of_an_owner_in_whose_name_it_keeps_somethin
     node.tell("head", NodeWelcome(1, True))
     node.tell("owner:o", KeyPut(1, "k", b"", owner="o"))
     node.tell("owner:p", KeyPut(1, "l", b"", owner="q"))
-    assert node.tell("owner:p", OwnerBye()) == []
+    assert node.tell("owner:p", OwnerBye()) == [("head", OwnerGone("p"))], "it remembers what that was told"
     gone = [("head", OwnerGone("o"))]
     assert node.tell("owner:o", LinkLost()) == gone
     assert node.tell("owner:q", OwnerBye()) == [("head", OwnerGone("q"))]
     node.hello("r")
     put = KeyPut(1, "m", b"", owner="o")
-    assert node.tell("owner:r", put) == [("head", Asked("r", put)), *gone], "it has ended before"
+    assert node.tell("owner:r", put) == [("head", Asked("r", put, 1)), *gone], "it has ended before"
+
+
+OTHER = NodeFacts("m", "tcp://m", CPU, CPU)
+
+
+def test_a_head_that_is_up_again_is_told_whose_things_it_has_kept_and_what_was_not_answered() -> None:
+    node = Node({"CPU": 1})
+    node.hello("o", "p", "q")
+    node.tell("head", NodeWelcome(1, True, epoch=4))
+    node.tell("head", View((4 << 32) + 1, (OTHER,)))
+    node.tell("owner:o", KeyPut(5, "k", b"", owner="o"))
+    node.tell("owner:p", KeyPut(1, "l", b"", owner="p"))
+    node.tell("owner:p", OwnerBye())
+    ((to, hello),) = node.tell("head", HeadUp())
+    assert isinstance(hello, NodeHello)
+    assert (to, hello.claimants, hello.epoch) == ("head", ("o",), 4)
+    node.tell("owner:q", KeyGet(2, "k"))
+    assert node.tell("head", NodeWelcome(1, True, epoch=5)) == [
+        ("head", Asked("o", KeyPut(5, "k", b"", owner="o"), 5)),
+        ("head", Asked("q", KeyGet(2, "k"), 2)),
+    ]
+
+
+def test_the_first_view_of_a_head_that_is_up_again_tells_who_was_lost_meanwhile() -> None:
+    node = Node({"CPU": 1})
+    node.hello("o")
+    node.tell("head", NodeWelcome(1, True, epoch=1))
+    node.tell("head", View((1 << 32) + 1, (OTHER,)))
+    node.core.owners["o"].pointed.add(OTHER.node)
+    node.tell("head", HeadUp())
+    node.tell("head", NodeWelcome(1, True, epoch=2))
+    ((to, lost),) = node.tell("head", View((2 << 32) + 1, ()))
+    assert to == "owner:o"
+    assert isinstance(lost, NodeLost)
 
 
 def test_a_worker_s_keys_go_with_the_worker() -> None:

@@ -282,6 +282,6 @@ def test_another_head_is_asked_again() -> None:
 def test_the_maker_of_a_group_is_told_of_to_the_head_when_it_ends() -> None:
     n = node(1)
     made = MakeGroup(1, GroupFacts("g", (CPU,), "PACK"))
-    assert n.tell("owner:o", made) == [("head", Asked("o", made))]
+    assert n.tell("owner:o", made) == [("head", Asked("o", made, made.request))]
     assert n.tell("owner:o", LinkLost()) == [("head", OwnerGone("o"))]
     assert n.tell("owner:o", KillWorker("x", "late")) == []

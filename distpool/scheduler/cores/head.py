@@ -12,14 +12,24 @@ to prove by heartbeats, and is never silent alone.
 
 Owners ask through their agents (``Asked``, ``Answered``): which nodes there are, for keys (``head_keys``), for
 placement groups, and what others know (``head_surveys``). What the head keeps in an owner's name goes when the owner's
-agent says that it has ended (``OwnerGone``), or with its node.
+agent says that it has ended (``OwnerGone``), or says hello without naming it, or with its node.
+
+A head may die. What it must know again is journaled: each ``Record`` is durable before what is said in the same step
+leaves. ``restore`` begins where the journal ends, as the next *epoch*::
+
+    journaled   nodes (incarnation, facts), keys and their owners, answers that may not have come, groups and places
+    said anew   by each node in its NodeHello: what is free, which bundles it has, which of its owners live
+    let go      who is being asked, reservations under way, who waits (they ask again), what was removed long ago
+
+Until a node has said hello again it is *awaited*: shown in Views as it was, asked for nothing, and lost after
+``node_silent_s``. A node that has known a later epoch is refused: this head has been started from an old journal.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -45,6 +55,7 @@ from distpool.scheduler.messages import (
     NodeReport,
     NodeWelcome,
     OwnerGone,
+    Record,
     RemoveGroup,
     Reserved,
     Survey,
@@ -58,6 +69,10 @@ from distpool.scheduler.messages import (
 HOME_STORE = 1
 #: Nodes that are gone and still told of.
 GONE_MAX = 100
+#: An epoch's first View has its number in these bits and above.
+EPOCH_BITS = 32
+#: Tables of the journal. The groups' and the keys' are ``head_groups``' and ``head_keys``'.
+EPOCH, NODES, GONE, STORES = "epoch", "node", "gone", "store"
 
 Output = list[tuple[str, Message]]
 
@@ -68,6 +83,7 @@ class _Node:
     incarnation: int
     facts: NodeFacts
     told: Mapping[str, int]  # how free the last View said that it is, coarsely
+    awaited: bool = False  # it has not said hello to this head, but to an earlier one
 
 
 class HeadCore:
@@ -78,15 +94,50 @@ class HeadCore:
         self.home = home
         self.nodes: dict[str, _Node] = {}
         self.gone: deque[NodeFacts] = deque(maxlen=GONE_MAX)  # left or lost, the latest last
-        self.keys = Keys()
         self.stores = HOME_STORE  # the highest number of a store that was given out
+        self.incarnations: dict[str, int] = {}  # the latest of those that are gone
+        self.epoch = 0  # 0: without a journal
+        self.keys = Keys(limits, self._record)
         self.version = 0
         self.viewed_s = float("-inf")  # when the last View was spread
         self.deadlines: Deadlines[tuple[str, str]] = Deadlines()
         self._out: Output = []
-        self.groups = Groups(lambda: (node.facts for node in self.nodes.values()), self._free_now, self._send)
+        self.groups = Groups(
+            lambda: (node.facts for node in self.nodes.values() if not node.awaited),
+            self._free_now,
+            self._send,
+            self._record,
+        )
         self.surveys = Surveys(limits, self.deadlines, self._send)
         self._now = 0.0
+
+    def restore(self, records: Iterable[Record], now: float) -> None:
+        """Have a journal from now on, and begin with what it holds. To be called once, before anything is received."""
+        for record in records:
+            assert record.value is not None
+            match record.table:
+                case "epoch":
+                    self.epoch = int(record.value)
+                case "node":
+                    incarnation, facts = _decode_node(record.value)
+                    awaited = _Node(f"agent:{facts.node}", incarnation, facts, _coarse(facts), awaited=True)
+                    self.nodes[facts.node] = awaited
+                    self.deadlines.set(("silent", facts.node), now + self.limits.node_silent_s)
+                case "gone":
+                    incarnation, facts = _decode_node(record.value)
+                    self.incarnations[facts.node] = incarnation
+                    self.gone.append(facts)
+                case "store":
+                    self.stores = int(record.value)
+                case "group":
+                    self.groups.restore(record)
+                case _:
+                    self.keys.restore(record)
+        self.epoch += 1
+        self.version = self.epoch << EPOCH_BITS
+        self._record(Record(EPOCH, "", str(self.epoch).encode()))
+        if (at_s := self.deadlines.wake()) is not None:
+            self._out.append(("timer", WakeAt(at_s)))
 
     def receive(self, sender: str, message: Message, now: float) -> Output:
         """Take in one message and return the messages that it causes, in the order in which they must be sent."""
@@ -100,10 +151,14 @@ class HeadCore:
                 if (node := self._known(sender, incarnation)) is not None:
                     self._remove(node, now)
             case LinkLost():
-                for node in [node for node in self.nodes.values() if node.sender == sender]:
-                    self._remove(node, now)
-            case Asked(owner=owner):
-                self._asked(sender, owner, message, now)
+                if self._is_here(sender):
+                    self._remove(self.nodes[_name(sender)], now)
+            case Tick():
+                self._tick(now)
+            case _ if not self._is_here(sender):
+                pass  # it is taken for dead, or awaited: it says hello, and what matters again
+            case Asked():
+                self._asked(sender, message, now)
             case OwnerGone(owner=owner):
                 self.keys.owner_gone((_name(sender), owner))
                 self.groups.owner_gone(_name(sender), owner)
@@ -112,10 +167,7 @@ class HeadCore:
             case NodeAnswers():
                 self.surveys.heard(_name(sender), message)
             case WatchGroup(group=group):
-                if _name(sender) in self.nodes:
-                    self.groups.watch(_name(sender), group)
-            case Tick():
-                self._tick(now)
+                self.groups.watch(_name(sender), group)
             case _:
                 raise AssertionError(f"nobody says {message} to a head")
         if (at_s := self.deadlines.wake()) is not None:
@@ -126,37 +178,73 @@ class HeadCore:
     def _send(self, address: str, message: Message) -> None:
         self._out.append((address, message))
 
+    def _record(self, record: Record) -> None:
+        if self.epoch:
+            self._out.append(("journal", record))
+
+    def _is_here(self, sender: str) -> bool:
+        node = self.nodes.get(_name(sender))
+        return node is not None and not node.awaited
+
     # ---------------------------------------------------------------------------------- nodes
 
     def _hello(self, sender: str, hello: NodeHello, now: float) -> None:
         """A rejoin replaces; a second living node of the same name, or a late word of an earlier life, is refused."""
-        incarnation, facts = hello.incarnation, hello.facts
-        known = self.nodes.get(facts.node)
-        if known is not None and known.facts.address != facts.address:
-            reason = (
-                f"a node named {facts.node} is alive at {known.facts.address}; give this one another name"
-            )
-            self._out.append((sender, NodeWelcome(incarnation, False, reason)))
+        name, incarnation = hello.facts.node, hello.incarnation
+        if reason := self._refusal(hello):
+            self._out.append((sender, NodeWelcome(incarnation, False, reason, self.epoch)))
             return
-        if known is not None and incarnation < known.incarnation:
-            reason = f"a later start of node {facts.node} has joined already"
-            self._out.append((sender, NodeWelcome(incarnation, False, reason)))
-            return
-        if known is not None and incarnation > known.incarnation:
-            self.keys.node_gone(facts.node)  # its owners are not those of its earlier life
-            self.groups.owners_gone(facts.node)
-        facts = msgspec.structs.replace(facts, store=self._store_number(facts.store, hello.has_store))
-        self.nodes[facts.node] = _Node(sender, incarnation, facts, {})
-        self._heard(facts.node, now)
-        self._out.append((sender, NodeWelcome(incarnation, True, store=facts.store)))
+        self._lose_awaited_at(hello.facts, now)
+        known = self.nodes.get(name)
+        earlier = (
+            known is None or incarnation > known.incarnation
+        )  # its owners are not those of its earlier life
+        claimants = frozenset() if earlier else frozenset(hello.claimants)
+        self.keys.node_gone(name, but=claimants)
+        self.groups.owners_gone(name, but=claimants)
+        facts = msgspec.structs.replace(hello.facts, store=self._store_number(hello.facts.store, hello.has_store))
+        self.nodes[name] = _Node(sender, incarnation, facts, {})
+        self._record(Record(NODES, name, _encode((incarnation, facts))))
+        if self.incarnations.pop(name, None) is not None:
+            self._record(Record(GONE, name, None))
+        self.deadlines.clear(("silent", name))
+        self._heard(name, now)
+        self._out.append((sender, NodeWelcome(incarnation, True, store=facts.store, epoch=self.epoch)))
         self._spread(now)
-        self.groups.node_says(facts.node, hello.bundles)
+        self.groups.node_says(name, hello.bundles)
+
+    def _refusal(self, hello: NodeHello) -> str:
+        """Why a node cannot come in; "" if it can."""
+        name, known = hello.facts.node, self.nodes.get(hello.facts.node)
+        if hello.epoch > self.epoch > 0:
+            return (
+                f"node {name} has known start {hello.epoch} of this cluster's head, and this is start {self.epoch}: "
+                "its journal is an old copy"
+            )
+        if (
+            known is not None
+            and known.facts.address != hello.facts.address
+            and not (known.awaited and hello.incarnation > known.incarnation)
+        ):
+            return f"a node named {name} is alive at {known.facts.address}; give this one another name"
+        if hello.incarnation < (self.incarnations.get(name, 0) if known is None else known.incarnation):
+            return f"a later start of node {name} has joined already"
+        return ""
+
+    def _lose_awaited_at(self, facts: NodeFacts, now: float) -> None:
+        """Nobody else is where this node is: whoever was there, and is awaited, does not come again."""
+        for node in list(self.nodes.values()):
+            if node.awaited and node.facts.address == facts.address and node.facts.node != facts.node:
+                self._remove(node, now)
 
     def _store_number(self, number: int, has_store: bool) -> int:
         """Each store has a number of its own, for as long as there is anybody who may know of it."""
-        self.stores = max(self.stores, number)
+        highest = max(self.stores, number)
         if has_store and not number:
-            self.stores = number = self.stores + 1
+            highest = number = highest + 1
+        if highest != self.stores:
+            self.stores = highest
+            self._record(Record(STORES, "", str(highest).encode()))
         return number
 
     def _known(self, sender: str, incarnation: int) -> _Node | None:
@@ -165,7 +253,7 @@ class HeadCore:
 
     def _report(self, sender: str, incarnation: int, available: dict[str, float], now: float) -> None:
         node = self._known(sender, incarnation)
-        if node is None:
+        if node is None or node.awaited:
             # It was taken for dead, or this head is new: it has to introduce itself again.
             self._out.append((sender, NodeWelcome(incarnation, False, "not known here; say hello again")))
             return
@@ -189,10 +277,22 @@ class HeadCore:
         del self.nodes[node.facts.node]
         self.deadlines.clear(("silent", node.facts.node))
         self.gone.append(node.facts)
+        self._record(Record(NODES, node.facts.node, None))
+        self._fence(node)
         self.keys.node_gone(node.facts.node)
         self._spread(now)
         self.groups.node_gone(node.facts.node)
         self.surveys.node_gone(node.facts.node)
+
+    def _fence(self, node: _Node) -> None:
+        """Remember which start of it is gone, so that an earlier one is never taken in."""
+        name = node.facts.node
+        self.incarnations[name] = node.incarnation
+        self._record(Record(GONE, name, _encode((node.incarnation, node.facts))))
+        if len(self.incarnations) > GONE_MAX:
+            oldest = next(iter(self.incarnations))
+            del self.incarnations[oldest]
+            self._record(Record(GONE, oldest, None))
 
     def _tick(self, now: float) -> None:
         for kind, name in self.deadlines.due(now):
@@ -218,25 +318,27 @@ class HeadCore:
         view = View(self.version, tuple(node.facts for node in self.nodes.values()))
         for node in self.nodes.values():
             node.told = _coarse(node.facts)
-            self._out.append((node.sender, view))
+            if not node.awaited:
+                self._out.append((node.sender, view))
 
     # ------------------------------------------------------------------------------ questions
 
-    def _asked(self, sender: str, owner: str, asked: Asked, now: float) -> None:
-        node = _name(sender)
-        if node not in self.nodes:
-            return  # it was taken for dead, and says hello and asks again
+    def _asked(self, sender: str, asked: Asked, now: float) -> None:
+        node, owner = _name(sender), asked.owner
         match asked.question:
             case FactsQuery(request=request):
                 nodes = tuple(known.facts for known in self.nodes.values())
                 answer = FactsReport(request, self.home, nodes, tuple(self.gone))
                 self._out.append((sender, Answered(owner, answer)))
             case Survey() as survey:
-                self.surveys.begin(sender, owner, survey, self.nodes, now)
+                here = [name for name, known in self.nodes.items() if not known.awaited]
+                self.surveys.begin(sender, owner, survey, here, now)
             case MakeGroup() | RemoveGroup() | GroupQuery() as question:
                 self.groups.answer(node, owner, question)
             case question:
-                self._out.append((sender, Answered(owner, self.keys.answer(node, question))))
+                self._out.append(
+                    (sender, Answered(owner, self.keys.answer(node, owner, question, asked.settled)))
+                )
 
     # --------------------------------------------------------------------------------- oracle
 
@@ -254,7 +356,16 @@ class HeadCore:
         self.surveys.check(self.nodes)
         self.keys.check()
         self.groups.check(self.nodes)
-        assert {node for node, _ in self.keys.claims} <= set(self.nodes), "a key outlived its owner's node"
+        owners = {*self.keys.claims, *self.keys.answers}
+        assert {node for node, _ in owners} <= set(self.nodes), "a key outlived its owner's node"
+        assert not self.incarnations.keys() & self.nodes.keys(), "a node that is here is among the gone"
+
+
+_encode = msgspec.msgpack.encode
+
+
+def _decode_node(value: bytes) -> tuple[int, NodeFacts]:
+    return msgspec.msgpack.decode(value, type=tuple[int, NodeFacts])
 
 
 def _name(sender: str) -> str:

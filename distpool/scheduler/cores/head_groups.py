@@ -14,9 +14,10 @@ whenever a node comes, goes, or reports; groups that wait are tried in the order
 finds no room holds up nobody. Links are first in first out, so after a Release a node has nothing of that attempt, and
 an answer to it says nothing any more: its ``round`` is not the group's.
 
-A node says hello with the bundles that it has. What it has not got is lost, and what it should not have is released. So
-a head that has been started again gives everything back. Agents that have asked for a group (``WatchGroup``) are told
-where it is after each change. Not here: leases, which the head never hears of.
+A node says hello with the bundles that it has. What it has not got is lost, and what it should not have is released. A
+group and its places are journaled; what is under way is not, so a head that has been started again gives that back.
+Agents that have asked for a group (``WatchGroup``) are told where it is after each change. Not here: leases, which the
+head never hears of.
 """
 
 from __future__ import annotations
@@ -38,12 +39,15 @@ from distpool.scheduler.messages import (
     MakeGroup,
     Message,
     NodeFacts,
+    Record,
     Release,
     RemoveGroup,
     Reserve,
     Reserved,
 )
 
+#: The table of the journal.
+GROUPS = "group"
 #: Groups that are removed and still told of.
 REMOVED_MAX = 1000
 #: Why work in a group is killed.
@@ -79,20 +83,39 @@ class Group:
         )
 
 
+_Kept = tuple[GroupFacts, str, list[str], bool]  # facts, home, nodes, created
+
+
 class Groups:
-    """A part of ``HeadCore``. ``nodes`` gives the facts of those that are there, ``heard`` takes what one has free."""
+    """A part of ``HeadCore``. ``nodes`` gives the facts of those that are there, ``heard`` takes what one has free.
+
+    ``record`` takes what the head's journal is to keep.
+    """
 
     def __init__(
         self,
         nodes: Callable[[], Iterable[NodeFacts]],
         heard: Callable[[str, Mapping[str, float]], None],
         send: Callable[[str, Message], None],
+        record: Callable[[Record], None],
     ) -> None:
         self.groups: dict[str, Group] = {}
         self.removed: deque[GroupFacts] = deque(maxlen=REMOVED_MAX)
         self._nodes = nodes
         self._heard = heard
         self._send = send
+        self._record = record
+
+    def restore(self, record: Record) -> None:
+        """Take in a group as a former head has left it."""
+        assert record.value is not None
+        facts, home, nodes, created = msgspec.msgpack.decode(record.value, type=_Kept)
+        needs = [to_units(bundle) for bundle in facts.bundles]
+        self.groups[record.key] = Group(facts, home, nodes, needs, created)
+
+    def _keep(self, group: Group) -> None:
+        kept = group.facts, group.home, group.nodes, group.created
+        self._record(Record(GROUPS, group.facts.group, msgspec.msgpack.encode(kept)))
 
     # ------------------------------------------------------------------------------ what is asked
 
@@ -132,6 +155,7 @@ class Groups:
         facts = msgspec.structs.replace(facts, owner=owner)
         group = Group(facts, node, [""] * len(facts.bundles), [to_units(bundle) for bundle in facts.bundles])
         self.groups[facts.group] = group
+        self._keep(group)
         self.place_all()
         self._report(node, owner, question.request, [group.shown(self._why_not(group))])
 
@@ -240,7 +264,8 @@ class Groups:
             self._send(f"agent:{node}", Release(group.facts.group, indices, NOT_PLACED))
 
     def _changed(self, group: Group) -> None:
-        """Tell whoever wants to know."""
+        """Keep it, and tell whoever wants to know."""
+        self._keep(group)
         for node in sorted(group.watchers):
             self._send(f"agent:{node}", GroupNews(group.shown()))
         if group.placed:
@@ -256,6 +281,7 @@ class Groups:
     def remove(self, group: Group) -> None:
         """Give back what it has on any node."""
         del self.groups[group.facts.group]
+        self._record(Record(GROUPS, group.facts.group, None))
         facts = msgspec.structs.replace(group.facts, state="removed", nodes=tuple(group.nodes))
         self.removed.append(facts)
         places = {**{index: node for index, node in enumerate(group.nodes) if node}, **group.plan}
@@ -274,12 +300,14 @@ class Groups:
             if (group.home, group.facts.owner) == (node, owner) and not group.facts.detached:
                 self.remove(group)
 
-    def owners_gone(self, node: str) -> None:
-        """All owners of a node are gone."""
-        for owner in dict.fromkeys(g.facts.owner for g in self.groups.values() if g.home == node):
-            self.owner_gone(node, owner)
+    def owners_gone(self, node: str, but: frozenset[str] = frozenset()) -> None:
+        """All owners of a node are gone, but for these."""
+        owners = dict.fromkeys(g.facts.owner for g in self.groups.values() if g.home == node)
+        for owner in owners:
+            if owner not in but:
+                self.owner_gone(node, owner)
         for group in self.groups.values():
-            group.waiting = [waiter for waiter in group.waiting if waiter[0] != node]
+            group.waiting = [waiter for waiter in group.waiting if waiter[0] != node or waiter[1] in but]
 
     # ------------------------------------------------------------------------- nodes come and go
 

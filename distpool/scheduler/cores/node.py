@@ -69,6 +69,7 @@ from distpool.scheduler.messages import (
     KeyGet,
     KeyList,
     KeyPut,
+    KeySwap,
     KillWorker,
     LeaseElsewhere,
     LeaseRefused,
@@ -221,7 +222,7 @@ class NodeCore:
                 if lease in self.leases:  # said by the task's own owner, or by the worker that runs it
                     self._block(self.leases[lease], blocked, now)
             case (
-                FactsQuery() | KeyPut() | KeyGet() | KeyDelete() | KeyList()
+                FactsQuery() | KeyPut() | KeyGet() | KeyDelete() | KeySwap() | KeyList()
                 | MakeGroup() | RemoveGroup() | GroupQuery() | Survey()
             ):  # fmt: skip
                 self._ask_head(owner, message)
@@ -240,12 +241,12 @@ class NodeCore:
     def _ask_head(self, owner: Owner, question: HeadQuestion) -> None:
         """Pass a question on. What the head keeps in somebody's name goes with that owner: see ``_end_owner``."""
         self.head.ask(owner.name, question)
-        claimant = ""
-        if isinstance(question, KeyPut):
-            claimant = question.owner
-        elif isinstance(question, MakeGroup | GroupQuery):
-            claimant = owner.name
-        if claimant:
+        claimants = []
+        if isinstance(question, KeyPut | KeyDelete | KeySwap | MakeGroup | GroupQuery):
+            claimants.append(owner.name)
+        if isinstance(question, KeyPut) and question.owner:
+            claimants.append(question.owner)
+        for claimant in dict.fromkeys(claimants):
             self.head.claimants.add(claimant)
             known = self.owners.get(claimant)
             if known is None or known.lost:

@@ -9,6 +9,10 @@
 ``others`` is the head's last View, corrected by what we have sent there ourselves since. A node that the head has
 lost, or has never got to know, introduces itself again with each heartbeat. What the head has not answered by then is
 asked again.
+
+While the head is away nothing waits for it but questions: leases are granted by the last View. A head that has a
+journal comes back knowing all nodes that have joined, so its first View also tells who is lost. One that has been
+started from an old copy of its journal finds by our epoch that it must not take us in.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from distpool.scheduler.messages import (
     Answered,
     Asked,
     HeadQuestion,
+    HeadUp,
     LinkLost,
     Message,
     NodeFacts,
@@ -73,7 +78,8 @@ class HeadLink:
         self.version = 0  # of the View that ``others`` comes from; 0: none yet
         self.introduced = self.registered = False
         self.refusal = ""  # why the head will not have us
-        self.asked: dict[tuple[str, int], HeadQuestion] = {}  # (owner, request) -> not answered yet
+        self.epoch = 0  # of the latest head that has taken us in
+        self.asked: dict[str, dict[int, HeadQuestion]] = {}  # owner -> request -> not answered yet
         self.claimants: set[str] = set()  # owners in whose name the head keeps something
         self._limits = limits
         self._deadlines = deadlines
@@ -84,36 +90,43 @@ class HeadLink:
     def introduce(self, now: float) -> None:
         """Say who we are and what we have."""
         self.introduced = True
-        self._send("head", NodeHello(self.incarnation, self._facts(), self._bundles(), self._has_store))
+        claimants = tuple(sorted(self.claimants))
+        hello = NodeHello(
+            self.incarnation, self._facts(), self._bundles(), self._has_store, claimants, self.epoch
+        )
+        self._send("head", hello)
         self._note(now)
 
     def hear(self, message: Message, now: float) -> list[str]:
         """Take in what the head says. Returns the nodes that it has lost.
 
-        A head's first View tells of none: it may have been started again, and the others have not found it yet.
+        The first View of a head without a journal tells of none: the others have not found it yet, if it is another.
         """
         lost: list[str] = []
         match message:
-            case NodeWelcome(incarnation=incarnation, accepted=accepted, reason=reason):
+            case NodeWelcome(incarnation=incarnation, accepted=accepted, reason=reason, epoch=epoch):
                 if incarnation != self.incarnation:
                     return lost
                 if self.registered and not accepted:
                     self.introduce(now)  # it took us for dead, or is another head now
                 if accepted and not self.registered:
-                    for (owner, _), question in self.asked.items():
-                        self._send("head", Asked(owner, question))
+                    for owner, questions in self.asked.items():
+                        for question in questions.values():
+                            self._say(owner, question)
                 self.registered, self.refusal = accepted, reason
                 self.store = message.store if accepted else self.store
+                self.epoch = epoch if accepted else self.epoch
             case View(version=version, nodes=nodes):
                 if version > self.version:
                     me = self._facts().node
                     others = {other.node: other for other in nodes if other.node != me}
-                    if self.version:
+                    if self.version or self.epoch:
                         lost = [node for node in self.others if node not in others]
                     self.version, self.others = version, others
-            case LinkLost():
-                # It may come back as another head, which counts its versions anew.
-                self.registered, self.version = False, 0
+            case LinkLost() | HeadUp():
+                # It may come back as another head. Without a journal, that one counts its versions anew.
+                self.registered = False
+                self.version = self.version if self.epoch else 0
                 self.introduce(now)
             case _:
                 raise AssertionError(f"a head does not say {message}")
@@ -121,13 +134,16 @@ class HeadLink:
 
     def ask(self, owner: str, question: HeadQuestion) -> None:
         """An owner of this node asks the head something."""
-        self.asked[owner, question.request] = question
+        self.asked.setdefault(owner, {})[question.request] = question
         if self.registered:
-            self._send("head", Asked(owner, question))
+            self._say(owner, question)
+
+    def _say(self, owner: str, question: HeadQuestion) -> None:
+        self._send("head", Asked(owner, question, min(self.asked[owner])))
 
     def ask_for(self, asker: str, question: HeadQuestion) -> None:
         """A command asks the head something, which is no owner and has nothing here."""
-        waiting = [key for key in self.asked if key[0].startswith("?")]
+        waiting = [who for who in self.asked if who.startswith("?")]
         if len(waiting) >= ASKERS_MAX:
             del self.asked[waiting[0]]
         self.ask(f"?{asker}", question)
@@ -135,13 +151,15 @@ class HeadLink:
     def answered(self, message: Answered) -> None:
         """Pass on what the head answers; an owner that is gone meanwhile has left no question."""
         who = message.owner
-        if self.asked.pop((who, message.answer.request), None) is not None:
+        questions = self.asked.get(who, {})
+        if questions.pop(message.answer.request, None) is not None:
             self._send(f"asker:{who[1:]}" if who.startswith("?") else f"owner:{who}", message.answer)
+            if not questions:
+                del self.asked[who]
 
     def owner_gone(self, owner: str) -> None:
         """An owner of this node has ended: the head keeps nothing in its name, and it hears no answer."""
-        for key in [key for key in self.asked if key[0] == owner]:
-            del self.asked[key]
+        self.asked.pop(owner, None)
         if owner in self.claimants:
             self.claimants.discard(owner)
             self._send("head", OwnerGone(owner))

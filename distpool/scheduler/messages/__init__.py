@@ -28,6 +28,7 @@ Addresses are plain strings, and every effect is a message to one of them::
     "asker:NAME"        a command that only asks, and is no owner
     "nursery"           the forking parent: Fork and Signal in; Forked and Exited out
     "head"              the cluster's head
+    "journal"           where that head keeps what must survive it: Record
 
 Who says what to whom::
 
@@ -42,8 +43,9 @@ Who says what to whom::
     worker  -> agent    WorkerHello
     agent  <-> nursery  Fork (with its Attach) Signal Preload / Forked Exited
     agent  <-> head     NodeHello NodeReport NodeBye OwnerGone Asked / NodeWelcome View Answered
+    agent   -> agent    HeadUp HeadEnds   (of the head's node, to the others)
     head   <-> agent    Reserve Release GroupNews / Reserved WatchGroup
-    owner  <-> head     FactsQuery KeyPut KeyGet KeyDelete KeyList / FactsReport KeyAnswer KeysReport
+    owner  <-> head     FactsQuery KeyPut KeyGet KeyDelete KeySwap KeyList / FactsReport KeyAnswer KeysReport
                         MakeGroup RemoveGroup GroupQuery Survey / GroupsReport Surveyed
                         (by way of its agent, in Asked and Answered)
     asker  <-> head     FactsQuery GroupQuery Survey, the same way

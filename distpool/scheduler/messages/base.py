@@ -24,6 +24,17 @@ class Tick(Message, frozen=True):
     """Time has passed."""
 
 
+class Record(Message, frozen=True):
+    """A head's word to its journal: from now on a key of a table has this value; None: it is there no more.
+
+    It is durable before anything that the head says in the same step, or later, leaves.
+    """
+
+    table: str
+    key: str
+    value: bytes | None
+
+
 class LinkLost(Message, frozen=True):
     """The shell's word that the link to the sender is gone; nothing more will come over that incarnation."""
 

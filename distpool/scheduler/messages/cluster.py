@@ -49,8 +49,10 @@ class NodeFacts(Message, frozen=True):
 
 
 class NodeHello(Message, frozen=True):
-    """A node introduces itself to the head, on each new link. ``bundles``: what it holds of placement groups.
+    """A node introduces itself to the head, on each new link.
 
+    ``bundles``: what it holds of placement groups. ``claimants``: those of its owners that live, and in whose name the
+    head may keep something. ``epoch``: of the latest head that it has known.
     ``has_store``: its store needs a number, unless it has one already.
     """
 
@@ -58,6 +60,8 @@ class NodeHello(Message, frozen=True):
     facts: NodeFacts
     bundles: dict[str, tuple[int, ...]] = {}
     has_store: bool = False
+    claimants: tuple[str, ...] = ()
+    epoch: int = 0
 
 
 class NodeReport(Message, frozen=True):
@@ -75,12 +79,24 @@ class NodeBye(Message, frozen=True):
 
 
 class NodeWelcome(Message, frozen=True):
-    """Whether the head takes the node in, and if not, why; ``store`` is the number of its store from now on."""
+    """Whether the head takes the node in, and if not, why; ``store`` is the number of its store from now on.
+
+    ``epoch`` counts the starts of a head that has a journal; 0: it has none, and forgets all when it ends.
+    """
 
     incarnation: int
     accepted: bool
     reason: str = ""
     store: int = 0
+    epoch: int = 0
+
+
+class HeadUp(Message, frozen=True):
+    """The head has been started again: a node's word to those that had joined, which say hello to it anew."""
+
+
+class HeadEnds(Message, frozen=True):
+    """The cluster is being ended, by somebody who wants that: nobody need wait for another head."""
 
 
 class View(Message, frozen=True):
@@ -141,12 +157,25 @@ class KeyDelete(Message, frozen=True):
     key: str
 
 
+class KeySwap(Message, frozen=True):
+    """Set a key to ``value`` if it holds ``expected`` (None: if it is not there), in one step."""
+
+    request: int
+    key: str
+    expected: bytes | None
+    value: bytes
+
+
 class KeyAnswer(Message, frozen=True):
-    """``value`` is what the key holds now (get, put) or held (delete); ``changed`` whether the call changed it."""
+    """``changed``: whether the call has changed the key. If not, ``value`` is what it holds.
+
+    ``refusal``: why nothing more can be kept.
+    """
 
     request: int
     value: bytes | None
     changed: bool = False
+    refusal: str = ""
 
 
 class KeyList(Message, frozen=True):
@@ -167,16 +196,26 @@ class KeysReport(Message, frozen=True):
 
 #: What an owner may ask of the head, by way of its agent; and what it may be answered.
 HeadQuestion = (
-    FactsQuery | KeyPut | KeyGet | KeyDelete | KeyList | MakeGroup | RemoveGroup | GroupQuery | Survey
+    FactsQuery
+    | KeyPut
+    | KeyGet
+    | KeyDelete
+    | KeySwap
+    | KeyList
+    | MakeGroup
+    | RemoveGroup
+    | GroupQuery
+    | Survey
 )
 HeadAnswer = FactsReport | KeyAnswer | KeysReport | GroupsReport | Surveyed
 
 
 class Asked(Message, frozen=True):
-    """An owner of this node asks the head."""
+    """An owner of this node asks the head. Its questions before ``settled`` are answered, and never come again."""
 
     owner: str
     question: HeadQuestion
+    settled: int = 0
 
 
 class Answered(Message, frozen=True):
