@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from distpool.scheduler.cores.head import EPOCH_BITS, HeadCore
+from distpool.scheduler.cores.head import VIEWS_MAX, HeadCore
 from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.messages import (
     Answered,
@@ -84,7 +84,7 @@ def test_nodes_are_known_again_and_shown_as_they_were_until_they_come() -> None:
     heads.restart()
     assert heads.hello(B, epoch=1) == [
         ("agent:b", NodeWelcome(1, True, epoch=2)),
-        ("agent:b", View((2 << EPOCH_BITS) + 1, (A, B))),  # nothing is said to a, which is not there yet
+        ("agent:b", View(VIEWS_MAX + 1, (A, B))),  # nothing is said to a, which is not there yet
     ]
     assert ("agent:a", NodeWelcome(1, True, epoch=2)) in heads.hello(A, epoch=1)
 

@@ -386,7 +386,7 @@ def test_a_head_that_is_up_again_is_told_whose_things_it_has_kept_and_what_was_n
     node = Node({"CPU": 1})
     node.hello("o", "p", "q")
     node.tell("head", NodeWelcome(1, True, epoch=4))
-    node.tell("head", View((4 << 32) + 1, (OTHER,)))
+    node.tell("head", View(3_000_000_001, (OTHER,)))
     node.tell("owner:o", KeyPut(5, "k", b"", owner="o"))
     node.tell("owner:p", KeyPut(1, "l", b"", owner="p"))
     node.tell("owner:p", OwnerBye())
@@ -404,11 +404,11 @@ def test_the_first_view_of_a_head_that_is_up_again_tells_who_was_lost_meanwhile(
     node = Node({"CPU": 1})
     node.hello("o")
     node.tell("head", NodeWelcome(1, True, epoch=1))
-    node.tell("head", View((1 << 32) + 1, (OTHER,)))
+    node.tell("head", View(1, (OTHER,)))
     node.core.owners["o"].pointed.add(OTHER.node)
     node.tell("head", HeadUp())
     node.tell("head", NodeWelcome(1, True, epoch=2))
-    ((to, lost),) = node.tell("head", View((2 << 32) + 1, ()))
+    ((to, lost),) = node.tell("head", View(1_000_000_001, ()))
     assert to == "owner:o"
     assert isinstance(lost, NodeLost)
 

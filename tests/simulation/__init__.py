@@ -11,6 +11,7 @@
     program.py    the user's program: opens, submits, cancels, resizes, closes, terminates
     ledger.py     what happened to each task, and the oracles that judge it
     groups.py     placement groups, and whether head, agents and workers agree about them
+    keys.py       what programs keep at the head, and whether it is there, once, when that has died
     faults.py     the safety phase: kills, crashes, cuts, jumps
     world.py      one run: safety phase, liveness phase, final account
     mutations.py  planted bugs, each of which an oracle must catch

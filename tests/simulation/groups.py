@@ -168,7 +168,7 @@ class Groups:
                 raise Violation("nothing_left", f"{machine.name} keeps {groups.pots}")
         assert self.world.head is not None
         core = self.world.head.core
-        if core.groups.groups or core.keys.values:
+        if core.groups.groups:
             raise Violation("nothing_left", f"the head keeps {list(core.groups.groups)}")
 
     # --------------------------------------------------------------------------------- oracles

@@ -20,6 +20,8 @@ from distpool.scheduler.messages import (
     KillWorker,
     LeaseElsewhere,
     LookAt,
+    NodeLost,
+    Record,
     Seen,
     Signal,
     Tick,
@@ -54,6 +56,8 @@ class AgentShell(Shell):
     def dispatch(self, address: str, message: Any) -> None:
         if isinstance(message, LeaseElsewhere):
             self._pointed(address, message)
+        if isinstance(message, NodeLost):
+            self.world.keys.tells_lost(self, message.node)
         if address == "nursery":
             self.trace_local(self.name, "nursery", message)
             self.host.nursery_hears(message)
@@ -112,16 +116,28 @@ class HeadShell(Shell):
     def __init__(self, world: World) -> None:
         super().__init__(world, "head", "head", HeadCore(world.limits))
         self.shown: set[str] = set()  # the nodes in the last View
+        self.core.restore(world.journal.load(), self.now)
+        self.hear("timer", Tick())
 
     def dispatch(self, address: str, message: Any) -> None:
+        if isinstance(message, Record):
+            self.world.journal.keep([message])
+            self.world.keys.kept(message.table)
+            return
         if isinstance(message, View):
             self.shown = {facts.node for facts in message.nodes}
         self.world.network.send(self, address, message)
 
     def hear(self, sender: str, message: Any) -> None:
         """Who comes and who goes is shown to all at once: work for a node that nobody knows of would be refused."""
+        before = {name: node.incarnation for name, node in self.core.nodes.items()}
         super().hear(sender, message)
-        if self.core.nodes and self.shown != set(self.core.nodes):
+        for name, incarnation in before.items():
+            known = self.core.nodes.get(name)
+            if known is None or known.incarnation != incarnation:
+                self.world.keys.node_lost(name)
+        here = [node for node in self.core.nodes.values() if not node.awaited]
+        if here and self.shown != set(self.core.nodes):
             raise Violation(
                 "views_are_whole", f"the head knows {sorted(self.core.nodes)}, and showed {self.shown}"
             )

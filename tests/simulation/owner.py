@@ -18,6 +18,7 @@ from distpool.scheduler.messages import (
     ControlHello,
     Dial,
     HangUp,
+    KeyAnswer,
     LinkLost,
     NodeLost,
     OwnerBye,
@@ -109,12 +110,16 @@ class OwnerShell(Shell):
         kind = sender.partition(":")[0]
         if isinstance(message, Answer):
             question = self.asked.pop(message.request, None)
-            if question is not None:
+            if isinstance(message, KeyAnswer) and question is not None:
+                self.world.keys.answered(self, question, message)
+            elif question is not None:
                 self.world.groups.answered(self, question, message)
             return
         if isinstance(message, LinkLost):
             if kind == "agent":
                 node = sender.partition(":")[2]
+                if node == self.home:
+                    self.world.keys.link_lost(self)
                 self.world.loop.after(REDIAL_S, self.dial, node)
             elif kind in ("worker", "control"):
                 self.early.pop(sender, None)

@@ -37,6 +37,7 @@ class Plan:
     wears: float = 0.0  # ... and some leave their worker too big
     actors: bool = False
     groups: bool = False  # some run in placement groups
+    keys: bool = False  # programs keep something at the head, and that may die
     gpus: bool = False
     hunger: bool = False  # nodes run out of memory
 
@@ -73,6 +74,8 @@ def write_program(world: World, program: Program) -> None:
         world.loop.after(rng.uniform(0.0, 2.0), _open, world, program)
     if world.plan.groups:
         world.groups.write(program)
+    if world.plan.keys:
+        world.keys.write(program)
 
 
 def _open(world: World, program: Program) -> None:

@@ -21,5 +21,10 @@ REGRESSIONS = (
         "everything_ends",
         "an idle shared worker waited for recalled work that had gone to another, and kept its CPU",
     ),
+    (
+        770,
+        "retire_in_time",
+        "a shared pool that was dropped wanted a worker for one that had rested for long enough",
+    ),
     (586, "everything_ends", "a closing pool kept an idle shared worker, whose CPU nested tasks waited for"),
 )

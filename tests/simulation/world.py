@@ -16,8 +16,9 @@ from typing import Any
 
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import PoolBroken
+from distpool.scheduler.shells.journal import MemoryJournal
 
-from . import actors, faults, gpus, groups, hunger
+from . import actors, faults, gpus, groups, hunger, keys
 from .ledger import Job, Ledger, PoolBook
 from .loop import Loop, Violation
 from .machine import HeadShell, Machine
@@ -53,12 +54,14 @@ class World:
         self.actor_chance = random.Random(f"actors {seed}")
         self.gpu_chance = random.Random(f"gpus {seed}")
         self.hunger_chance = random.Random(f"hunger {seed}")
+        self.key_chance = random.Random(f"keys {seed}")
         if plan is None:
             add_limits(self.plan, self.more_chance)
             groups.add(self.plan, self.group_chance)
             actors.add(self.plan, self.actor_chance)
             gpus.add(self.plan, self.gpu_chance)
             hunger.add(self.plan, self.hunger_chance)
+            keys.add(self.plan, self.key_chance)
         self.trace = trace
         self.limits = limits or Limits()
         self.network = Network(self.loop, self.plan.latency_s, trace)
@@ -67,13 +70,16 @@ class World:
         self.random_sizes = True
         self.quiet = False
         self.last_fault_s = 0.0
+        self.headless_s = 0.0
         self.kills = 0
         self.books: dict[tuple[str, int], PoolBook] = {}
         self.owners: dict[str, OwnerShell] = {}  # alive, by address
         self.drivers: list[OwnerShell] = []
         self.machines: dict[str, Machine] = {}
+        self.journal = MemoryJournal()
         self.head: HeadShell | None = None
         self.groups = groups.Groups(self)
+        self.keys = keys.Keys(self)
         self.actors = actors.Actors(self)
         self.gpus = gpus.Gpus(self)
         self.idle_since: dict[Worker, float] = {}
@@ -123,6 +129,8 @@ class World:
         self.actors.write([shell.program for shell in self.drivers if shell.program is not None])
         faults.schedule(self, self.plan)
         hunger.schedule(self, self.hunger_chance)
+        if self.plan.keys:
+            self.keys.schedule()
         self.loop.after(SAMPLE_S, self._sample)
 
     # --------------------------------------------------------------------- asked by the processes
@@ -210,7 +218,8 @@ class World:
             or self.ledger.lossy
         ):
             return
-        if book.strategy.group and "was removed" in message.reason:
+        why = message.reason if message.death is None else message.reason + message.death.reason
+        if book.strategy.group and "was removed" in why:
             return
         if "no node has" in message.reason and not self._feasible(book):
             return
@@ -359,6 +368,7 @@ class World:
                 raise Violation("nothing_left", f"{machine.name}: deadlines {other}")
         self._account_head()
         self.groups.account()
+        self.keys.account()
 
     def _account_head(self) -> None:
         said = sum(count for (to, _), count in self.network.counts.items() if to == "head")
@@ -374,15 +384,15 @@ class World:
 
     def _sample(self) -> None:
         """The oracles that watch for too long, each from the last fault on."""
-        if (
-            self.network.partitions
-            or self.head is None
-            or any(m.agent is None for m in self.machines.values())
-        ):
+        if self.network.partitions or any(m.agent is None for m in self.machines.values()):
             self.last_fault_s = self.loop.now  # it still lasts
+        if self.head is None:
+            self.headless_s = self.loop.now  # all goes on, but for what only a head can do
         self._sample_idle()
         calm = self.loop.now > self.last_fault_s + PATIENCE_S
-        self.groups.sample(calm=calm)
+        headed = self.loop.now > self.headless_s + PATIENCE_S
+        self.groups.sample(calm=calm and headed)
+        self.keys.sample(calm=calm and headed)
         if calm:
             self._sample_sizes()
             self._sample_staff()

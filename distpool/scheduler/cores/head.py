@@ -69,8 +69,8 @@ from distpool.scheduler.messages import (
 HOME_STORE = 1
 #: Nodes that are gone and still told of.
 GONE_MAX = 100
-#: An epoch's first View has its number in these bits and above.
-EPOCH_BITS = 32
+#: So many Views at most before the head is started again: their numbers only grow.
+VIEWS_MAX = 1_000_000_000
 #: Tables of the journal. The groups' and the keys' are ``head_groups``' and ``head_keys``'.
 EPOCH, NODES, GONE, STORES = "epoch", "node", "gone", "store"
 
@@ -134,7 +134,7 @@ class HeadCore:
                 case _:
                     self.keys.restore(record)
         self.epoch += 1
-        self.version = self.epoch << EPOCH_BITS
+        self.version = (self.epoch - 1) * VIEWS_MAX
         self._record(Record(EPOCH, "", str(self.epoch).encode()))
         if (at_s := self.deadlines.wake()) is not None:
             self._out.append(("timer", WakeAt(at_s)))
@@ -202,7 +202,9 @@ class HeadCore:
         claimants = frozenset() if earlier else frozenset(hello.claimants)
         self.keys.node_gone(name, but=claimants)
         self.groups.owners_gone(name, but=claimants)
-        facts = msgspec.structs.replace(hello.facts, store=self._store_number(hello.facts.store, hello.has_store))
+        facts = msgspec.structs.replace(
+            hello.facts, store=self._store_number(hello.facts.store, hello.has_store)
+        )
         self.nodes[name] = _Node(sender, incarnation, facts, {})
         self._record(Record(NODES, name, _encode((incarnation, facts))))
         if self.incarnations.pop(name, None) is not None:

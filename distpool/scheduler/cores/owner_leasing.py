@@ -142,9 +142,9 @@ class Leasing:
         """
         _leave(lease, LeaseState.RETIRING)
         pool = lease.pool
-        if not pool.dedicated:
+        if not pool.dedicated and pool.live:  # of one that is dropped nobody wants anything again
             self._want(pool, lease.node, max(0, pool.wanted.get(lease.node, 0) - 1))
-        elif lease.offered:
+        elif pool.dedicated and lease.offered:
             self.ask(pool)
         self._out.append((lease.data, Retire()))
         self.give_back(lease)
