@@ -161,6 +161,7 @@ _MODULES = (
     "errors",
     "exceptions",
     "futures",
+    "kv",
     "managers",
     "objects",
     "pool",

@@ -23,8 +23,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from distpool.errors import ClusterError
 from distpool.scheduler import client
+from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.messages import FactsReport, NodeFacts
 from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.shells import curve, knocking, processes, session_dir
@@ -40,6 +43,7 @@ PORT = 9437
 #: How long a node has to end by itself.
 STOP_S = 10.0
 _NODE_FILE, _SECRET_FILE = "node.json", "secret"
+SECRET_SUFFIX = ".secret"  # of the file beside a journal
 #: Documentation's own network (RFC 5737): asked for the way out of this machine, never sent to.
 _ELSEWHERE = "192.0.2.1:9"
 
@@ -70,6 +74,20 @@ def _start_parser() -> argparse.ArgumentParser:
         type=int,
         metavar="PORT",
         help=f"the port to listen at ({PORT} with --head, else any that is free)",
+    )
+    add(
+        "--journal",
+        metavar="FILE",
+        help="with --head: where the head keeps what must survive it, for a later start to go on with "
+        "(a file in ~/.local/state/distpool, which `distpool stop` removes)",
+    )
+    add(
+        "--head-away",
+        type=float,
+        metavar="SECONDS",
+        default=DEFAULTS.head_away_s,
+        help="how long a node that has joined waits for a head that is lost "
+        f"({DEFAULTS.head_away_s:g}), before it ends",
     )
     add("--name", metavar="NAME", help="what to call the node (the machine's name, and some digits)")
     add("--num-cpus", type=float, metavar="N", help="how many CPUs it offers (those that there are)")
@@ -107,26 +125,34 @@ def start(words: Sequence[str]) -> int:
     """``distpool start``."""
     options = _start_parser().parse_args(words)
     head = "" if options.head else knocking.tcp_address(options.address)
-    secret = _secret(options)
-    curve.derive(secret)
+    if options.journal and not options.head:
+        raise ValueError("--journal is for --head: other nodes keep nothing that must survive them")
     host = options.host or _own_address(head.removeprefix("tcp://") or _ELSEWHERE)
     port = options.port if options.port is not None else PORT if options.head else 0
+    journal = (options.journal or _own_journal(port)) if options.head else ""
+    goes_on = bool(journal) and os.path.exists(journal)
+    secret = _secret(options, journal)
+    curve.derive(secret)
     given = {"CPU": options.num_cpus, "GPU": options.num_gpus, **options.resources}
     agent = JoiningAgent(
         head,
         options.name or current_node(),
         {name: amount for name, amount in given.items() if amount is not None},
+        msgspec.structs.replace(DEFAULTS, head_away_s=options.head_away),
         labels=options.labels,
         listen=f"{host}:{port}",
         secret=secret,
         logged=True,
+        journal=journal,
     )
     place = agent.port_address.removeprefix("tcp://")
     cluster = place if options.head else head.removeprefix("tcp://")
-    _leave_word(agent, place, cluster, secret)
+    _leave_word(agent, place, cluster, secret, "" if options.journal else journal)
     print(
         f"Node {agent.node} is up at {place}" + ("." if options.head else f", in the cluster of {cluster}.")
     )
+    if goes_on:
+        print(f"It goes on with what an earlier head has left in {journal}.")
     if options.head:
         knows = (
             f"DISTPOOL_SECRET_FILE={options.secret_file}"
@@ -143,8 +169,24 @@ def start(words: Sequence[str]) -> int:
     return 0
 
 
-def _secret(options: argparse.Namespace) -> str:
-    """The cluster's secret. It leaves the environment, so that no worker finds it there."""
+def _own_journal(port: int) -> str:
+    """Where the journal of a head is about which nothing was said: found again by a start at the same port."""
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    folder = Path(state, "distpool")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return str(folder / f"head-{port}.journal")
+
+
+def _journal_files(journal: str) -> list[str]:
+    """All that belongs to a journal: the file, its log while it is in use, and the cluster's secret."""
+    return [f"{journal}{suffix}" for suffix in ("", "-wal", "-shm", SECRET_SUFFIX)]
+
+
+def _secret(options: argparse.Namespace, journal: str) -> str:
+    """The cluster's secret. It leaves the environment, so that no worker finds it there.
+
+    One that was made here is kept beside the journal: a head that goes on with it is to be found by those who know it.
+    """
     known = os.environ.pop("DISTPOOL_SECRET", "")
     path = options.secret_file or os.environ.pop("DISTPOOL_SECRET_FILE", "")
     if path:
@@ -155,8 +197,13 @@ def _secret(options: argparse.Namespace) -> str:
             return file.read_text().strip()
         except OSError as error:
             raise ClusterError(f"the secret cannot be read: {error}") from None
-    if known or options.head:
-        return known or curve.new_secret()
+    if known:
+        return known
+    if journal:
+        beside = Path(journal + SECRET_SUFFIX)
+        if not beside.exists():
+            _write_private(str(beside), curve.new_secret() + "\n")
+        return beside.read_text().strip()
     raise ClusterError(
         "the cluster's secret is needed: --secret-file FILE, or DISTPOOL_SECRET in the environment"
     )
@@ -169,8 +216,9 @@ def _own_address(towards: str) -> str:
         return "127.0.0.1"  # no network
 
 
-def _leave_word(agent: JoiningAgent, place: str, cluster: str, secret: str) -> None:
-    facts = {"node": agent.node, "pid": agent.pid, "at": place, "cluster": cluster}
+def _leave_word(agent: JoiningAgent, place: str, cluster: str, secret: str, journal: str) -> None:
+    """``journal``: one that goes when the node is stopped."""
+    facts = {"node": agent.node, "pid": agent.pid, "at": place, "cluster": cluster, "journal": journal}
     _write_private(f"{agent.directory}/{_SECRET_FILE}", secret)
     _write_private(f"{agent.directory}/{_NODE_FILE}", json.dumps(facts))
 
@@ -228,6 +276,8 @@ def stop(words: Sequence[str]) -> int:
         return 1
     for directory, facts in started:
         _end(facts["pid"], directory)
+        for file in _journal_files(facts["journal"]) if facts["journal"] else ():
+            Path(file).unlink(missing_ok=True)
         print(f"Node {facts['node']} has ended.")
     return 0
 

@@ -72,7 +72,8 @@ class Host:
     def environment(self, more: Mapping[str, str] = {}) -> dict[str, str]:
         """What a program there has."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith("DISTPOOL_")}
-        return {**plain, "TMPDIR": str(self.folder), "PYTHONPATH": ROOT, **more}
+        places = {"TMPDIR": str(self.folder), "XDG_STATE_HOME": f"{self.folder}-state"}
+        return {**plain, **places, "PYTHONPATH": ROOT, **more}
 
     def start(self, *words: str, env: Mapping[str, str] = {}) -> subprocess.Popen[str]:
         """Begin to run Python there; its output can be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_a_program_that_is_killed_while_it_does_nothing(cluster: list[Host]) -> 
     a, b, c = cluster
     before = len(a.pids()) + len(b.pids())
     child = started_on(c, a, "idle", "idle")
-    assert len(a.pids()) + len(b.pids()) == before + 4
+    wait_until(lambda: len(a.pids()) + len(b.pids()) == before + 4, "its workers are there")
     c.kill()
     child.communicate()
     wait_until(lambda: len(a.pids()) + len(b.pids()) == before, "its workers end", 10.0)
@@ -157,8 +158,10 @@ def test_nodes_come_are_listed_and_go(three: list[Host]) -> None:
     assert list(a.folder.iterdir()) == []
 
 
-def test_the_head_is_lost_and_the_others_end(cluster: list[Host]) -> None:
+def test_the_head_is_stopped_and_the_others_end(cluster: list[Host]) -> None:
     a, b, _ = cluster
-    a.kill()
-    wait_until(lambda: b.pids() == [], "nobody serves a cluster that is gone", 20.0)
+    status, text = a.run("-m", "distpool", "stop")
+    assert (status, text) == (0, "Node a has ended.\n")
+    wait_until(lambda: b.pids() == [], "nobody serves a cluster that is ended", 20.0)
     assert list(b.folder.iterdir()) == []
+    assert not list(Path(f"{a.folder}-state").rglob("head*"))

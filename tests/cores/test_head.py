@@ -98,7 +98,7 @@ def test_a_silent_node_is_dropped_and_its_late_report_is_turned_away() -> None:
     assert head.tell("timer", Tick()) == [("agent:b", View(3, (B,)))]
     ((to, turned_away),) = head.tell("agent:a", NodeReport(1, {"CPU": 4.0}))
     assert to == "agent:a"
-    assert turned_away == NodeWelcome(1, False, "not known here; say hello again")
+    assert turned_away == NodeWelcome(1, False, "not known here", again=True)
 
 
 def test_a_rejoin_replaces_and_a_late_word_of_the_earlier_life_does_not() -> None:

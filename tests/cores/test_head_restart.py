@@ -109,7 +109,7 @@ def test_who_is_awaited_is_told_to_say_hello_again() -> None:
     heads = cluster(A)
     heads.restart()
     ((to, welcome),) = heads.tell("agent:a", NodeReport(1, {"CPU": 1.0}))
-    assert (to, welcome) == ("agent:a", NodeWelcome(1, False, "not known here; say hello again"))
+    assert (to, welcome) == ("agent:a", NodeWelcome(1, False, "not known here", again=True))
     assert heads.tell("agent:a", Asked("o", KeyGet(1, "k"))) == []
 
 

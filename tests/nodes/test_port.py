@@ -100,7 +100,7 @@ def test_nonsense_of_one_who_knows_the_secret_harms_nobody(head: JoiningAgent) -
 
 
 def test_other_versions_are_refused_with_a_table_of_what_differs() -> None:
-    mine = knocking._introduction()
+    mine = knocking.introduction()
     assert knocking.admission(mine, "h").accepted
     assert knocking.admission(Knock(mine.protocol, mine.python + "9", "0.0.1"), "h").accepted, (
         "patch versions"

@@ -257,7 +257,7 @@ class HeadCore:
         node = self._known(sender, incarnation)
         if node is None or node.awaited:
             # It was taken for dead, or this head is new: it has to introduce itself again.
-            self._out.append((sender, NodeWelcome(incarnation, False, "not known here; say hello again")))
+            self._out.append((sender, NodeWelcome(incarnation, False, "not known here", again=True)))
             return
         self._heard(node.facts.node, now)
         self._free_now(node.facts.node, available)

@@ -82,6 +82,7 @@ class NodeWelcome(Message, frozen=True):
     """Whether the head takes the node in, and if not, why; ``store`` is the number of its store from now on.
 
     ``epoch`` counts the starts of a head that has a journal; 0: it has none, and forgets all when it ends.
+    ``again``: the node is not known (any more), and may say hello.
     """
 
     incarnation: int
@@ -89,6 +90,7 @@ class NodeWelcome(Message, frozen=True):
     reason: str = ""
     store: int = 0
     epoch: int = 0
+    again: bool = False
 
 
 class HeadUp(Message, frozen=True):

@@ -10,6 +10,7 @@ On every node the same: an owner asks its own agent, which asks the head. Each c
 
 from __future__ import annotations
 
+from distpool.errors import ClusterError
 from distpool.scheduler import client
 from distpool.scheduler.messages import (
     FactsQuery,
@@ -20,6 +21,7 @@ from distpool.scheduler.messages import (
     KeyList,
     KeyPut,
     KeysReport,
+    KeySwap,
     Survey,
     Surveyed,
 )
@@ -30,24 +32,45 @@ def facts() -> FactsReport:
     return client.session().ask(FactsQuery(), FactsReport)
 
 
-def key_put(key: str, value: bytes, *, overwrite: bool = True, mine: bool = False) -> bool:
+def key_put(
+    key: str,
+    value: bytes,
+    *,
+    overwrite: bool = True,
+    mine: bool = False,
+    timeout_s: float | None = client.ASK_S,
+) -> bool:
     """Set a key; with ``overwrite`` false only if it is not there. Whether it was set.
 
-    With ``mine`` the key goes when this process ends, or its session or its node.
+    With ``mine`` the key goes when this process ends, or its session or its node. Raises ClusterError if the head keeps
+    as much as it may.
     """
     session = client.session()
     put = KeyPut(0, key, value, overwrite, session.core.owner if mine else "")
-    return session.ask(put, KeyAnswer).changed
+    return _changed(session.ask(put, KeyAnswer, timeout_s))
 
 
-def key_get(key: str) -> bytes | None:
+def key_swap(
+    key: str, expected: bytes | None, value: bytes, *, timeout_s: float | None = client.ASK_S
+) -> bool:
+    """Set a key if it holds ``expected`` (None: if it is not there). Whether it was set. Raises as ``key_put``."""
+    return _changed(client.session().ask(KeySwap(0, key, expected, value), KeyAnswer, timeout_s))
+
+
+def _changed(answer: KeyAnswer) -> bool:
+    if answer.refusal:
+        raise ClusterError(answer.refusal)
+    return answer.changed
+
+
+def key_get(key: str, *, timeout_s: float | None = client.ASK_S) -> bytes | None:
     """What a key holds; None if there is none."""
-    return client.session().ask(KeyGet(0, key), KeyAnswer).value
+    return client.session().ask(KeyGet(0, key), KeyAnswer, timeout_s).value
 
 
-def key_delete(key: str) -> bool:
+def key_delete(key: str, *, timeout_s: float | None = client.ASK_S) -> bool:
     """Remove a key. Whether there was one."""
-    return client.session().ask(KeyDelete(0, key), KeyAnswer).changed
+    return client.session().ask(KeyDelete(0, key), KeyAnswer, timeout_s).changed
 
 
 def key_exists(key: str) -> bool:
@@ -55,9 +78,9 @@ def key_exists(key: str) -> bool:
     return key_get(key) is not None
 
 
-def keys(prefix: str = "") -> list[str]:
+def keys(prefix: str = "", *, timeout_s: float | None = client.ASK_S) -> list[str]:
     """The keys that begin with ``prefix``, in order."""
-    return list(client.session().ask(KeyList(0, prefix), KeysReport).keys)
+    return list(client.session().ask(KeyList(0, prefix), KeysReport, timeout_s).keys)
 
 
 def survey(topic: str, *, workers: bool = False) -> Surveyed:

@@ -33,6 +33,7 @@ import sys
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 import zmq
@@ -48,6 +49,7 @@ from distpool.scheduler.messages import (
     FactsQuery,
     Fork,
     GroupQuery,
+    HeadEnds,
     KillWorker,
     Knock,
     LinkLost,
@@ -75,11 +77,14 @@ from distpool.scheduler.node_identity import belong_to, current_node
 from distpool.scheduler.shells import node_resources, processes
 from distpool.scheduler.shells.agent_answers import AgentAnswers
 from distpool.scheduler.shells.brood import Brood
-from distpool.scheduler.shells.links import Peers, router, watched_dealer
+from distpool.scheduler.shells.head_keeper import HeadKeeper, HeadRequest
+from distpool.scheduler.shells.head_shell import HOME, HeadShell
+from distpool.scheduler.shells.links import Peers, router
 from distpool.scheduler.shells.logs import TIDY_S
 from distpool.scheduler.shells.node_memory import NodeMemory
 from distpool.scheduler.shells.nursery import NurseryStart
 from distpool.scheduler.shells.slots import Slots
+from distpool.scheduler.shells.uplink import Uplink
 from distpool.scheduler.shells.waker import Waker
 from distpool.scheduler.store import files
 from distpool.scheduler.store.files import StoreFiles
@@ -93,10 +98,8 @@ if TYPE_CHECKING:
 
 #: Head and node share a process here, so the one needs no sign of life from the other.
 EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"))
-#: A head that comes so late to look at its clock was stopped: what the others sent meanwhile is to be read first.
-LATE_S = 1.0
-#: A head that has refused us so often in a row will not have us.
-REFUSALS_MAX = 2
+#: The ways by which other nodes come, before a peer's routing id; see ``HeadShell``.
+BY_PORT, BY_SOCKET = b"p", b"s"
 
 _SLEEP_MS_MAX = 3_600_000  # a poll takes a C int
 
@@ -108,7 +111,8 @@ class AgentRequest(msgspec.Struct, frozen=True):
     ``labels`` are what tasks may choose the node by. ``node`` defaults to this machine's own name. Only a driver's own
     agent watches the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``. With
     ``listen`` ("HOST:PORT") it has a port there, for whoever knows the ``secret``. ``alone``: it is nobody's own, has a
-    head and a store, and lives until a SIGTERM comes. ``logged``: what it and its workers print goes to files.
+    head and a store, and lives until a SIGTERM comes; with a ``journal`` (a file) that head is a process of its own,
+    and may die. ``logged``: what it and its workers print goes to files.
     """
 
     lock_fd: int
@@ -125,6 +129,7 @@ class AgentRequest(msgspec.Struct, frozen=True):
     secret: str = ""
     alone: bool = False
     logged: bool = False
+    journal: str = ""
 
 
 class Agent:
@@ -185,24 +190,30 @@ class Agent:
             gpus=node_resources.gpu_names(),
             store=None if self._keeper is None else self._keeper.store.number,
         )
-        self._head = None if request.head else HeadCore(request.limits, self.node_name)
-        self._nodes: dict[str, tuple[bool, bytes]] = {}  # that have joined -> whether by the port, routing id
-        self._refusals = 0
         self._terminated = Waker()
-        self._to_cores: deque[tuple[NodeCore | HeadCore, str, Message]] = deque()
-        self._wake_s: dict[NodeCore | HeadCore, float] = {}
+        self._to_node: deque[tuple[str, Message]] = deque()
+        self._wake_s = math.inf  # when the node's core wants a Tick
         self._owner_fds: dict[int, str] = {}  # pidfd -> owner
         for source in (self._router, self._brood.link, self._brood.pidfd, self._driver_fd):
             if source is not None:
                 self._poller.register(source, zmq.POLLIN)
         keys = None if self._gateway is None else self._gateway.keys
         self._peers = Peers(self._context, self._poller, b"a:" + self.node_name.encode(), keys)
-        self._up: zmq.Socket[bytes] | None = None
+        # The head is where we have joined, in a process of its own, or in this one.
+        self._uplink: Uplink | None = None
+        self._head_keeper: HeadKeeper | None = None
+        self._head: HeadShell | None = None
         if request.head:
-            identity = f"n:{self.node_name}:{os.urandom(4).hex()}".encode()
-            self._up, self._fate = watched_dealer(self._context, request.head, identity, keys)
-            for source in (self._up, self._fate):
-                self._poller.register(source, zmq.POLLIN)
+            self._uplink = Uplink(
+                self._context, self._poller, request.head, self.node_name, keys, request.limits
+            )
+        elif request.journal:
+            asked = HeadRequest(
+                f"ipc://{directory}/agent", self.node_name, 0, request.journal, request.limits, request.secret
+            )
+            self._head_keeper = HeadKeeper(directory, asked, self._send_parts)
+        else:
+            self._head = HeadShell(HeadCore(request.limits, self.node_name), self._say_way, self._peers)
         if not own:
             self._poller.register(self._terminated.fd, zmq.POLLIN)
             signal.signal(signal.SIGTERM, lambda *_: self._terminated.wake())
@@ -240,7 +251,7 @@ class Agent:
 
     def _lose_guest(self, owner: str) -> None:
         """An owner that had come by the port is gone, or cannot be reached."""
-        self._to_cores.append((self._node, f"owner:{owner}", LinkLost()))
+        self._to_node.append((f"owner:{owner}", LinkLost()))
         self._forget_guest(owner)
 
     def _forget_guest(self, owner: str) -> None:
@@ -251,15 +262,18 @@ class Agent:
 
     def start(self) -> None:
         """Introduce the node; one that joins waits for its welcome. Raises ClusterError if there will be none."""
-        if self._gateway is not None and self._up is not None:
+        if self._gateway is not None and self._uplink is not None:
             from distpool.scheduler.shells import knocking
 
             knocking.knock(
                 self._context, self._request.head, self._gateway.keys, self._request.limits.start_s
             )
-        self._feed(self._node, "timer", Tick())
+        if self._head_keeper is not None:
+            self._head_keeper.start()
+            self._poller.register(self._head_keeper.pidfd, zmq.POLLIN)
+        self._feed("timer", Tick())
         until_s = time.monotonic() + self._request.limits.start_s
-        while self._up is not None and not self._node.head.registered:
+        while self._head is None and not self._node.head.registered:
             left_s = until_s - time.monotonic()
             if self._node.head.refusal:
                 raise ClusterError(f"the node cannot join: {self._node.head.refusal}")
@@ -273,9 +287,20 @@ class Agent:
         """Serve until the driver is gone; on a node that has joined, until the head is."""
         while not self.leaving:
             self._turn(_SLEEP_MS_MAX)
-        if self._up is not None:
-            self._say_up(NodeBye(self._request.incarnation))
-            self._up.close(linger=int(self._request.limits.farewell_s * 1000))
+        if self._uplink is not None:
+            self._uplink.say(NodeBye(self._request.incarnation))
+            self._uplink.close()
+        if self._head_keeper is not None:
+            self._end_cluster(self._head_keeper)
+
+    def _end_cluster(self, keeper: HeadKeeper) -> None:
+        """Tell the other nodes that there will be no head again, and give them a moment to say goodbye."""
+        until_s = time.monotonic() + self._request.limits.farewell_s
+        for way in list(keeper.ways):
+            if not self._say_way(way, HeadEnds()):
+                del keeper.ways[way]
+        while keeper.ways and (left_s := until_s - time.monotonic()) > 0:
+            self._turn(int(left_s * 1000) + 1)
 
     def _turn(self, sleep_ms_max: int) -> None:
         self._poller.register(self._brood.link, zmq.POLLIN | (zmq.POLLOUT if self._brood.unsent else 0))
@@ -292,16 +317,19 @@ class Agent:
                 self._hear_nursery(message)
         elif source == self._brood.pidfd:
             self._replace_nursery()
-        elif source is self._up:
-            self._read_head()
-        elif source in (self._driver_fd, self._terminated.fd) or (self._up and source is self._fate):
+        elif source in (self._driver_fd, self._terminated.fd):
             self.leaving = True
+        elif self._uplink is not None and (words := self._uplink.read(source, time.monotonic())) is not None:
+            self._hear_head(words)
+        elif self._head_keeper is not None and source == self._head_keeper.pidfd:
+            self._poller.unregister(source)
+            self._head_keeper.died(time.monotonic())
         elif (peer := self._peers.lost(source)) is not None:
             self._peer_is_gone(peer)
         elif isinstance(source, int) and source in self._owner_fds:
             owner = self._unwatch(source)
             self._forget_guest(owner)
-            self._feed(self._node, f"owner:{owner}", LinkLost())
+            self._feed(f"owner:{owner}", LinkLost())
         elif self._gateway is not None and (heard := self._gateway.read(source)) is not None:
             for one in heard:
                 self._hear(one)
@@ -314,6 +342,9 @@ class Agent:
             try:
                 identity, *parts = self._router.recv_multipart(zmq.NOBLOCK)
                 kind, _, name = identity.decode(errors="replace").partition(":")
+                if kind == "h":
+                    self._from_head(identity, parts)
+                    continue
                 if len(parts) > 1 and self._gateway is not None and kind == "o":
                     self._gateway.from_owner(name, parts)
                     continue
@@ -324,9 +355,9 @@ class Agent:
             except (msgspec.DecodeError, ValueError):
                 continue  # not one of ours
             if kind == "w":
-                self._feed(self._node, f"process:{name}", message)
+                self._feed(f"process:{name}", message)
             elif kind == "n":
-                self._from_node(identity, name.partition(":")[0], message)
+                self._from_node(BY_SOCKET + identity, name.partition(":")[0], message, data)
             elif kind == "f":
                 if (mover := self._use_mover()) is not None:
                     mover.from_process(identity, name.partition(":")[0], message, time.monotonic())
@@ -359,7 +390,7 @@ class Agent:
                 heard.peer, encode(knocking.admission(message, self.node_name, self._node.head.store))
             )
         elif kind == "n":
-            self._from_node(heard.peer, name.partition(":")[0], message, by_port=True)
+            self._from_node(BY_PORT + heard.peer, name.partition(":")[0], message, heard.frame)
         elif kind in ("b", "f", "g") and (mover := self._use_mover()) is not None:
             if kind == "b":
                 mover.from_peer(heard.peer, message)
@@ -373,11 +404,15 @@ class Agent:
         if isinstance(message, GroupQuery):
             message = msgspec.structs.replace(message, wait=False)
         if isinstance(message, FactsQuery | GroupQuery | Survey):
-            self._feed(self._node, f"asker:{name}", message)
+            self._feed(f"asker:{name}", message)
 
     def _tell_asker(self, name: str, message: Message) -> None:
         way, _, who = name.partition("/")
-        self._tell_node((way == "port", b"q:" + who.encode()), message)  # if it is gone, nobody misses it
+        identity = b"q:" + who.encode()  # if it is gone, nobody misses it
+        if way != "port":
+            self._send_to(identity, message)
+        elif self._gateway is not None:
+            self._gateway.answer(identity, encode(message))
 
     def _store_report(self) -> StoreReport:
         pids = {**({DRIVER: self._driver_pid} if self._driver_pid else {}), **self._brood.pids}
@@ -405,7 +440,7 @@ class Agent:
         if guest and isinstance(message, OwnerHello) and self._gateway is not None:
             at_home = not self._gateway.behind_of(name)
             message = msgspec.structs.replace(message, address=self._gateway.open_gate(name), guest=at_home)
-        self._feed(self._node, f"owner:{name}", message)
+        self._feed(f"owner:{name}", message)
         if isinstance(message, OwnerHello):
             if guest and self._gateway is not None:
                 behind = self._gateway.behind_of(name)
@@ -433,7 +468,7 @@ class Agent:
             return
         fd = processes.open_pidfd(pid)
         if fd is None:
-            self._feed(self._node, f"owner:{owner}", LinkLost())
+            self._feed(f"owner:{owner}", LinkLost())
             return
         self._owner_fds[fd] = owner
         self._poller.register(fd, zmq.POLLIN)
@@ -445,33 +480,19 @@ class Agent:
 
     # ------------------------------------------------------------------------------ other nodes
 
-    def _from_node(self, identity: bytes, node: str, message: Message, *, by_port: bool = False) -> None:
+    def _from_node(self, way: bytes, node: str, message: Message, frame: bytes) -> None:
         """A node that has joined speaks to the head, or one that wants to join does."""
-        head = self._head
-        if isinstance(message, NodeHello):
-            name, address = message.facts.node, message.facts.address
-            if head is None or name == self.node_name or name != node:
-                self._refuse(by_port, identity, message)
-                return
-            before = self._nodes.get(node)
-            self._nodes[node] = by_port, identity
-            self._feed(head, f"agent:{node}", message)
-            known = head.nodes.get(node)
-            if known is not None and known.incarnation == message.incarnation:
-                self._peers.watch(f"agent:{node}", address)
-            elif before is not None:
-                self._nodes[node] = before  # a second one of that name: it has its answer
-        elif head is not None and self._nodes.get(node) == (by_port, identity):
-            self._feed(head, f"agent:{node}", message)
+        if self._head_keeper is not None:
+            self._head_keeper.pass_on(way, node, frame)
             if isinstance(message, NodeBye):
-                self._peers.forget(f"agent:{node}")
-
-    def _refuse(self, by_port: bool, identity: bytes, hello: NodeHello) -> None:
-        if self._head is None:
+                self._head_keeper.ways.pop(way, None)
+        elif self._head is not None:
+            self._head.hear(way, node, message)
+            self._head.flush()
+            self._run_cores()
+        elif isinstance(message, NodeHello):
             reason = f"this agent does not hold the head; join at {self._request.head}"
-        else:
-            reason = f"a node named {hello.facts.node} holds the head; give this one another name"
-        self._tell_node((by_port, identity), NodeWelcome(hello.incarnation, False, reason))
+            self._say_way(way, NodeWelcome(message.incarnation, False, reason))
 
     def _peer_is_gone(self, peer: str) -> None:
         """A link to another node's process is lost: nothing will come from there any more."""
@@ -480,35 +501,50 @@ class Agent:
                 self._lose_guest(owner)
             self._run_cores()
         elif peer.startswith("owner:"):
-            self._feed(self._node, peer, LinkLost())
+            self._feed(peer, LinkLost())
         elif self._head is not None:
-            self._feed(self._head, peer, LinkLost())
+            self._head.peer_lost(peer)
+            self._head.flush()
+            self._run_cores()
 
-    def _read_head(self) -> None:
-        assert self._up is not None
-        while not self.leaving:
-            try:
-                message = decode(self._up.recv(zmq.NOBLOCK))
-            except zmq.Again:
-                return
-            if isinstance(message, NodeWelcome):
-                self._refusals = 0 if message.accepted else self._refusals + 1
-                if self._refusals >= REFUSALS_MAX:
-                    print(f"distpool: node {self.node_name} leaves: {message.reason}", file=sys.stderr)
-                    self.leaving = True
-            self._feed(self._node, "head", message)
+    def _hear_head(self, words: Iterable[Message]) -> None:
+        """What comes from where we have joined."""
+        for message in words:
+            self._feed("head", message)
+        if self._uplink is not None and self._uplink.over and not self.leaving:
+            self.leaving = True
+            if self._uplink.reason:
+                print(f"distpool: node {self.node_name} leaves: {self._uplink.reason}", file=sys.stderr)
 
-    def _say_up(self, message: Message) -> None:
-        assert self._up is not None
-        try:
-            self._up.send(encode(message), zmq.NOBLOCK)
-        except zmq.Again:
-            pass  # it has hung up, which its fate tells
+    def _from_head(self, identity: bytes, parts: list[bytes]) -> None:
+        """The head's own process speaks: to this node, or to one that has joined."""
+        if self._head_keeper is None:
+            return
+        for way, frame in self._head_keeper.heard(identity, parts):
+            if way == HOME:
+                self._feed("head", decode(frame))
+            elif not self._send_way(way, frame):
+                self._head_keeper.ways.pop(way, None)
+
+    def _say_way(self, way: bytes, message: Message) -> bool:
+        """Say something for the head; whether there is still somebody."""
+        if way == HOME:
+            self._to_node.append(("head", message))
+            return True
+        return self._send_way(way, encode(message))
+
+    def _send_way(self, way: bytes, frame: bytes) -> bool:
+        if way.startswith(BY_PORT):
+            return self._gateway is not None and self._gateway.answer(way[1:], frame)
+        return self._send_parts(way[1:], [frame])
 
     def _send_to(self, identity: bytes, message: Message) -> bool:
         """Say something to a peer of the ROUTER; whether it is still there."""
+        return self._send_parts(identity, [encode(message)])
+
+    def _send_parts(self, identity: bytes, parts: list[bytes]) -> bool:
         try:
-            self._router.send_multipart([identity, encode(message)], zmq.NOBLOCK)
+            self._router.send_multipart([identity, *parts], zmq.NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
@@ -543,13 +579,7 @@ class Agent:
         """Say something to another node's agent that pulls from here; whether it is still there."""
         if self._gateway is not None:
             return self._gateway.answer(identity, *parts)
-        try:
-            self._router.send_multipart([identity, *parts], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
-            return False
-        return True
+        return self._send_parts(identity, parts)
 
     # ---------------------------------------------------------------------------------- nursery
 
@@ -568,56 +598,40 @@ class Agent:
             )  # before anybody is told: its memory is free by then
             if self._mover is not None:
                 self._mover.process_gone(message.worker, time.monotonic())
-        self._feed(self._node, "nursery", message)
+        self._feed("nursery", message)
 
     # --------------------------------------------------------------------- cores and the clock
 
-    def _feed(self, core: NodeCore | HeadCore, sender: str, message: Message) -> None:
-        """Give a core a message, and deliver all that comes of it, also between the two cores."""
-        self._to_cores.append((core, sender, message))
+    def _feed(self, sender: str, message: Message) -> None:
+        """Give the node's core a message, and deliver all that comes of it, also of what the head says."""
+        self._to_node.append((sender, message))
         self._run_cores()
 
     def _run_cores(self) -> None:
-        queue = self._to_cores
+        queue = self._to_node
         while queue:
-            core, sender, message = queue.popleft()
-            if (
-                isinstance(message, NodeWelcome)
-                and core is self._node
-                and message.store
-                and self._keeper is not None
-            ):
+            sender, message = queue.popleft()
+            if isinstance(message, NodeWelcome) and message.store and self._keeper is not None:
                 self._keeper.store.ledger.become(message.store)
-            for address, effect in core.receive(sender, message, time.monotonic()):
-                self._deliver(core, address, effect)
-            if isinstance(message, View) and core is self._node and self._mover is not None:
+            for address, effect in self._node.receive(sender, message, time.monotonic()):
+                self._deliver(address, effect)
+            if isinstance(message, View) and self._mover is not None:
                 self._mover.see(self._node.head.others.values(), time.monotonic())
 
-    def _deliver(self, core: NodeCore | HeadCore, address: str, message: Message) -> None:
+    def _deliver(self, address: str, message: Message) -> None:
         kind, _, name = address.partition(":")
         match kind, message:
             case "timer", WakeAt(at_s=at_s):
-                self._wake_s[core] = at_s
+                self._wake_s = at_s
             case "nursery", Fork() | Signal():
                 self._brood.say(message)
             case "head", NodeAnswers() if not message.directory:
                 if (whole := self._answers.add(message)) is not None:
-                    self._deliver(core, address, whole)
+                    self._say_head(whole)
             case "asker", _:
                 self._tell_asker(name, message)
-            case "head", _ if self._head is None:
-                self._say_up(message)
             case "head", _:
-                assert self._head is not None
-                self._to_cores.append((self._head, f"agent:{self.node_name}", message))
-            case "agent", _ if name == self.node_name:
-                self._to_cores.append((self._node, "head", message))
-            case "agent", _:
-                if (
-                    not self._tell_node(self._nodes.get(name, (False, b"")), message)
-                    and self._head is not None
-                ):
-                    self._to_cores.append((self._head, address, LinkLost()))
+                self._say_head(message)
             case "owner", _:
                 self._tell_owner(name, message)
             case "process", _:
@@ -626,12 +640,15 @@ class Agent:
             case _:
                 raise AssertionError(f"an agent cannot deliver {message} to {address}")
 
-    def _tell_node(self, peer: tuple[bool, bytes], message: Message) -> bool:
-        """Say something to a node that has joined; whether it is still there."""
-        by_port, identity = peer
-        if not by_port:
-            return self._send_to(identity, message)
-        return self._gateway is not None and self._gateway.answer(identity, encode(message))
+    def _say_head(self, message: Message) -> None:
+        """What it causes here is in ``_to_node``, if the head is in this process."""
+        if self._head is not None:
+            self._head.from_home(message)
+            self._head.flush()
+        elif self._head_keeper is not None:
+            self._head_keeper.say(message)
+        elif self._uplink is not None:
+            self._uplink.say(message)
 
     def _tell_owner(self, owner: str, message: Message) -> None:
         if self._gateway is not None and self._gateway.is_guest(owner):
@@ -640,16 +657,22 @@ class Agent:
             if not self._gateway.say(owner, encode(message)):
                 self._lose_guest(owner)
         elif not self._send_to(f"o:{owner}".encode(), message):
-            self._to_cores.append((self._node, f"owner:{owner}", LinkLost()))
+            self._to_node.append((f"owner:{owner}", LinkLost()))
 
     def _tick(self) -> None:
         now = time.monotonic()
-        for core, at_s in list(self._wake_s.items()):
-            if core is self._head and self._nodes and at_s + LATE_S <= now:
-                self._wake_s[core] = now + LATE_S / 2
-            elif at_s <= now:
-                del self._wake_s[core]
-                self._feed(core, "timer", Tick())
+        if self._wake_s <= now:
+            self._wake_s = math.inf
+            self._feed("timer", Tick())
+        if self._head is not None:
+            self._head.tick(now)
+            self._head.flush()
+            self._run_cores()
+        elif self._head_keeper is not None:
+            if self._head_keeper.tick(now):
+                self._poller.register(self._head_keeper.pidfd, zmq.POLLIN)
+        elif self._uplink is not None:
+            self._hear_head(self._uplink.tick(now))
         if self._gateway is not None and self._beat_s <= now:
             self._beat_s = now + self._request.limits.heartbeat_s
             for owner in self._gateway.direct():
@@ -659,7 +682,7 @@ class Agent:
             self._mover_s = math.inf
             self._mover.tick(now)
         for whole in self._answers.due(now):
-            self._deliver(self._node, "head", whole)
+            self._say_head(whole)
             self._run_cores()
         if self._request.logged and self._tidy_s <= now:
             self._tidy_s = now + TIDY_S
@@ -670,14 +693,15 @@ class Agent:
             self._memory_s = now + self._request.limits.memory_look_s
             low = self._memory.look(self._brood.pids)
             if low is not None:
-                self._feed(self._node, "memory", low)
+                self._feed("memory", low)
 
     @property
     def _watches_memory(self) -> bool:
         return self._memory.watches and bool(self._node.leases)
 
     def _sleep_ms(self) -> int:
-        wake_s = [*self._wake_s.values(), *([self._keep_s] if self._keeper is not None else [])]
+        heads = [head.wake_s for head in (self._head, self._head_keeper, self._uplink) if head is not None]
+        wake_s = [self._wake_s, *heads, *([self._keep_s] if self._keeper is not None else [])]
         wake_s.append(self._answers.wake_s)
         if self._request.logged:
             wake_s.append(self._tidy_s)
@@ -707,7 +731,7 @@ def main(ask_fd: int, tell_fd: int, directory: str) -> None:
         for fd in (request.lock_fd, *(request.store.fds if request.store else ())):
             os.set_inheritable(fd, False)
         if request.head or request.alone:
-            store = HOME_STORE if request.alone else 0
+            store = HOME_STORE if request.alone and not request.journal else 0
             request = msgspec.structs.replace(request, store=files.create(store=store))
         agent, word = _start(request, directory, tell_fd)
         try:

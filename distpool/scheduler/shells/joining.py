@@ -32,7 +32,7 @@ class JoiningAgent:
     ``resources``: what it has ({"CPU": 4.0}) in place of what is found; see ``node_resources``. "node:NAME" comes by
     itself. ``labels``: what tasks may choose it by. Where the head is reached by TCP, ``listen`` ("HOST:PORT") is where
     this node is, and ``secret`` the cluster's. ``logged``: what is printed goes to files in its directory. Without a
-    ``head`` the node has one itself, and is the first of a cluster.
+    ``head`` the node has one itself, and is the first of a cluster: with a ``journal`` (a file) that head may die.
 
     Raises:
         ValueError: that is no name for a node.
@@ -50,6 +50,7 @@ class JoiningAgent:
         listen: str = "",
         secret: str = "",
         logged: bool = False,
+        journal: str = "",
     ) -> None:
         refuse_bad_name(node)
         self.node = node
@@ -68,6 +69,7 @@ class JoiningAgent:
             "secret": secret,
             "alone": not head,
             "logged": logged,
+            "journal": journal,
         }
         output = self._open_log() if logged else None
         try:

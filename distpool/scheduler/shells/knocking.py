@@ -28,7 +28,7 @@ from distpool.scheduler.shells.curve import Keys
 from distpool.scheduler.shells.links import HANDSHAKE_FAILED, close_watched, watched_dealer
 from distpool.scheduler.text_tables import in_columns
 
-__all__ = ["admission", "knock", "tcp_address"]
+__all__ = ["admission", "introduction", "knock", "tcp_address"]
 
 
 def tcp_address(place: str) -> str:
@@ -41,13 +41,14 @@ def tcp_address(place: str) -> str:
     return f"tcp://{host}:{port}"
 
 
-def _introduction() -> Knock:
+def introduction() -> Knock:
+    """Who we are."""
     return Knock(PROTOCOL_VERSION, platform.python_version(), distpool.__version__)
 
 
 def admission(knock: Knock, node: str, store: int = 0) -> Admission:
     """What this node answers; ``store`` is the number of its store."""
-    here, there = knock, _introduction()
+    here, there = knock, introduction()
     rows = []
     if here.protocol != there.protocol:
         rows.append(("protocol", str(here.protocol), str(there.protocol)))
@@ -75,7 +76,7 @@ def knock(context: zmq.Context[Any], address: str, keys: Keys, timeout_s: float)
     link, fate = watched_dealer(context, address, identity, keys, handshakes=True)
     try:
         with suppress(zmq.Again):  # it has failed already, and ``fate`` knows why
-            link.send(encode(_introduction()), zmq.NOBLOCK)
+            link.send(encode(introduction()), zmq.NOBLOCK)
         poller = zmq.Poller()
         for socket in (link, fate):
             poller.register(socket, zmq.POLLIN)

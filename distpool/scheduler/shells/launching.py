@@ -24,7 +24,9 @@ from distpool.errors import ClusterError
 
 
 class AgentProcess:
-    """An agent that was started, from its exec on. ``start_s`` bounds the wait for its first word, in seconds.
+    """An agent that was started, from its exec on; or another ``module`` that is asked and answers in the same way.
+
+    ``start_s`` bounds the wait for its first word, in seconds.
 
     ``output``: where what it and its workers print goes, instead of to our own. The session ``directory`` is the
     agent's to remove, even if we die before ``first_word`` asks it for anything.
@@ -38,12 +40,13 @@ class AgentProcess:
         environment: Mapping[str, str],
         start_s: float,
         output: int | None = None,
+        module: str = "distpool.scheduler.shells.agent",
     ) -> None:
         self._start_s = start_s
         ask_read, self._ask = os.pipe()
         self._tell, tell_write = os.pipe()
         arguments = [str(ask_read), str(tell_write), directory]
-        command = [sys.executable, "-m", "distpool.scheduler.shells.agent", *arguments]
+        command = [sys.executable, "-m", module, *arguments]
         try:
             with _no_fork:
                 self.process = subprocess.Popen(
@@ -62,6 +65,16 @@ class AgentProcess:
             os.close(ask_read)
             os.close(tell_write)
         self._request = json.dumps(request).encode() + b"\n"
+
+    def ask_only(self) -> None:
+        """Ask, and do not wait: its end will be seen, and why is in its output."""
+        try:
+            os.write(self._ask, self._request)
+        except BrokenPipeError:
+            pass  # it has ended
+        finally:
+            os.close(self._ask)
+            os.close(self._tell)
 
     def first_word(self) -> dict[str, Any]:
         """Ask, and wait for the answer. Raises ClusterError with what it said, or that it said nothing; OSError."""
