@@ -1,4 +1,4 @@
-"""A program that keeps a cluster busy until a file is there. Prints "begun", and at last, as JSON, what it has counted.
+"""A program that keeps a cluster busy until a file is there. Prints "begun", and in the end, as JSON, what it counted.
 
 Tasks, calls of a named actor and steps in ``distpool.kv`` go on all the time, each on a thread of its own.
 """
