@@ -58,6 +58,9 @@ class Limits(msgspec.Struct, frozen=True):
     node_silent_s: float = 10.0  # a node silent for this long is dead.
     head_redial_s: float = 0.3  # a node whose head is away tries to reach it so often, ...
     head_away_s: float = 600.0  # ... and leaves after so long.
+    reckoned_s: float = (
+        2.0  # what a node has sent to another one is counted there for this long, or until it is seen.
+    )
     report_s: float = 0.1  # a node reports changed free resources at most this often, ...
     view_s: float = 0.5  # ... and the head spreads them at most this often.
     lost_owner_s: float = 60.0  # deaths of a lost owner's workers are kept this long for its return.

@@ -21,9 +21,9 @@ def work(number: int, seconds: float = 0.0) -> tuple[int, str]:
 def spread(count: int) -> None:
     """A map over as many workers as there are CPUs, none of which knows the secret."""
     with distpool.Pool() as pool:
+        size = len(pool._pool)  # all of them are there then
         assert pool.map(os.environ.get, ["DISTPOOL_SECRET"] * 20, 1) == [None] * 20
         results = pool.starmap(work, [(number, 0.02) for number in range(count)], 1)
-        size = len(pool._pool)
     assert [value for value, _ in results] == [number * number for number in range(count)]
     print(json.dumps({"workers": size, "nodes": Counter(node for _, node in results)}))
 
@@ -199,7 +199,7 @@ def talk(go: str) -> None:
 
 PROGRAMS = {
     "objects": objects,
-    "spread": lambda count: spread(int(count)),
+    "spread": lambda count, times="1": [spread(int(count)) for _ in range(int(times))],
     "long": lambda count, seconds: long(int(count), float(seconds)),
     "idle": idle,
     "talk": talk,

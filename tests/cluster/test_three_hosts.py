@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -32,6 +33,13 @@ def test_a_program_on_a_third_machine_runs_on_both(cluster: list[Host]) -> None:
     assert facts["workers"] == 4
     assert set(facts["nodes"]) == {"a", "b"}  # type: ignore[call-overload]
     assert text.count("\n") == 1, "nothing of ours is printed"
+
+
+def test_one_program_after_the_other_runs_on_both(cluster: list[Host]) -> None:
+    a, _, c = cluster
+    status, text = c.run(*PROGRAM, "spread", "100", "3", env=of_cluster(a))
+    assert status == 0, text
+    assert [set(json.loads(line)["nodes"]) for line in text.splitlines()] == [{"a", "b"}] * 3
 
 
 def test_tasks_and_actors_do_too(cluster: list[Host]) -> None:
@@ -101,6 +109,27 @@ def test_the_programs_own_line_is_cut_for_a_while(cluster: list[Host], seconds: 
     text, _ = child.communicate(timeout=90)
     assert child.returncode == 0, text
     assert facts_of(text)["answers"] == [1] * 60
+
+
+@pytest.mark.parametrize("seconds", [5, *([20] if SOAK else [])])
+def test_a_nodes_line_to_the_head_is_cut_for_a_while(cluster: list[Host], seconds: int) -> None:
+    """After ten seconds it counts as lost: its work is done elsewhere, and what it says later counts no more."""
+    a, b, c = cluster
+    child = started_on(c, a, "begun", "long", "60", "0.2")
+    b.unplug()
+    time.sleep(seconds)
+    b.plug_in()
+    text, _ = child.communicate(timeout=90)
+    assert child.returncode == 0, text
+    assert facts_of(text)["answers"] == [1] * 60, "each future completes once"
+    wait_until(
+        lambda: c.run("-m", "distpool", "status", env=of_cluster(a))[1].startswith("2 nodes"),
+        "it is back",
+        60.0,
+    )
+    status, text = c.run(*PROGRAM, "spread", "200", env=of_cluster(a))
+    assert status == 0, text
+    assert set(facts_of(text)["nodes"]) == {"a", "b"}  # type: ignore[call-overload]
 
 
 def test_a_program_is_killed_and_its_workers_end(cluster: list[Host]) -> None:

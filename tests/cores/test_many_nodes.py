@@ -15,6 +15,7 @@ from distpool.scheduler.messages import (
     DRIVER,
     AgentWelcome,
     Dial,
+    DropPool,
     Fork,
     HangUp,
     LeaseElsewhere,
@@ -41,6 +42,14 @@ GPU = {"GPU": 1.0}
 N = NodeFacts("n", "ipc://n", {"CPU": 2.0}, {"CPU": 2.0})
 B = NodeFacts("b", "ipc://b", GPU, GPU)
 C = NodeFacts("c", "ipc://c", GPU, GPU)
+
+
+def elsewhere(
+    node: Node, pool: int, count: int, resources: dict[str, float] | None = None
+) -> list[LeaseElsewhere]:
+    """Where a node sends its owner for the workers of a pool."""
+    out = node("owner:here", WantLeases(pool, count, True, resources or {}))
+    return [message for _, message in out if isinstance(message, LeaseElsewhere)]
 
 
 def without_clock(out: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
@@ -108,6 +117,44 @@ def test_who_was_sent_to_a_node_is_told_when_the_head_has_lost_it() -> None:
     ]
     assert node("head", View(4, (N, B))) == []
     assert node("head", View(5, (N,))) == [], "once"
+
+
+def test_what_was_sent_elsewhere_is_counted_there_until_it_must_have_been_seen() -> None:
+    """The head says nothing of a node on which next to nothing has changed."""
+    node = Node()
+    node("head", View(1, (N, B)))
+    assert elsewhere(node, 1, 1, GPU) == [LeaseElsewhere(1, 1, "b", "ipc://b", 1)]
+    assert node.core.head.others["b"].available == {"GPU": 0.0}
+    node.core.receive("timer", Tick(), DEFAULTS.reckoned_s - 0.01)
+    assert node.core.head.others["b"].available == {"GPU": 0.0}
+    node.core.receive("timer", Tick(), DEFAULTS.reckoned_s)
+    node.core.check()
+    assert node.core.head.others["b"] == B
+
+
+def test_one_pool_after_the_other_is_spread_over_the_nodes() -> None:
+    """Its workers take nothing, so no View tells of them: they are counted while their pool is there."""
+    node = Node()
+    node("head", View(1, (N, msgspec.structs.replace(B, total={"CPU": 2.0}, available={"CPU": 2.0}))))
+    assert elsewhere(node, 1, 4) == [LeaseElsewhere(1, 2, "b", "ipc://b", 4)]
+    assert elsewhere(node, 2, 4) == [], "each CPU there has a worker"
+    node("owner:here", WantLeases(1, 2, True, {}))
+    assert elsewhere(node, 3, 4) == []
+    node("owner:here", DropPool(1, True))
+    assert elsewhere(node, 4, 4) == [LeaseElsewhere(4, 2, "b", "ipc://b", 4)]
+    node("head", View(2, (N,)))
+    node("head", View(3, (N, msgspec.structs.replace(B, total={"CPU": 2.0}, available={"CPU": 2.0}))))
+    assert elsewhere(node, 5, 4) == [LeaseElsewhere(5, 2, "b", "ipc://b", 4)], "they ended with the node"
+
+
+def test_what_is_counted_at_a_node_goes_with_it() -> None:
+    node = Node()
+    node("head", View(1, (N, B)))
+    node("owner:here", WantLeases(1, 1, True, GPU))
+    node("head", View(2, (N,)))
+    node.core.check()
+    node.core.receive("timer", Tick(), DEFAULTS.reckoned_s)
+    assert node.core.head.others == {}
 
 
 def test_a_head_that_has_just_started_has_lost_nobody() -> None:

@@ -323,7 +323,10 @@ def test_a_node_that_the_head_lost_introduces_itself_again() -> None:
     node = Node({"CPU": 4})
     node.tell("head", NodeWelcome(1, True))
     mine = NodeFacts("n", "ipc://n", {"CPU": 4.0}, {"CPU": 4.0}, host="host")
-    assert node.tell("head", NodeWelcome(1, False, "not known")) == [("head", NodeHello(1, mine))]
+    not_known = NodeWelcome(1, False, "not known", again=True)
+    assert node.tell("head", not_known) == [("head", NodeHello(1, mine))]
+    assert node.tell("head", not_known) == [], "each report of a long silence is answered like that"
+    assert node.core.head.refusal == ""
     assert node.tell("head", NodeWelcome(1, False, "name taken")) == []
     assert node.core.head.refusal == "name taken"
     assert node.tell("head", LinkLost()) == [("head", NodeHello(1, mine))]

@@ -21,6 +21,7 @@ is said to the head in ``node_head``, what is set aside for placement groups in 
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -443,8 +444,8 @@ class NodeCore:
         if pool.strategy.kind == "spread" and pool.elsewhere:
             return False  # one turn after the other: the owner moves that one first
         if self._is_for_all(pool) and (other := self._roomier()) is not None:
-            count = self.point_to(pool, *other)
-            self.head.reckon(other[0], {"CPU": count * UNITS})
+            sent = self.point_to(pool, *other)
+            pool.sent[other[0].node] = pool.sent.get(other[0].node, 0) + sent
             return True
         placed = self._place(pool, reserved)
         if placed is None:
@@ -453,7 +454,8 @@ class NodeCore:
         if placed.node.node != self.node:
             room = how_often(pool.need, to_units(placed.node.available)) if placed.now else None
             count = self.point_to(pool, placed.node, 1 if pool.strategy.kind == "spread" else room)
-            self.head.reckon(placed.node, {name: units * count for name, units in pool.need.items()})
+            taken = {name: units * count for name, units in pool.need.items()}
+            self.head.reckon(placed.node, taken, now)
             return placed.now
         if fits(pool.need, without(self.free, reserved)) and self.start_lease(
             pool, self.free, self.free_gpus, now
@@ -472,14 +474,25 @@ class NodeCore:
         return pool.dedicated and not (alone or pool.spilled or pool.need) and pool.strategy == Strategy()
 
     def _roomier(self) -> tuple[NodeFacts, int] | None:
-        """A node with CPUs for so many workers that ask for none, once each CPU here has one."""
+        """A node with CPUs for so many workers that ask for none, once each CPU here has one.
+
+        No View tells of such workers, as they take nothing; what pools of this node's owners have there is counted.
+        """
         if not self.head.others:
             return None
         here = sum(lease.pool.dedicated and not lease.need for lease in self.leases.values())
         if here < self._cpus():
             return None
         one = {"CPU": UNITS}
-        rooms = [(how_often(one, to_units(node.available)) or 0, node) for node in self.head.others.values()]
+        sent = Counter[str]()
+        for owner in self.owners.values():
+            for pool in owner.pools.values():
+                if not pool.dropping:
+                    sent.update(pool.sent)
+        rooms = [
+            ((how_often(one, to_units(node.available)) or 0) - sent[node.node], node)
+            for node in self.head.others.values()
+        ]
         room, node = max(rooms, key=lambda pair: (pair[0], pair[1].node))
         return (node, room) if room > 0 else None
 
@@ -567,6 +580,8 @@ class NodeCore:
     def _tell_lost(self, node: str) -> None:
         """The head has lost another node: whoever was sent there must not wait for what runs there."""
         for owner in self.owners.values():
+            for pool in owner.pools.values():
+                pool.sent.pop(node, None)
             if node in owner.pointed:
                 owner.pointed.discard(node)
                 if not owner.lost:
@@ -799,6 +814,8 @@ class NodeCore:
                     self.head.beat(now)
                 case "survey", int(number):
                     self.surveys.late(number)
+                case "reckoned", str(node):
+                    self.head.reckoned(node)
                 case "owed", str(name):
                     if (lease := self.owed.get(name)) is not None:
                         self.send(f"owner:{lease.pool.owner.name}", Reclaim(name))

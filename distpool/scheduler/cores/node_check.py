@@ -102,6 +102,8 @@ def _check_deadlines(node: NodeCore) -> None:
                 assert not node.owners[name].final
             case "pool" | "group", (str(name), int(pool)):
                 assert pool in node.owners[name].pools
+            case "reckoned", str(other):
+                assert other in node.head.others, "what was sent to a node that is gone is counted still"
             case "survey", int(number):
                 assert number in node.surveys.open
             case "owed", str():

@@ -6,9 +6,9 @@
     beat, tell_changes ──► NodeReport
     ask ──► Asked ──► head ──► Answered ──► the owner that asked, or a command that is none (its name begins with "?")
 
-``others`` is the head's last View, corrected by what we have sent there ourselves since. A node that the head has
-lost, or has never got to know, introduces itself again with each heartbeat. What the head has not answered by then is
-asked again.
+``others`` is the head's last View, corrected for a while by what we have sent there ourselves since. A node that the
+head has lost, or has never got to know, introduces itself again with each heartbeat. What the head has not answered by
+then is asked again.
 
 While the head is away nothing waits for it but questions: leases are granted by the last View. A head that has a
 journal comes back knowing all nodes that have joined, so its first View also tells who is lost. One that has been
@@ -75,6 +75,7 @@ class HeadLink:
         self._queued = queued
         self._free = free
         self.others: dict[str, NodeFacts] = {}
+        self._viewed: dict[str, NodeFacts] = {}  # the same, as the View had it
         self.version = 0  # of the View that ``others`` comes from; 0: none yet
         self.introduced = self.registered = False
         self.refusal = ""  # why the head will not have us
@@ -104,11 +105,13 @@ class HeadLink:
         """
         lost: list[str] = []
         match message:
+            case NodeWelcome(incarnation=incarnation, again=True):
+                if incarnation == self.incarnation and self.registered:
+                    self.registered = False
+                    self.introduce(now)  # it took us for dead, or is another head now
             case NodeWelcome(incarnation=incarnation, accepted=accepted, reason=reason, epoch=epoch):
                 if incarnation != self.incarnation:
                     return lost
-                if self.registered and not accepted:
-                    self.introduce(now)  # it took us for dead, or is another head now
                 if accepted and not self.registered:
                     for owner, questions in self.asked.items():
                         for question in questions.values():
@@ -122,7 +125,9 @@ class HeadLink:
                     others = {other.node: other for other in nodes if other.node != me}
                     if self.version or self.epoch:
                         lost = [node for node in self.others if node not in others]
-                    self.version, self.others = version, others
+                    for node in self.others:
+                        self._deadlines.clear(("reckoned", node))
+                    self.version, self.others, self._viewed = version, others, dict(others)
             case LinkLost() | HeadUp():
                 # It may come back as another head. Without a journal, that one counts its versions anew.
                 self.registered = False
@@ -189,7 +194,17 @@ class HeadLink:
         self._deadlines.clear(_REPORT)
         self._deadlines.set(_HEARTBEAT, now + self._limits.heartbeat_s)
 
-    def reckon(self, node: NodeFacts, taken: Amounts) -> None:
-        """We have sent somebody there: count it until the head's next View, or all would be sent to one place."""
+    def reckon(self, node: NodeFacts, taken: Amounts, now: float) -> None:
+        """We have sent somebody there: count it until the head knows better, or all would be sent to one place.
+
+        The next View may be long in coming, since the head tells of no change that would decide nothing. So after a
+        while what was viewed last is true again.
+        """
         left = without(to_units(node.available), taken)
         self.others[node.node] = msgspec.structs.replace(node, available=to_floats(left))
+        self._deadlines.set(("reckoned", node.node), now + self._limits.reckoned_s)
+
+    def reckoned(self, node: str) -> None:
+        """What we have sent there has had its time to be seen."""
+        if node in self.others:
+            self.others[node] = self._viewed[node]

@@ -62,6 +62,9 @@ class WantedPool:
     elsewhere: int = (
         0  # of ``count``, how many we said are better asked of others; until the owner speaks again
     )
+    sent: dict[str, int] = field(
+        default_factory=dict
+    )  # workers that take nothing, and are on other nodes since
     leases: dict[str, Lease] = field(default_factory=dict)
     dropping: bool = False  # PoolDropped is owed once ``leases`` is empty
     strategy: Strategy = field(default_factory=Strategy)
