@@ -237,6 +237,30 @@ def test_a_lost_link_to_the_worker_is_made_anew() -> None:
     assert offered(pair.reaches(serve.lease), serve.lease) == [2]
 
 
+def test_a_node_that_only_the_borrower_has_lost_is_no_end_of_the_actor() -> None:
+    pair = ready()
+    pair.borrower.calls(call(1), call(2, retries=1))
+    said = pair.say(pair.borrower, pair.borrower("links", NodeLost("n", "silent")))
+    assert failures(said) == {1: ActorEnd.UNAVAILABLE}, "it may have run"
+    (serve,) = of(pair.pass_on(), Serve)
+    assert offered(pair.reaches(serve.lease), serve.lease) == [2], (
+        "its creator speaks of no end, so it was asked"
+    )
+
+
+def test_a_first_word_that_comes_after_the_news_of_its_end_counts_no_more() -> None:
+    pair = ready(restarts=-1)
+    pair.borrower.calls(call(1, retries=1))
+    pair.say(pair.creator, pair.creator.dies("n.1.1"))
+    pair.comes("n.1.2")
+    pair.say(pair.creator, pair.creator.dies("n.1.2"))
+    pair.pass_on()
+    hello = LeaseHello("n.1~1.2", ACTOR, "n", "host", 100)
+    assert pair.borrower("worker:n.1~1.2", hello) == [("worker:n.1~1.2", Retire())]
+    lease = pair.comes("n.1.3").lease
+    assert offered(pair.reaches(lease), lease) == [1]
+
+
 def test_an_agent_is_not_asked_for_what_is_borrowed() -> None:
     pair = ready()
     assert pair.borrower.core.hello().held == ()

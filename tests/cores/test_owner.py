@@ -87,6 +87,24 @@ def execute(first: int, *keys: int, blobs: bool = True, careful: bool = False, r
     )
 
 
+def test_a_worker_whose_death_is_told_before_its_first_word_is_turned_away() -> None:
+    owner = Owner(1, dedicated=True)
+    owner("agent:n", WorkerDied("n.1.1", 1, KILLED, 0))
+    hello = LeaseHello("n.1.1", 1, "n", "host", 100)
+    assert owner("worker:n.1.1", hello) == [("worker:n.1.1", Retire())]
+    owner.with_workers("n.1.2")
+    assert list(owner.core.leases) == ["n.1.2"]
+
+
+def test_what_has_died_unheard_is_remembered_for_as_long_as_a_silent_node_is_given() -> None:
+    owner = Owner(1, dedicated=True, setup_attempts=10)
+    limits = owner.core.limits
+    for number in range(1, 4):
+        owner.now += limits.node_silent_s / 2
+        owner("agent:n", WorkerDied(f"n.1.{number}", 1, KILLED, 0))
+    assert list(owner.core.leasing.unheard) == ["n.1.2", "n.1.3"]
+
+
 def test_a_pool_asks_for_its_leases_and_sets_each_worker_up() -> None:
     core = OwnerCore("o", "ipc://o", 1, Limits())
     assert core.receive("app", OpenPool(1, 2, b"setup"), 0.0) == []
@@ -493,6 +511,13 @@ def test_a_worker_is_looked_at_when_something_there_may_be_overdue_and_not_befor
     assert owner("timer", Tick()) == []
     owner.now = 4.5
     assert owner("timer", Tick()) == [("agent:n", LookAt("a"))]
+
+
+def test_a_worker_that_is_gone_is_looked_at_no_more() -> None:
+    owner = Owner(1).with_workers("a")
+    owner("app", Submit(1, [task(1, limit_s=3600.0)]))
+    owner("agent:n", WorkerDied("a", 1, KILLED, 1))
+    assert not owner.core.leasing.timed
 
 
 def test_a_look_that_is_not_answered_is_repeated() -> None:

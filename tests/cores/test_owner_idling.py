@@ -6,6 +6,7 @@ from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     CancelTasks,
     Consumed,
+    DropPool,
     Execute,
     Failed,
     Interrupt,
@@ -20,6 +21,7 @@ from distpool.scheduler.messages import (
     ReturnLease,
     SetupDone,
     Submit,
+    TerminatePool,
     Tick,
     WantLeases,
     Yielded,
@@ -171,3 +173,14 @@ def test_what_it_has_called_may_be_spared() -> None:
     said = owner("app", CancelTasks([made], running=True, recursive=False))
     assert ("control:a", Interrupt(1, recursive=False)) in said
     assert not any(isinstance(message, Failed) for _, message in said)
+
+
+def test_a_level_of_a_dropped_pool_is_never_said_again() -> None:
+    """Its agents would bring it back to life, and fork workers that are turned away for ever."""
+    owner = shared()
+    working(owner, "a", 1)
+    working(owner, "b", 2)
+    assert ("agent:n", DropPool(1, kill=True)) in owner("app", TerminatePool(1))
+    owner.now = LIMITS.linger_s
+    said = owner("timer", Tick()) + owner("agent:n", Reclaim("b"))
+    assert not any(isinstance(message, WantLeases) for _, message in said)

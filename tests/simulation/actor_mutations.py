@@ -106,5 +106,19 @@ ACTOR_MUTATIONS = (
         "after a restart calls run in another order",
         "actor_in_order", 8,
     ),
+    Mutation(
+        "greet_the_dead", owner, "OwnerCore._on_lease_hello",
+        'or message.lease in self.leasing.unheard',
+        'or False',
+        "a worker whose first word comes after the news of its death is waited for",
+        "check", 11,
+    ),
+    Mutation(
+        "leave_it_to_the_creator", owner_actors, "Actors.lost",
+        'if pool.live:',
+        'if False:',
+        "a caller that has lost the link to an actor waits for a word that its creator has no reason to say",
+        "no_idle_actor_beside_calls", 170,
+    ),
 )
 # fmt: on

@@ -118,11 +118,13 @@ class SimActor:
         self.labels[serve.caller] = data, control
         self.names[serve.caller] = serve.lease
         self.functions[serve.caller] = set()
-        world.network.connect(self.worker, data, owner, f"worker:{serve.lease}")
+        link = world.network.connect(self.worker, data, owner, f"worker:{serve.lease}")
+        link.peer.last_s = world.loop.now + world.actors.slow_s()
         world.network.connect(self.worker, control, owner, f"control:{serve.lease}")
         machine = self.worker.machine
         self._say(serve.caller, LeaseHello(serve.lease, serve.pool, machine, machine, self.worker.pid))
         self._say(serve.caller, ControlHello(serve.lease), control=True)
+        self.world.actors.serves(self.worker)
 
     def _lose(self, index: int) -> None:
         """A caller is gone; what it has queued never begins."""
@@ -291,6 +293,14 @@ class SimActor:
         for call in self.unanswered:
             if not call.outcome:
                 call.lost_answers += 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is constructed, has nothing to do and would do it."""
+        worker = self.worker
+        return (
+            worker.alive and worker.ready and not (self.running or self.queue or self.exiting or self.ending)
+        )
 
     @property
     def words(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ worker's part is in ``actor_worker``. Each oracle has a name, as in ``ledger``.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 KINDS = ("plain", "raise", "crash", "crash_once", "exit", "deaf", "leave")
 #: What was under way to a worker when something happened has arrived after so long.
 PATIENCE_S = 3.0
+#: An actor may be idle for this long while there are calls of it.
+IDLE_S = 1.5
 #: Retries without end.
 ENDLESS = -1
 
@@ -61,6 +64,9 @@ class ActorCall:
     @property
     def settled(self) -> bool:
         return bool(self.outcome)
+
+    def __repr__(self) -> str:
+        return f"#{self.number} ({self.kind}) of {self.caller.owner}'s pool {self.caller.number}"
 
 
 @dataclass(slots=True, eq=False)
@@ -95,6 +101,8 @@ class Actors:
         self.chance = world.actor_chance
         self.books: list[ActorBook] = []
         self.calls: list[ActorCall] = []
+        self.idle_since: dict[Worker, float] = {}
+        self.fault_chance = random.Random(f"faults of actors {world.loop.seed}")
 
     # --------------------------------------------------------------------------------- programs
 
@@ -107,6 +115,9 @@ class Actors:
             self.world.loop.after(self.chance.uniform(0.0, 4.0), self._create, creator, programs)
         if self.world.plan.kills and self.chance.random() < 0.2:
             self.world.loop.after(self.chance.uniform(2.0, 8.0), self._creator_dies)
+        if self.world.plan.cuts:
+            for _ in range(self.fault_chance.randint(0, 3)):
+                self.world.loop.after(self.fault_chance.uniform(1.0, 10.0), self._cut)
 
     def _create(self, program: Program, programs: list[Program]) -> None:
         if not program.shell.alive:
@@ -137,6 +148,33 @@ class Actors:
         if lent and len(owners) > 1 and (shell := owners.get(lent[0].pool.owner)) is not None:
             self.world.last_fault_s = self.world.loop.now
             shell.die()
+
+    def _cut(self) -> None:
+        """A caller and an actor on another machine lose the link between them, and nothing else."""
+        lent = [
+            end
+            for shell in self.world.drivers
+            for end in shell.links.values()
+            if end.label.startswith("worker:") and "~" in end.label and not end.cut
+            if end.process.machine != end.peer.process.machine
+        ]
+        if lent and not self.world.quiet:
+            end = self.fault_chance.choice(lent)
+            self.world.strike(f"the link {end.process.name} - {end.label} is cut")
+            self.world.uncertain()
+            self.world.network.cut(end, both=True, detect_s=0.3)
+
+    def slow_s(self) -> float:
+        """How long the first word to another caller may take, beyond what any word takes."""
+        return self.fault_chance.choice((0.0, 0.0, 0.01)) if self.world.plan.kills else 0.0
+
+    def serves(self, worker: Worker) -> None:
+        """A worker has said its first word to another caller; now and then that was its last."""
+        plan = self.world.plan
+        if plan.kills and not self.world.quiet and self.fault_chance.random() < 0.2:
+            self.world.strike(f"SIGKILL {worker.name}, which has begun to serve a caller")
+            self.world.kills += 1
+            worker.die(9)
 
     def _open(self, program: Program, *, dedicated: bool) -> PoolBook:
         pool = PoolBook(program.shell.owner, len(program.pools) + 1, 1, dedicated, {}, 0.0)
@@ -258,6 +296,24 @@ class Actors:
                     raise Violation(
                         "actor_in_order", f"call {call.number} begins before {other.number} of its caller"
                     )
+
+    def sample(self) -> None:
+        """No actor is idle beyond a bound while calls of it have no outcome, unless something has just struck."""
+        now, idle_since = self.world.loop.now, {}
+        for book in self.books:
+            waiting = [
+                call for call in book.calls if not call.outcome and call.caller.state in ("open", "closed")
+            ]
+            for worker in book.instances if waiting else ():
+                if worker.actor is None or not worker.actor.is_idle:
+                    continue
+                since = idle_since[worker] = self.idle_since.get(worker, now)
+                if now - max(since, self.world.last_fault_s + PATIENCE_S) > IDLE_S:
+                    raise Violation(
+                        "no_idle_actor_beside_calls",
+                        f"{worker.name} is idle since {since:.2f} s, and {len(waiting)} calls wait: {waiting[0]}, ...",
+                    )
+        self.idle_since = idle_since
 
     # ---------------------------------------------------------------------- what programs are told
 

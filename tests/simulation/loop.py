@@ -22,6 +22,7 @@ class Loop:
     """Runs events in the order of simulated time, ties in the order of scheduling. All chance is ``rng``."""
 
     def __init__(self, seed: int, events_max: int = 4_000_000) -> None:
+        self.seed = seed
         self.rng = random.Random(seed)
         self.now = 0.0
         self.events_max = events_max

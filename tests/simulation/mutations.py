@@ -57,6 +57,20 @@ class Mutation:
 # fmt: off
 MUTATIONS = (
     Mutation(
+        "want_what_was_dropped", owner_leasing, "Leasing._want",
+        'if not pool.live:',
+        'if False:',
+        "a pool that is gone gets workers and turns them away, for ever",
+        "dropped_is_dropped", 43,
+    ),
+    Mutation(
+        "look_at_the_dead", owner_leasing, "Leasing.forget",
+        'self.timed.pop(lease.lease, None)',
+        'pass',
+        "a worker that is gone is remembered for as long as its task might have run",
+        "check", 2,
+    ),
+    Mutation(
         "replace_the_surplus", owner_leasing, "Leasing.retire_surplus",
         'if pool.dedicated and lease.node != self.home:',
         'if False:',
@@ -85,7 +99,7 @@ MUTATIONS = (
         '                    continue\n'
         '                del offered[task.attempt]\n',
         "a late answer is taken for another task's",
-        "right_value", 2,
+        "right_value", 20,
     ),
     Mutation(
         "keep_for_ever", owner_outcomes, "Outcomes.take",

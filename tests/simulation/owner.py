@@ -17,14 +17,17 @@ from distpool.scheduler.messages import (
     Blocked,
     ControlHello,
     Dial,
+    DropPool,
     HangUp,
     KeyAnswer,
     LinkLost,
     NodeLost,
     OwnerBye,
     OwnerHello,
+    WantLeases,
 )
 
+from .loop import Violation
 from .shell import Shell
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class OwnerShell(Shell):
         self.leaving = False
         self.gone_nodes: set[str] = set()
         self.home = ""
+        self.dropped: set[tuple[str, int]] = set()  # agents and the pools that they were told are dropped
         self.asked: dict[int, Any] = {}  # questions without an answer
         self.questions = 0
 
@@ -148,6 +152,9 @@ class OwnerShell(Shell):
             if other is not None:
                 self.watch_owner(other)
             self.world.network.send(self, address, message)
+        elif kind == "agent":
+            self._expect_last(address, message)
+            self.world.network.send(self, address, message)
         elif kind == "control" and address in self.links and (waiting := self.early.get(address)) != []:
             if waiting is None:
                 self.early[address] = [message]
@@ -155,6 +162,13 @@ class OwnerShell(Shell):
                 waiting.append(message)
         else:
             self.world.network.send(self, address, message)
+
+    def _expect_last(self, agent: str, message: Any) -> None:
+        """An agent that was told that a pool is dropped hears of no level of it again."""
+        if isinstance(message, DropPool):
+            self.dropped.add((agent, message.pool))
+        elif isinstance(message, WantLeases) and (agent, message.pool) in self.dropped:
+            raise Violation("dropped_is_dropped", f"{self.name} tells {agent} {message!r}")
 
     def watch_owner(self, other: OwnerShell) -> None:
         """Have a link to another owner; if it cannot be had, it is as if that were gone."""

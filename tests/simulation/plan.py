@@ -6,6 +6,7 @@ loses workers, and the rest see everything.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .world import World
 
 SAFETY_S = 12.0
+#: "Just before" a Tick.
+EVE_S = 5e-5
 
 
 @dataclass
@@ -99,6 +102,8 @@ def _open(world: World, program: Program) -> None:
         world.loop.after(rng.uniform(0.0, 8.0), _resize, world, program, book)
     if rng.random() < 0.7:
         world.loop.after(rng.uniform(1.0, 11.0), _end, world, program, book)
+    if not dedicated and world.eve_chance.random() < 0.5:
+        world.loop.after(world.eve_chance.uniform(0.5, 6.0), _end_on_the_eve, world, program, book)
 
 
 def _batch(world: World, program: Program, book: PoolBook) -> None:
@@ -172,6 +177,17 @@ def _resize(world: World, program: Program, book: PoolBook) -> None:
     size = world.loop.rng.randint(1, 5)
     if program.shell.alive and book.state == "open":
         program.resize(book, max(size, book.barrier_size))
+
+
+def _end_on_the_eve(world: World, program: Program, book: PoolBook) -> None:
+    """Just before the owner is to look at what is due: nothing of that may be said of a pool that has ended."""
+    shell = program.shell
+    if not shell.alive:
+        return
+    if math.isinf(shell.wake_s):
+        world.loop.after(0.2, _end_on_the_eve, world, program, book)
+    else:
+        world.loop.at(shell.wake_s - shell.skew_s - EVE_S, program.terminate_if_alive, book)
 
 
 def _end(world: World, program: Program, book: PoolBook) -> None:

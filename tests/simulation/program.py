@@ -129,6 +129,10 @@ class Program:
             book.state = "terminated"
             self.shell.tell(TerminatePool(book.number))
 
+    def terminate_if_alive(self, book: PoolBook) -> None:
+        if self.shell.alive:
+            self.terminate(book)
+
     def hear(self, message: Any) -> None:
         match message:
             case Done(tasks, values):

@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from distpool.scheduler.cores.owner_leasing import is_borrowed
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import PoolBroken
 from distpool.scheduler.shells.journal import MemoryJournal
@@ -53,6 +54,7 @@ class World:
         self.group_chance = random.Random(f"groups {seed}")
         self.actor_chance = random.Random(f"actors {seed}")
         self.gpu_chance = random.Random(f"gpus {seed}")
+        self.eve_chance = random.Random(f"eve {seed}")
         self.hunger_chance = random.Random(f"hunger {seed}")
         self.key_chance = random.Random(f"keys {seed}")
         if plan is None:
@@ -147,13 +149,19 @@ class World:
                     self.ledger.forget(job)
 
     def worker_links_noticed(self, shell: OwnerShell, sender: str) -> bool:
-        """Whether the owner's shell learns that a worker's link is gone; on one machine that is left to the agent.
+        """Whether the owner's shell learns that a worker's link is gone; on a node that is left to the agent.
 
-        Who hears of a lost link cannot know what ran behind it.
+        But no agent tells of the link to another owner's worker that lives: who has lost that sees it by itself. Who
+        hears of a lost link cannot know what ran behind it.
         """
+        lease = shell.core.leases.get(sender.partition(":")[2])
         if shell.machine in self.machines:
-            return False
-        if sender.partition(":")[2] in shell.core.leases:
+            if lease is None or not is_borrowed(lease.pool):
+                return False
+            worker = self.machines[lease.node].workers.get(int(lease.lease.rpartition(".")[2]))
+            if worker is None or not worker.alive:
+                return False
+        if lease is not None:
             self.uncertain()
         return True
 
@@ -184,12 +192,16 @@ class World:
                 return False
         elif self.quiet or not self.plan.strike or self.loop.rng.random() >= self.plan.strike:
             return False
-        if self.trace:
-            self.trace(f"{self.loop.now * 1000:10.3f} ms  !! SIGKILL {worker.name}, {step}")
+        self.strike(f"SIGKILL {worker.name}, {step}")
         self.kills += 1
-        self.last_fault_s = self.loop.now
         worker.die(9)
         return True
+
+    def strike(self, what: str) -> None:
+        """A fault strikes now."""
+        self.last_fault_s = self.loop.now
+        if self.trace:
+            self.trace(f"{self.loop.now * 1000:10.3f} ms  !! {what}")
 
     def attached(self, worker: Worker) -> None:
         """A worker serves a lease: what the leases of its node ask for must fit the node."""
@@ -389,6 +401,7 @@ class World:
         if self.head is None:
             self.headless_s = self.loop.now  # all goes on, but for what only a head can do
         self._sample_idle()
+        self.actors.sample()
         calm = self.loop.now > self.last_fault_s + PATIENCE_S
         headed = self.loop.now > self.headless_s + PATIENCE_S
         self.groups.sample(calm=calm and headed)

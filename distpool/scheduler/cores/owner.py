@@ -107,10 +107,10 @@ class OwnerCore:
         self.incarnation = 0
         self._out: Output = []
         self.alarm = Alarm(self._out)
-        self.offers = Offers(limits, self._out, self.alarm)
+        self.leasing = Leasing(limits, self._out)
+        self.offers = Offers(limits, self._out, self.alarm, self.leasing.timed)
         self.outcomes = Outcomes(limits, self._out, self.alarm)
-        self.time_limits = TimeLimits(self._out, self.alarm, self.offers, self.outcomes)
-        self.leasing = Leasing(self._out)
+        self.time_limits = TimeLimits(self._out, self.alarm, self.offers, self.outcomes, self.leasing.timed)
         self.idling = Idling(limits, self.alarm)
         self.near = Near(limits, self.alarm, self.leasing)
         self.pool_life = PoolLife(limits, self._out, self.outcomes, self.leasing)
@@ -322,9 +322,10 @@ class OwnerCore:
 
     def _on_lease_hello(self, _sender: str, message: LeaseHello, now: float) -> None:
         pool = self.pools.get(message.pool)
-        if pool is None or not pool.live or (message.node not in self.agents and not is_borrowed(pool)):
-            # Of a node that was lost meanwhile, nobody would tell us of its death.
+        if pool is None or not pool.live or message.lease in self.leasing.unheard:
             self.leasing.turn_away(message)
+        elif message.node not in self.agents and not is_borrowed(pool):
+            self.leasing.turn_away(message)  # of a node that was lost: nobody would tell us of its death
         elif pool.actor is not None:
             self.actors.hello(pool, message, now)
         else:
@@ -353,7 +354,9 @@ class OwnerCore:
         self.pool_life.look_whether_ready(pool)
         if pool.state is PoolState.DROPPED:
             return  # it was closed, and waited only for its workers' set-up
-        if pool.staying > pool.size:
+        if self.leasing.is_uncounted(lease):
+            self.leasing.retire_uncounted(lease)
+        elif pool.staying > pool.size:
             self.leasing.retire_surplus(lease)  # it was made smaller meanwhile, or had one more elsewhere
         else:
             self._after_work(lease, now)
@@ -367,7 +370,8 @@ class OwnerCore:
             if pool is not None and pool.actor is not None:
                 self.actors.forget_early(pool, message.lease)
             if pool is not None and pool.live:
-                self.pool_life.setup_failed(pool, None, message.death)  # it died before its first word
+                self.leasing.ended_unheard(message.lease, now)
+                self.pool_life.setup_failed(pool, None, message.death)
             return
         pool = lease.pool
         if pool.actor is not None:
@@ -412,7 +416,7 @@ class OwnerCore:
             return
         lease = self.leases.get(_name_in(sender))
         if lease is not None and is_borrowed(lease.pool):
-            self.actors.link_lost(lease)
+            self.actors.lost(lease, "the link to its worker was lost")
         elif lease is not None:
             self.leasing.lose_link(lease)
 

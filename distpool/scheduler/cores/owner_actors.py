@@ -117,20 +117,16 @@ class Actors:
 
     def lost(self, lease: Lease, reason: str) -> None:
         """Its node is lost, or its link: nobody has seen what it ran."""
-        self._leasing.forget(lease, 0)
+        pool, borrow = lease.pool, _actor(lease.pool).borrow
         down = ActorDown(0, lease.lease, None, certain=False, reason=reason)
-        if is_borrowed(lease.pool):
-            self._sort_out(lease, down, ActorEnd.UNAVAILABLE)  # its creator will say what comes of it
-        else:
+        if borrow is None:
+            self._leasing.forget(lease, 0)
             self._down(lease, down, ())
-
-    def link_lost(self, lease: Lease) -> None:
-        """Of a borrowed actor; its worker may live on, and its creator will never speak of it: so it is asked anew."""
-        pool = lease.pool
-        borrow = _actor(pool).borrow
-        assert borrow is not None
+            return
+        # Only we may have lost it: then its creator never speaks of it, so it is asked anew.
         _actor(pool).unexplained = lease.lease, dict(lease.offered)
-        self.lost(lease, "the link to its worker was lost")
+        self._leasing.forget(lease, 0)
+        self._sort_out(lease, down, ActorEnd.UNAVAILABLE)
         if pool.live:
             self._tell(borrow.lender.owner, WantActor(borrow.actor, pool.pool, None))
             self.opened(pool)
@@ -251,6 +247,7 @@ class Actors:
             self._leasing.forget(lease, message.death.exit_code if message.death else 0)
             self._sort_out(lease, message, message.kind or ActorEnd.UNAVAILABLE)
         else:
+            self._leasing.ended_unheard(message.lease, now)
             self._charge_late(_actor(pool), message)
         if message.kind:
             self._pool_life.break_pool(pool, message.error, message.death, message.reason, message.kind)

@@ -19,6 +19,8 @@ def check_owner(owner: OwnerCore) -> None:
         _check_pool(pool, owner.leases)
         assert pool.resting == sum(task.pool == number for task in owner.outcomes.resting)
     assert len(owner.leases) == sum(len(pool.leases) for pool in owner.pools.values())
+    assert owner.leasing.timed.keys() <= owner.leases.keys(), "a worker is looked at that is gone"
+    assert not owner.leases.keys() & owner.leasing.unheard.keys(), "a worker counts whose end is known"
     for lease in owner.leases.values():
         _check_lease(lease, in_queues, owner.offers.next_attempt)
     for task in owner.outcomes.resting:

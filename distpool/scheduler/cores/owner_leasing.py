@@ -15,6 +15,7 @@ the end of its workers means for a pool (``owner_pools``).
 from __future__ import annotations
 
 from distpool.scheduler.cores.tasks import Lease, LeaseState, Output, Pool
+from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     Dial,
     KillWorker,
@@ -34,10 +35,13 @@ LINK_LOST = "its link to the owner was lost"
 class Leasing:
     """A part of ``OwnerCore``: it shares what the core says (``out``)."""
 
-    def __init__(self, out: Output) -> None:
+    def __init__(self, limits: Limits, out: Output) -> None:
         self.home = ""  # the agent to ask first: the first that said welcome
         self.agents: dict[str, str] = {}  # node -> address of an agent that said welcome
         self.leases: dict[str, Lease] = {}
+        self.timed: dict[str, Lease] = {}  # those with tasks whose time is limited: see ``owner_limits``
+        self.unheard: dict[str, float] = {}  # those that ended before their first word came, and when
+        self._limits = limits
         self._out = out
 
     # ------------------------------------------------------------------------------------ levels
@@ -48,8 +52,9 @@ class Leasing:
             return
         level = pool.size
         if pool.dedicated:
-            # Who still works off what it has counts at its agent, though it is none of the pool's any more.
-            level += sum([_works_off(lease) for lease in pool.leases.values()])
+            # Who still works off what it has counts at its agent, though it is none of the pool's any more. (The
+            # level of another node was lowered for it.)
+            level += sum([_works_off(lease) and lease.node == self.home for lease in pool.leases.values()])
         else:
             have = len(pool.leases)
             unserved = pool.pending - len(pool.ranks.idle)
@@ -61,6 +66,8 @@ class Leasing:
             self._want(pool, self.home, level)
 
     def _want(self, pool: Pool, node: str, count: int) -> None:
+        if not pool.live:
+            return  # that it is dropped is the last that its agents hear of it: a level would bring it back to life
         pool.wanted_in_all += count - pool.wanted.get(node, 0)
         pool.wanted[node] = count
         if node in self.agents:
@@ -124,8 +131,19 @@ class Leasing:
         self._out.append((lease.data, setup))
         self._out.append(("app", WorkerUp(pool.pool, lease.lease, lease.pid, lease.node)))
 
+    def ended_unheard(self, lease: str, now: float) -> None:
+        """A worker's end is told before its first word has come, by another link: that word counts no more.
+
+        What is on its way for longer than a silent node is given is lost, and so its link.
+        """
+        for name, since_s in list(self.unheard.items()):
+            if since_s + self._limits.node_silent_s > now:
+                break
+            del self.unheard[name]
+        self.unheard[lease] = now
+
     def turn_away(self, message: LeaseHello) -> None:
-        """A worker whose first word crossed ours that its pool is dropped."""
+        """A worker whose first word crossed ours that its pool is dropped, or the news of its end."""
         self._out.append((f"worker:{message.lease}", Retire()))
 
     def ready(self, lease: Lease, now: float) -> None:
@@ -146,8 +164,7 @@ class Leasing:
             self._want(pool, lease.node, max(0, pool.wanted.get(lease.node, 0) - 1))
         elif pool.dedicated and lease.offered:
             self.ask(pool)
-        self._out.append((lease.data, Retire()))
-        self.give_back(lease)
+        self._let_go(lease)
 
     def retire_surplus(self, lease: Lease) -> None:
         """Let one go that a dedicated pool has too many, and have its node not replace it."""
@@ -156,6 +173,28 @@ class Leasing:
             self._want(pool, lease.node, max(0, pool.wanted.get(lease.node, 0) - 1))
         self.retire(lease)
         self.ask(pool)
+
+    def is_uncounted(self, lease: Lease) -> bool:
+        """Whether its node has more of the pool's workers than it was asked for.
+
+        It saw one go that was retired before it heard that fewer are wanted, and has replaced it.
+        """
+        pool = lease.pool
+        if is_borrowed(pool):
+            return False
+        there = [
+            other.node == lease.node and other.state <= LeaseState.READY for other in pool.leases.values()
+        ]
+        return sum(there) > pool.wanted.get(lease.node, 0)
+
+    def retire_uncounted(self, lease: Lease) -> None:
+        """Let one go that no level asks for."""
+        _leave(lease, LeaseState.RETIRING)
+        self._let_go(lease)
+
+    def _let_go(self, lease: Lease) -> None:
+        self._out.append((lease.data, Retire()))
+        self.give_back(lease)
 
     def give_back(self, lease: Lease) -> None:
         """Tell its agent, once, that a retiring worker has nothing left to do."""
@@ -190,6 +229,7 @@ class Leasing:
         _leave(lease, LeaseState.LOST)
         del self.leases[lease.lease]
         del lease.pool.leases[lease.lease]
+        self.timed.pop(lease.lease, None)
         if counted:
             self.ask(lease.pool)
         self._out.append(("app", WorkerGone(lease.pool.pool, lease.lease, lease.pid, exit_code)))

@@ -35,16 +35,18 @@ LOOK_AGAIN_S = 0.5
 class TimeLimits:
     """A part of ``OwnerCore``: it shares what the core says (``out``) and its alarm."""
 
-    def __init__(self, out: Output, alarm: Alarm, offers: Offers, outcomes: Outcomes) -> None:
+    def __init__(
+        self, out: Output, alarm: Alarm, offers: Offers, outcomes: Outcomes, timed: dict[str, Lease]
+    ) -> None:
         self._out = out
         self._alarm = alarm
         self._offers = offers
         self._outcomes = outcomes
-        self._watched = offers.watched
+        self._timed = timed
 
     def look(self, now: float) -> None:
         """Ask about the workers that may run something overdue by now."""
-        for lease in list(self._watched.values()):
+        for lease in list(self._timed.values()):
             if now < lease.look_s:
                 self._alarm.ask(lease.look_s)
             elif lease.state is LeaseState.LOST or not any(map(_is_limited, lease.offered.values())):
@@ -56,7 +58,7 @@ class TimeLimits:
     def forget(self, lease: Lease) -> None:
         """Nothing there is limited, or it is gone."""
         lease.look_s = 0.0
-        self._watched.pop(lease.lease, None)
+        self._timed.pop(lease.lease, None)
 
     def seen(self, lease: Lease, message: Seen, now: float) -> None:
         """What a slot shows: end what is overdue, and think of the next."""

@@ -31,9 +31,9 @@ FUNCTIONS_KEPT = 512
 class Offers:
     """A part of ``OwnerCore``: it shares what the core says (``out``) and its alarm."""
 
-    def __init__(self, limits: Limits, out: Output, alarm: Alarm) -> None:
+    def __init__(self, limits: Limits, out: Output, alarm: Alarm, timed: dict[str, Lease]) -> None:
         self.next_attempt = 1
-        self.watched: dict[str, Lease] = {}  # leases with tasks whose time is limited: see ``owner_limits``
+        self._timed = timed
         self._limits = limits
         self._out = out
         self._alarm = alarm
@@ -170,7 +170,7 @@ class Offers:
         """Nothing there can be overdue before this."""
         if not lease.look_s or at_s < lease.look_s:
             lease.look_s = at_s
-            self.watched[lease.lease] = lease
+            self._timed[lease.lease] = lease
             self._alarm.ask(at_s)
 
     # ------------------------------------------------------------------------------ taking back
