@@ -169,7 +169,7 @@ def test_a_command_asks_by_a_node_and_gets_its_answer_though_it_is_no_owner() ->
     question = FactsQuery(3)
     node.core.receive("head", NodeWelcome(1, True), 0.0)
     said = node.core.receive("asker:here/x", question, 0.0)
-    assert ("head", Asked("?here/x", question)) in said
+    assert ("head", Asked("?here/x", question, 3)) in said
     report = FactsReport(3, "n", (), ())
     assert node.core.receive("head", Answered("?here/x", report), 0.0) == [("asker:here/x", report)]
     assert node.core.receive("head", Answered("?here/x", report), 0.0) == []
