@@ -6,6 +6,7 @@ A peer whose library has one of them is a few lines that open it; the others bri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from benchmarks.model import NotOffered
@@ -88,6 +89,54 @@ class ExecutorAdapter(NoSharing):
 
     def close(self) -> None:
         self._executor.shutdown(wait=True)
+
+
+class JoblibAdapter(NoSharing):
+    """Drives `joblib.Parallel` on one backend; `config` is for libraries that are built on it."""
+
+    def __init__(self, backend: str, workers: int) -> None:
+        self._backend = backend
+        self._workers = workers
+
+    def config(self) -> AbstractContextManager[Any]:
+        """What joblib does within this, it does on the backend."""
+        import joblib
+
+        config: AbstractContextManager[Any] = joblib.parallel_config(
+            backend=self._backend, n_jobs=self._workers
+        )
+        return config
+
+    def submit(self, function: Function, argument: Any) -> Any:
+        raise NotOffered("joblib has no single tasks")
+
+    def collect(self, handles: list[Any]) -> list[Any]:
+        raise NotOffered("joblib has no single tasks")
+
+    def call(self, function: Function, argument: Any) -> Any:
+        raise NotOffered("joblib has no single tasks")
+
+    def map(self, function: Function, items: Iterable[Any], chunksize: int | None) -> list[Any]:
+        return list(self._parallel("list", function, items, chunksize))
+
+    def imap(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        return iter(self._parallel("generator", function, items, 1))
+
+    def imap_unordered(self, function: Function, items: Iterable[Any]) -> Iterator[Any]:
+        return iter(self._parallel("generator_unordered", function, items, 1))
+
+    def _parallel(
+        self, return_as: str, function: Function, items: Iterable[Any], chunksize: int | None
+    ) -> Iterable[Any]:
+        import joblib
+
+        with self.config():
+            parallel = joblib.Parallel(return_as=return_as, batch_size=chunksize or "auto")
+            results: Iterable[Any] = parallel(joblib.delayed(function)(item) for item in items)
+        return results
+
+    def close(self) -> None:
+        """Workers stay for the next call, and go with this process."""
 
 
 class NamesAdapter(NoSharing):

@@ -95,10 +95,10 @@ class DistpoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
     supports_sharedmem = False
     default_n_jobs = -1
 
-    # A batch costs us tens of microseconds, not milliseconds: it is big enough much sooner, and the last ones of a
-    # call keep all workers busy.
-    MIN_IDEAL_BATCH_DURATION = 0.02
-    MAX_IDEAL_BATCH_DURATION = 0.2
+    # A batch costs less than with loky (where it is to take 0.2 to 2 s), so it may be smaller: the last ones of a call
+    # keep all workers busy. But what joblib itself and its callers do for each is nearly a millisecond.
+    MIN_IDEAL_BATCH_DURATION = 0.1
+    MAX_IDEAL_BATCH_DURATION = 1.0
 
     def __init__(
         self, nesting_level: int | None = None, inner_max_num_threads: int | None = None, **options: Any

@@ -32,6 +32,7 @@ _ORDER = (
     "queues",
     "progress",
     "remote",
+    "joblib_calls",
 )
 
 

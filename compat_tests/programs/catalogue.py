@@ -78,6 +78,6 @@ PROGRAMS = (
     Program("deap", "Pool.map as a tool", ("evolve.py",), ("deap",)),
     Program("tqdm", "process_map", ("mapped.py",), ("tqdm",)),
     Program("scikit-learn", "joblib: searches, forests", ("searched.py",), ("scikit-learn",)),
-    Program("nltk", "joblib: parallelize_preprocess", ("tagged.py",), ("nltk",)),
+    Program("nltk", "joblib: parallelize_preprocess", ("stemmed.py",), ("nltk",)),
     Program("joblib", "generators, Memory, nesting", ("memoized.py",), ("joblib", "numpy")),
 )

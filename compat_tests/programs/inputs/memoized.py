@@ -1,5 +1,7 @@
 """joblib itself: each way to get results back, a cache, nesting, big arrays, errors."""
 
+import shutil
+
 import joblib
 import numpy
 from joblib import Memory, Parallel, delayed, parallel_config
@@ -46,6 +48,8 @@ def main():
     except ValueError as error:
         print(type(error), error)
     print(joblib.hash(array))
+    memory.clear(warn=False)
+    shutil.rmtree("cache")  # what is left there are times
 
 
 if __name__ == "__main__":
