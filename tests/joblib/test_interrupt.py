@@ -38,15 +38,15 @@ def test_one_ctrl_c_is_one_traceback(call: str) -> None:
         it.expect_nothing_left(within_s=10.0)
 
 
-def test_at_a_prompt_the_workers_stay() -> None:
+def test_at_a_prompt_the_next_call_works() -> None:
     with driver(tty=True, interactive=True) as it:
         it.read_until(">>> ")
         it.type("import distpool.joblib, time; from joblib import Parallel, delayed\n")
         it.read_until(">>> ")
-        it.type(
-            "call = Parallel(2, backend='distpool'); print('wait' + 'ing'); call([delayed(time.sleep)(60)] * 4)\n"
-        )
-        it.read_until("\nwaiting\n")
+        it.type("call = lambda tasks: Parallel(2, backend='distpool')(tasks); print('wait' + 'ing')\n")
+        it.read_until("\nwaiting\n>>> ")
+        it.type("print('go' + 'ing'); call([delayed(time.sleep)(60)] * 4)\n")
+        it.read_until("\ngoing\n")
         it.type("\x03")
         text = it.read_until("KeyboardInterrupt\n>>> ", within_s=20.0)
         assert text.count("Traceback") == 1, text
