@@ -101,7 +101,7 @@ def value_of(ref: ObjectRef, until_s: float | None = None) -> Any:
     What has to be made again is waited for until ``until_s`` at most, by the monotonic clock.
     """
     failure = ref.failure
-    if ref.number < refs_module.first_number and ref.base is None:
+    if is_of_the_past(ref):
         failure = Failure(reason="the session that it was made in has ended", kind="lost")
     if failure is not None:
         maker = ref.maker
@@ -114,6 +114,11 @@ def value_of(ref: ObjectRef, until_s: float | None = None) -> Any:
         if not _restored(ref, until_s):
             raise
     return value_of(ref, until_s)
+
+
+def is_of_the_past(ref: ObjectRef) -> bool:
+    """Whether a reference is one of a session that has ended."""
+    return ref.number < refs_module.first_number and ref.base is None
 
 
 def _restored(ref: ObjectRef, until_s: float | None) -> bool:

@@ -57,6 +57,8 @@ class Promise:
     quick: bool = True
     #: Whether fulfil is to get values undecoded, as they came: a blob, or ``serialize.Kept``.
     raw: bool = False
+    #: Somebody may wait for this one instead, to hear of many at once: what ``fulfil`` and ``reject`` settle as well.
+    group: Promise | None = None
 
     def fulfil(self, key: int, value: Any) -> None:
         """The call with this key returned ``value``."""
@@ -151,6 +153,9 @@ class PoolSpec:
     self_contained: bool = False  # whether results can be passed on undecoded to any process
     environment: Mapping[str, str] = field(default_factory=dict)
     snapshot: bool = True
+    linger_s: float = (
+        0.0  # so long a shared worker without work is kept while nobody else wants one; 0: a moment
+    )
 
     def arguments(self, dumps: Callable[[Any], bytes]) -> tuple[Any, ...]:
         """Of the initializer; they may be made only now, by means of what pickles the pool's calls."""

@@ -29,6 +29,7 @@ import zmq
 from distpool import errors
 from distpool.engines.protocol import Call, PoolSpec, Promise, Terms, WorkerAccount, WorkerInfo
 from distpool.errors import ClusterError, Failure
+from distpool.scheduler.cores.ahead import tasks_ahead
 from distpool.scheduler.cores.owner import OwnerCore
 from distpool.scheduler.cores.tasks import Task, TimeLimit
 from distpool.scheduler.limits import DEFAULTS, Limits
@@ -188,6 +189,12 @@ class NativePool:
         """See ``EnginePool.share``."""
         return stored.Shared()
 
+    @property
+    def ahead(self) -> int:
+        """How many calls are worth lying with one of its workers, by how long they have been measured to take."""
+        pool = self._session.core.pools.get(self.number)
+        return tasks_ahead(0.0 if pool is None else pool.mean_s, self._session.limits)
+
     def _closed_error(self) -> Exception:
         if os.getpid() != self._session.pid:
             return ClusterError("this pool is the parent process's; make one of your own after the fork")
@@ -233,6 +240,7 @@ class NativePool:
             dedicated=spec.dedicated,
             self_contained=spec.self_contained,
             beside=self._beside,
+            linger_s=spec.linger_s,
         )
 
     def close(self) -> None:

@@ -37,7 +37,9 @@ class Idling:
         return lease in self._since_s and self._alarm.at_s > 0.0
 
     def _linger_s(self, lease: Lease) -> float:
-        return self._limits.linger_pressed_s if self._is_pressed(lease) else self._limits.linger_s
+        if self._is_pressed(lease):
+            return self._limits.linger_pressed_s
+        return lease.pool.linger_s or self._limits.linger_s
 
     def _is_pressed(self, lease: Lease) -> bool:
         return self.pressed.pressed and lease.pool.pool != self.pressed.but

@@ -70,8 +70,7 @@ class PoolLife:
         )
         if terms is not None:
             pool.actor, pool.ahead = Actor(terms, message.restarts, message.borrow), ahead
-        pool.strategy = message.strategy
-        pool.beside = message.beside
+        pool.strategy, pool.beside, pool.linger_s = message.strategy, message.beside, message.linger_s
         self.pools[pool.pool] = pool
         if self.lost:
             self.break_pool(pool, None, None, self.lost)

@@ -208,6 +208,7 @@ class Pool:
         "failure",
         "killing",
         "leases",
+        "linger_s",
         "max_tasks",
         "mean_s",
         "memory_bytes_max",
@@ -259,6 +260,7 @@ class Pool:
         self.self_contained = self_contained
         self.strategy = Strategy()
         self.beside = 0  # the pool that takes its tasks when they have waited; see ``owner_near``
+        self.linger_s = 0.0  # for how long a worker without work is kept; 0: as the limits say
         self.actor: Actor | None = None
         self.ahead = 0  # so many tasks may lie with a worker; 0: as their measured length says
         self.state = PoolState.OPEN

@@ -50,6 +50,7 @@ class OpenPool(Local, frozen=True):
     borrow: Borrow | None = None
     strategy: Strategy = Strategy()
     beside: int = 0
+    linger_s: float = 0.0  # for how long a shared worker without work is kept; 0: as ``Limits`` say
 
 
 class Submit(Local, frozen=True):

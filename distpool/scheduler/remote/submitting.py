@@ -61,6 +61,7 @@ class Shape:
     max_calls: int = 0
     environment: str = ""  # the key of ``Plan.setup``
     strategy: Strategy = Strategy()  # noqa: RUF009  # it is frozen
+    linger_s: float = 0.0  # see ``PoolSpec``
 
 
 @dataclass(eq=False)
@@ -157,6 +158,7 @@ class Remote:
                         name="RemoteWorker-%d",
                         dedicated=False,
                         self_contained=True,
+                        linger_s=shape.linger_s,
                     )
                 )
         plan.pool = pool

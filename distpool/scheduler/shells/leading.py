@@ -87,6 +87,16 @@ class Leading:
         if self._stopping:
             self._refuse()
 
+    def submit_before_waiting(self, tasks: list[Task]) -> None:
+        """Hand over many tasks, by a thread that waits next, and leads for them itself if nobody does."""
+        shell = self._shell
+        shell.inbox.extend(tasks)
+        if shell.sleeping:
+            shell.sleeping = False
+            shell.waker.wake()
+        if self._stopping:
+            self._refuse()
+
     def _refuse(self) -> None:
         if self._engine_ident == 0:
             self._shell.refuse_inbox("the session has ended")
@@ -353,6 +363,9 @@ class _Abandoned(Leading):
         raise ClusterError("this pool is the parent process's; make one of your own after the fork")
 
     def submit_all(self, tasks: list[Task]) -> None:
+        raise ClusterError("this pool is the parent process's; make one of your own after the fork")
+
+    def submit_before_waiting(self, tasks: list[Task]) -> None:
         raise ClusterError("this pool is the parent process's; make one of your own after the fork")
 
     def tell(self, message: Local | Message | Callable[[], None]) -> None:

@@ -692,7 +692,9 @@ class OwnerShell:
                 item.task.token.item(item.index, item.value, failure)
             elif type(item) is Failed:
                 promise = item.task.token
-                if promise.wakeups is not None:
+                if promise.wakeups is not None or (
+                    promise.group is not None and promise.group.wakeups is not None
+                ):
                     self.woke_waiter = True
                 promise.reject(item.task.key, _failure(item))
             else:
@@ -703,7 +705,9 @@ class OwnerShell:
     def _deliver_pairs(self, pairs: Iterator[tuple[Task, Any]]) -> None:
         for task, value in pairs:
             promise = task.token
-            if promise.wakeups is not None:
+            if promise.wakeups is not None or (
+                (group := promise.group) is not None and group.wakeups is not None
+            ):
                 self.woke_waiter = True
             try:
                 if (type(value) is bytes or type(value) is Kept) and not promise.raw:
@@ -744,10 +748,10 @@ class OwnerShell:
 
 
 def is_for(item: Any, promise: Promise) -> bool:
-    """Whether a delivery concerns this promise and no other."""
+    """Whether a delivery concerns this promise, or the calls that it stands for, and no other."""
     if type(item) is Done:
-        return all(task.token is promise for task in item.tasks)
-    return type(item) is Failed and item.task.token is promise
+        return all(task.token is promise or task.token.group is promise for task in item.tasks)
+    return type(item) is Failed and (item.task.token is promise or item.task.token.group is promise)
 
 
 def _failure(item: Failed) -> Failure:

@@ -1,0 +1,102 @@
+"""From tasks of a graph to one call of a function in a worker.
+
+::
+
+    Task(key, f, TaskRef("a"), 3)          ─►  f(·, 3)                      "a" comes in the first place
+    Task(key, f, List(TaskRef("a"), ...))  ─►  evaluate((node,), ("a", ...), ·, ...)
+    a chain of tasks                       ─►  evaluate((first, ..., last), ("a",), ·)
+
+What stands in a place (·) is put there by the engine, undecoded, where the call is sent. The task's function is the
+call's own wherever it can be, so that it is pickled once for all tasks that have it.
+
+What it is not: knowledge of what a task means. That is Dask's: a node is called with the values of its inputs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
+
+__all__ = ["Call", "call_of", "evaluate", "evaluate_and_tell"]
+
+
+class Call(NamedTuple):
+    """A call: ``args`` with None in the ``places`` (positions, names) of the values of ``inputs``, which are keys."""
+
+    function: Callable[..., Any]
+    args: list[Any]
+    kwargs: dict[str, Any]
+    places: list[int | str]
+    inputs: list[Any]
+
+
+def call_of(nodes: Sequence[GraphNode], *, tells: bool = False) -> Call:
+    """The call that gives the last node's value. Each node but the first needs the one before it, and nothing else.
+
+    Args:
+        nodes: in the order of running.
+        tells: the call gives two values: the worker's process number and the last node's value.
+    """
+    if len(nodes) == 1 and not tells and type(nodes[0]) is Task:
+        call = _flat(nodes[0])
+        if call is not None:
+            return call
+    inputs = list(nodes[0].dependencies)
+    first = 2
+    return Call(
+        evaluate_and_tell if tells else evaluate,
+        [tuple(nodes), tuple(inputs), *[None] * len(inputs)],
+        {},
+        list(range(first, first + len(inputs))),
+        inputs,
+    )
+
+
+def _flat(node: Task) -> Call | None:
+    """The task's own call, if no argument must be evaluated first."""
+    places: list[int | str] = []
+    inputs: list[Any] = []
+    args: list[Any] = []
+    for argument in node.args:
+        if isinstance(argument, (TaskRef, GraphNode)):
+            if isinstance(argument, TaskRef):
+                inputs.append(argument.key)
+            elif type(argument) is Alias:
+                inputs.append(argument.target)
+            elif type(argument) is DataNode:
+                args.append(argument.value)
+                continue
+            else:
+                return None
+            places.append(len(args))
+            argument = None
+        args.append(argument)
+    kwargs: dict[str, Any] = {}
+    for name, argument in node.kwargs.items():
+        if isinstance(argument, TaskRef):
+            inputs.append(argument.key)
+            places.append(name)
+            argument = None
+        elif isinstance(argument, GraphNode):
+            return None
+        kwargs[name] = argument
+    return Call(node.func, args, kwargs, places, inputs)
+
+
+def evaluate(nodes: Sequence[GraphNode], keys: Sequence[Any], *given: Any) -> Any:
+    """Run nodes one after the other, in a worker; the first finds the ``given`` values under these ``keys``."""
+    values: dict[Any, Any] = dict(zip(keys, given, strict=True))
+    del given
+    value = None
+    for node in nodes:
+        value = node(values)
+        values = {node.key: value}
+    return value
+
+
+def evaluate_and_tell(nodes: Sequence[GraphNode], keys: Sequence[Any], *given: Any) -> tuple[int, Any]:
+    """The same, and the number of this process."""
+    return os.getpid(), evaluate(nodes, keys, *given)

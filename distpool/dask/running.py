@@ -1,0 +1,317 @@
+"""One computation: the graph's state inside, the engine outside.
+
+::
+
+    Graph.take ─► call_of ─► pickled, the values of its inputs beside it ─► Task ─► engine
+        ▲                                                                             │
+        └── Graph.finish ◄── a value, undecoded, kept in ``values`` ◄── Completions ◄─┘
+                 └─► what nobody needs any more is let go of; the store's copy goes with it
+
+The thread that calls ``run`` does all of this, and drives the engine while it waits. Values stay as they came: what is
+big lies in the store of the node where it was made, and only what is asked for is ever loaded here.
+
+Only so many calls are under way as keep the workers busy, so the order of the graph is that of its running, and few
+values are alive at a time.
+
+What it is not: an engine. Retries of dead workers, cancelling, stealing and sending are the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
+from typing import Any
+
+from dask._task_spec import Alias, DataNode, GraphNode
+
+from distpool import objects
+from distpool.dask.annotations import PLAIN, Options
+from distpool.dask.callbacks import Told
+from distpool.dask.calls import call_of
+from distpool.dask.chains import find_chains
+from distpool.dask.graph import Graph
+from distpool.dask.persisted import stored_reference
+from distpool.dask.plans import Plans
+from distpool.errors import CannotUnpickle, Failure, StoreError
+from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.remote import refs, submitting
+from distpool.scheduler.remote.completions import Completion, Completions
+from distpool.scheduler.remote.refs import ObjectRef
+from distpool.scheduler.serialize.kept import Kept
+
+__all__ = ["Computation"]
+
+#: Calls that are made ready before the engine gets to send them.
+BATCH_CALLS = 2048
+#: Of short calls, so many times what the workers have is under way, so that the engine can send batches.
+SLACK = 2
+
+
+class Computation:
+    """The values of some keys of a graph.
+
+    Args:
+        nodes: all that is needed, by key, in the order of running.
+        wanted: the keys whose values are kept.
+        options: of those keys that have any.
+        told: the callbacks.
+        limit: how many calls may be under way; None: as many as keep the cluster busy.
+        reruns: whether a task that raises is run again here, for a debugger.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[Any, GraphNode],
+        wanted: Sequence[Any],
+        options: Mapping[Any, Options],
+        told: Told,
+        limit: int | None = None,
+        reruns: bool = False,
+    ) -> None:
+        self._told = told
+        self._limit = limit
+        self._reruns = reruns
+        self._options = options
+        self._plans = Plans()
+        self._completions = Completions()
+        self._tries: dict[int, int] = {}  # what is left of the retries of those that have raised
+        keys = list(nodes)
+        numbers = {key: number for number, key in enumerate(keys)}
+        keep = set(wanted)
+        inputs = [[numbers[needed] for needed in node.dependencies] for node in nodes.values()]
+        local = [
+            type(node) in (DataNode, Alias) or stored_reference(node) is not None for node in nodes.values()
+        ]
+
+        def may_join(before: int, after: int) -> bool:
+            if told.of_tasks or local[before] or local[after] or keys[before] in keep:
+                return False  # each task is to be told of when it runs; it does not run there; its value is wanted
+            first, second = options.get(keys[before], PLAIN), options.get(keys[after], PLAIN)
+            return first == second and first.retries is None
+
+        groups = find_chains(inputs, may_join)
+        group_of = {number: place for place, group in enumerate(groups) for number in group}
+        self._nodes = [[nodes[keys[number]] for number in group] for group in groups]
+        asked = [options.get(keys[group[0]], PLAIN).resources for group in groups]
+        shapes = sorted({each for group, each in zip(groups, asked, strict=True) if not local[group[0]]})
+        lane_of = {resources: lane for lane, resources in enumerate(shapes, 1)}
+        lanes = [0 if local[group[0]] else lane_of[each] for group, each in zip(groups, asked, strict=True)]
+        self._under_way: list[dict[int, Task]] = [
+            {} for _ in range(len(lane_of) + 1)
+        ]  # by lane: calls by task number
+        self._pools: list[Any] = [None] * (len(lane_of) + 1)  # lane 0 is what is done here
+        self._place = {keys[group[-1]]: place for place, group in enumerate(groups)}
+        self._graph = Graph(
+            [[group_of[needed] for needed in inputs[group[0]]] for group in groups],
+            [group_of[numbers[key]] for key in keep],
+            lanes,
+        )
+        #: task number -> its value, undecoded; a DataNode where it has not been needed by a call yet
+        self._values: dict[int, ObjectRef | DataNode] = {}
+
+    # ---------------------------------------------------------------------------------- the loop
+
+    def run(self) -> None:
+        """Until all that is wanted is there. Raises what a task, a callback or pickling raises."""
+        graph = self._graph
+        try:
+            while True:
+                self._start_some()
+                if not graph.unfinished:
+                    return
+                for completion in self._completions.next():
+                    self._ended(completion)
+        except BaseException as error:
+            self._give_up(running=not isinstance(error, Exception))
+            raise
+
+    def _start_some(self) -> None:
+        """Do what can be done here, and hand over as many calls as may be under way."""
+        graph = self._graph
+        while (number := graph.take(0)) is not None:
+            self._finish_here(number)
+        for lane in range(1, len(self._pools)):
+            under_way = self._under_way[lane]
+            room = min(BATCH_CALLS, self._plans.room(self._pools[lane], self._limit, SLACK) - len(under_way))
+            tasks = []
+            while room > 0 and (number := graph.take(lane)) is not None:
+                self._pools[lane], task = self._call(number)
+                tasks.append(task)
+                room -= 1
+            if tasks:
+                for task in tasks:
+                    under_way[task.token.index] = task
+                self._completions.submit(self._pools[lane], tasks)
+
+    def _give_up(self, running: bool) -> None:
+        """Nobody wants the rest: what has not started never will; with ``running`` what runs is interrupted."""
+        for pool, under_way in zip(self._pools, self._under_way, strict=True):
+            if under_way:
+                pool.cancel(list(under_way.values()), running=running)
+        self._values.clear()
+
+    # ----------------------------------------------------------------------------------- one task
+
+    def _finish_here(self, number: int) -> None:
+        """A task that needs no worker: data, another name for something, a value that is there already."""
+        (node,) = self._nodes[number]
+        if type(node) is DataNode:
+            self._settle(number, node)
+            return
+        self._told_before(number)
+        value: ObjectRef | DataNode
+        if (reference := stored_reference(node)) is not None:
+            objects.wait([reference])
+            if not reference.settled or reference.failure is not None or objects.is_of_the_past(reference):
+                objects.value_of(reference)  # raises why there is none
+            value = reference
+        else:
+            value = self._values[self._graph.inputs[number][0]]
+        self._settle(number, value)
+        if self._told.of_tasks:
+            self._told.after(node.key, lambda: load(value), None)
+
+    def _call(self, number: int) -> tuple[Any, Task]:
+        """The call that makes a task's value. Raises what pickling it raises."""
+        self._told_before(number)
+        nodes = self._nodes[number]
+        tells = self._told.of_tasks
+        call = call_of(nodes, tells=tells)
+        plans = self._plans
+        key = nodes[-1].key
+        plan, pool = plans.of(self._options.get(key, PLAIN), nodes[-1])
+        function, blob, keep = plans.function(call.function)
+        kept = [keep]
+        args, kwargs = call.args, call.kwargs
+        payload: Any = args
+        if kwargs or not submitting.all_plain(args):
+            try:
+                payload = plans.dumps((tuple(args), kwargs), kept, brief=not call.inputs)
+            except Exception as error:
+                error.add_note(f"in the Dask task {key!r}")
+                raise
+        size = len(payload) if type(payload) is bytes else 64
+        if call.places or tells:
+            payload = {"a": payload}
+            if tells:
+                payload["n"] = 2
+        if call.places:
+            values: list[Any] = []
+            payload["p"], payload["v"] = call.places, values
+            for needed in call.inputs:
+                ref = self._reference(self._place[needed])
+                value = ref.value
+                if type(value) is Kept:
+                    value = refs.passed_on(value, [])
+                if type(value) is bytes:
+                    size += len(value)
+                values.append(value)
+                kept.append(ref)
+        token = Completion(self._completions, number, plan)
+        task = Task(
+            pool.number, token, submitting.made_by(), function, blob, payload, size, plan.retries, kept
+        )
+        return pool, task
+
+    def _reference(self, number: int) -> ObjectRef:
+        """The value of an input, undecoded. Data of the graph itself is put into the store when it is first needed."""
+        value = self._values[number]
+        if isinstance(value, ObjectRef):
+            return value
+        ref = self._values[number] = submitting.put(value.value)
+        return ref
+
+    def _settle(self, number: int, value: ObjectRef | DataNode) -> None:
+        values = self._values
+        values[number] = value
+        for freed in self._graph.finish(number):
+            del values[freed]
+
+    # --------------------------------------------------------------------------------- how it ended
+
+    def _ended(self, completion: Completion) -> None:
+        number = completion.index
+        del self._under_way[self._graph.lanes[number]][number]
+        failure = completion.failure
+        if failure is not None:
+            self._failed(number, failure)
+            return
+        told = self._told
+        if not told.of_tasks:
+            self._settle(number, completion)
+            return
+        worker, value = completion.value
+        made = ObjectRef()
+        made.fulfil(0, value)
+        self._settle(number, made)
+        told.after(self._nodes[number][-1].key, made.load, worker)
+
+    def _failed(self, number: int, failure: Failure) -> None:
+        """Make it again what it could not read; try again what may be; raise the rest."""
+        graph = self._graph
+        error = self._error(number, failure)
+        if isinstance(error, (CannotUnpickle, StoreError)) and (lost := self._lost_inputs(number)):
+            for needed in lost:
+                for again in graph.lose(needed):
+                    self._values.pop(again, None)
+                    self._told.lost(self._nodes[again][-1].key)
+        elif failure.error is not None and self._may_try_again(number):
+            pass
+        else:
+            if self._reruns and failure.error is not None:
+                self._rerun(number)
+            raise error
+        graph.put_back(number)
+        self._told.back(self._nodes[number][-1].key)
+
+    def _may_try_again(self, number: int) -> bool:
+        retries = self._options.get(self._nodes[number][-1].key, PLAIN).retries
+        left = self._tries.get(number, retries or 0)
+        self._tries[number] = left - 1
+        return left > 0
+
+    def _lost_inputs(self, number: int) -> list[int]:
+        """Those whose data is gone from the store."""
+        lineage = submitting.here().lineage
+        inputs = [(needed, self._values.get(needed)) for needed in self._graph.inputs[number]]
+        return [needed for needed, ref in inputs if isinstance(ref, ObjectRef) and lineage.is_lost(ref.value)]
+
+    def _error(self, number: int, failure: Failure) -> BaseException:
+        key = self._nodes[number][-1].key
+        error = failure.to_exception(RemoteTraceback)
+        if failure.error is not None:
+            error.add_note(f"raised by the Dask task {key!r}")
+        return error
+
+    def _rerun(self, number: int) -> None:
+        """Here, for a debugger: what it raises goes up as it is."""
+        values = {key: load(self._values[self._place[key]]) for key in self._nodes[number][0].dependencies}
+        for node in self._nodes[number]:
+            values = {node.key: node(values)}
+
+    def value(self, key: Any) -> Any:
+        """What was wanted, loaded, for the caller alone."""
+        return load(self._values[self._place[key]])
+
+    def reference(self, key: Any) -> ObjectRef:
+        """What was wanted, as a reference of its own."""
+        value = self._reference(self._place[key])
+        if type(value) is ObjectRef:
+            return value
+        reference = ObjectRef()
+        reference.fulfil(0, value.value)
+        return reference
+
+    def _told_before(self, number: int) -> None:
+        if self._told.of_tasks:
+            self._told.before(self._nodes[number][-1].key)
+
+
+def load(value: ObjectRef | DataNode) -> Any:
+    """A value, for the caller alone. Raises CannotUnpickle."""
+    if isinstance(value, DataNode):
+        return value.value
+    try:
+        return value.load()
+    except Exception as error:
+        raise CannotUnpickle.explained("the result", error) from error

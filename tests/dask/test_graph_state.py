@@ -1,0 +1,156 @@
+"""The state of a graph by itself: random graphs, random completions, failures and losses; and its stories by value."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distpool.dask.chains import find_chains
+from distpool.dask.graph import Graph, State
+
+
+def random_graph(count: int, chance: random.Random) -> tuple[list[list[int]], list[int]]:
+    """Inputs of so many tasks, in any order of running, and those that are wanted."""
+    order = list(range(count))  # who comes before whom, apart from the numbers
+    chance.shuffle(order)
+    inputs: list[list[int]] = [[] for _ in range(count)]
+    for place, task in enumerate(order):
+        inputs[task] = chance.sample(order[:place], min(place, chance.randrange(4)))
+    used = {needed for each in inputs for needed in each}
+    wanted = [task for task in range(count) if task not in used]
+    return inputs, wanted + chance.choices(range(count), k=chance.randrange(3))
+
+
+graphs = given(st.integers(1, 25), st.integers(0, 2**32).map(random.Random))
+
+
+@settings(max_examples=200, deadline=None)
+@graphs
+def test_whatever_fails_and_is_lost_all_that_is_wanted_is_held_at_the_end(count, chance):
+    inputs, wanted = random_graph(count, chance)
+    state = Graph(inputs, wanted)
+    values: dict[int, int] = {}  # what a scheduler holds: how many tasks there are below, as a value
+    running: list[int] = []
+    faults = 10
+
+    def settle(task: int) -> None:
+        values[task] = 1 + sum(values[needed] for needed in inputs[task])
+        for freed in state.finish(task):
+            del values[freed]
+
+    state.check()
+    while state.unfinished:
+        what = chance.choice(["take", "finish", "fail", "lose"])
+        if what == "take" or not running:
+            task = state.take()
+            if task is not None:
+                assert all(needed in values for needed in inputs[task])
+                running.append(task)
+            else:
+                assert running
+        elif what == "finish":
+            task = running.pop(chance.randrange(len(running)))
+            if all(needed in values for needed in inputs[task]):
+                settle(task)
+            else:  # an input was lost under it
+                state.put_back(task)
+        elif faults and what == "fail":
+            faults -= 1
+            state.put_back(running.pop())
+        elif faults and values:
+            faults -= 1
+            lost = chance.choice(sorted(values))
+            again = state.lose(lost)
+            assert lost in again
+            for gone in again:
+                values.pop(gone, None)
+        state.check()
+        assert not state.is_stuck
+        assert set(values) == {task for task, each in enumerate(state.state) if each is State.HELD}
+    assert set(values) == set(wanted)
+
+
+@settings(max_examples=100, deadline=None)
+@graphs
+def test_chains_hold_each_task_once_and_only_followers_of_one_another(count, chance):
+    inputs, wanted = random_graph(count, chance)
+    keep = set(wanted)
+    groups = find_chains(inputs, lambda before, _after: before not in keep)
+    assert sorted(task for group in groups for task in group) == list(range(len(inputs)))
+    uses = [sum(task in needed for needed in inputs) for task in range(len(inputs))]
+    for group in groups:
+        for before, after in itertools.pairwise(group):
+            assert inputs[after] == [before]
+            assert uses[before] == 1
+            assert before not in keep
+
+
+def test_a_value_is_freed_when_its_last_user_has_finished_and_not_before():
+    graph = Graph([[], [0], [0], [1, 2]], wanted=[3])
+    assert graph.take() == 0
+    assert graph.take() is None
+    assert graph.finish(0) == []
+    assert (graph.take(), graph.take()) == (1, 2)
+    assert graph.finish(2) == []
+    assert graph.finish(1) == [0]
+    assert graph.take() == 3
+    assert graph.finish(3) == [1, 2]
+    assert graph.unfinished == 0
+    assert graph.state == [State.FREED, State.FREED, State.FREED, State.HELD]
+
+
+def test_the_first_in_order_runs_first_so_that_a_branch_is_done_before_the_next_begins():
+    graph = Graph([[], [0], [], [2], [1, 3]], wanted=[4])
+    graph.finish(graph.take())
+    assert graph.take() == 1  # and not 2, which was ready before it
+
+
+def test_what_was_freed_is_made_again_if_what_it_is_needed_for_is_lost():
+    graph = Graph([[], [0], [1], []], wanted=[2])
+    graph.wanted = frozenset([2, 3])
+    graph.finish(graph.take())
+    assert graph.finish(graph.take()) == [0]
+    assert graph.take() == 2
+    assert sorted(graph.lose(1)) == [0, 1]
+    graph.check()
+    graph.put_back(2)  # it could not read its input
+    graph.check()
+    assert graph.take() == 0
+    graph.finish(0)
+    assert graph.take() == 1
+    assert graph.finish(1) == [0]
+    assert graph.take() == 2
+    assert graph.finish(2) == [1]
+
+
+def test_a_loss_of_what_nobody_needs_changes_nothing():
+    graph = Graph([[], [0]], wanted=[1])
+    graph.finish(graph.take())
+    graph.finish(graph.take())
+    assert graph.lose(0) == []
+    graph.check()
+
+
+def test_a_cycle_is_stuck():
+    assert Graph([[1], [0]], wanted=[1]).is_stuck
+    graph = Graph([[], [0, 2], [1]], wanted=[2])
+    assert not graph.is_stuck
+    graph.finish(graph.take())
+    assert graph.is_stuck
+
+
+@pytest.mark.parametrize(
+    ("inputs", "groups"),
+    [
+        ([[], [0], [1]], [(0, 1, 2)]),
+        ([[], [0], [0], [1, 2]], [(0,), (1,), (2,), (3,)]),
+        ([[], [0], [1, 3], []], [(0, 1), (2,), (3,)]),
+        ([[1], [], [0]], [(1, 0, 2)]),
+    ],
+)
+def test_chains(inputs, groups):
+    assert find_chains(inputs, lambda _before, _after: True) == groups
