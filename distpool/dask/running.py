@@ -254,7 +254,8 @@ class Computation:
             for needed in lost:
                 for again in graph.lose(needed):
                     self._values.pop(again, None)
-                    self._told.lost(self._nodes[again][-1].key)
+                    if self._told.of_tasks:
+                        self._told.lost(self._nodes[again][-1].key)
         elif failure.error is not None and self._may_try_again(number):
             pass
         else:
@@ -262,7 +263,8 @@ class Computation:
                 self._rerun(number)
             raise error
         graph.put_back(number)
-        self._told.back(self._nodes[number][-1].key)
+        if self._told.of_tasks:
+            self._told.back(self._nodes[number][-1].key)
 
     def _may_try_again(self, number: int) -> bool:
         retries = self._options.get(self._nodes[number][-1].key, PLAIN).retries

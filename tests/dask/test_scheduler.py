@@ -259,7 +259,7 @@ def test_callbacks_hear_of_each_task_with_its_value_its_worker_and_the_state():
             heard.append(("start", sorted(dsk)))
 
         def _start_state(self, dsk, state):
-            heard.append(("state", sorted(state["waiting"]), state["ready"]))
+            heard.append(("state", sorted(state["waiting"]), [*state["ready"]]))
 
         def _pretask(self, key, dsk, state):
             assert key in state["running"]
