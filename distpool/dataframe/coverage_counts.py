@@ -1,0 +1,106 @@
+"""Counts which calls ran natively, which fell back to pandas, and why. Costs nothing where no plan is involved."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+_counts: Counter[tuple[str, str, str]] = Counter()
+_lock = threading.Lock()
+_PANDAS = str(Path(pandas.__file__).parent)
+# Decorators and dispatchers: the function that they call is the one that was meant.
+_WRAPPERS = ("util/_decorators.py", "ops/common.py")
+_OURS = str(Path(__file__).parent)
+
+# Somebody looks: the rows are wanted, and this is no fall-back.
+LOOKS = frozenset(
+    (
+        "__array__",
+        "__arrow_array__",
+        "__arrow_c_stream__",
+        "__bool__",
+        "__dataframe__",
+        "__getstate__",
+        "__iter__",
+        "__len__",
+        "__reduce__",
+        "__repr__",
+        "__str__",
+        "_repr_html_",
+        "array",
+        "assert_frame_equal",
+        "assert_series_equal",
+        "bool",
+        "boxplot",
+        "describe",
+        "empty",
+        "equals",
+        "hist",
+        "index",
+        "info",
+        "item",
+        "items",
+        "iterrows",
+        "itertuples",
+        "memory_usage",
+        "plot",
+        "print",
+        "shape",
+        "size",
+        "style",
+        "tolist",
+        "values",
+    )
+)
+
+
+def count(outcome: str, method: str, reason: str = "") -> None:
+    """Count a call: `native`, `look` or `fall-back`."""
+    with _lock:
+        _counts[outcome, method, reason] += 1
+
+
+def count_filling(kind: str) -> None:
+    """Count the filling of a lazy object by pandas' code: find out which call of the user's it serves."""
+    method = _method_called()
+    name = method if "." in method else f"{kind}.{method}"
+    if method in LOOKS or method.startswith("to_"):
+        count("look", name)
+    else:
+        count("fall-back", name, "no native kernel")
+
+
+def _method_called() -> str:
+    """Find the outermost function of pandas (or ours) that leads here."""
+    frame: Any = sys._getframe(1)
+    found = "look"
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_OURS):
+            pass
+        elif file.startswith(_PANDAS):
+            if not file.endswith(_WRAPPERS):
+                found = frame.f_code.co_name
+        else:
+            break
+        frame = frame.f_back
+    return found
+
+
+def coverage() -> pandas.DataFrame:
+    """Tell what ran how since the start (or `reset`): a frame of `method`, `outcome`, `reason`, `calls`."""
+    with _lock:
+        rows = [(method, outcome, reason, calls) for (outcome, method, reason), calls in _counts.items()]
+    table = pandas.DataFrame(rows, columns=["method", "outcome", "reason", "calls"])
+    return table.sort_values(["calls", "method"], ascending=[False, True], ignore_index=True)
+
+
+def reset() -> None:
+    """Count from zero."""
+    with _lock:
+        _counts.clear()

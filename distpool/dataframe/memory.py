@@ -1,0 +1,187 @@
+"""Frames in memory as the source of a plan, and the way back: a header's rows as a pandas object.
+
+`lift` takes a snapshot of a frame by copy-on-write: it shares the data until either side changes it, as pandas 3
+does it between frames. The snapshot is kept with the frame, so that what is taken from one frame twice has one
+identity, and is checked before each use: a frame that has been changed since is another source.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+import numpy as np
+import pandas
+
+from distpool.dataframe import kinds
+from distpool.dataframe.expressions import Column
+from distpool.dataframe.header import Field, Header, NotNative, fresh_name
+from distpool.dataframe.plan import Memory, Project, Table
+
+_tokens = itertools.count(1)
+
+# Tables whose columns travel as row numbers, to be taken at the end; a plan that may need one holds it.
+_tables: weakref.WeakValueDictionary[int, PandasTable] = weakref.WeakValueDictionary()
+
+
+class PandasTable(Table):
+    """Columns of a pandas object, each turned into one of Polars when first read."""
+
+    def __init__(self, arrays: dict[str, Any]) -> None:
+        self.token = next(_tokens)
+        self.names = tuple(arrays)
+        self._arrays = arrays
+        self._series: dict[str, Any] = {}
+        _tables[self.token] = self
+
+    def series(self, name: str) -> Any:
+        """Give a column for Polars: the values, or for a dtype that has no kind the numbers of the rows."""
+        from distpool.dataframe import polars_columns
+
+        known = self._series.get(name)
+        if known is None:
+            array = self._arrays[name]
+            kind = kinds.kind_of(array.dtype)
+            if kind is None:
+                known = polars_columns.row_numbers(len(array))
+            else:
+                known = polars_columns.to_polars(array, kind)
+            self._series[name] = known
+        return known
+
+    def missing(self, name: str) -> bool:
+        """Say whether the column has missing values."""
+        return self.series(name).null_count() > 0  # type: ignore[no-any-return]
+
+    def array(self, name: str) -> Any:
+        """The pandas array."""
+        return self._arrays[name]
+
+
+def lift(frame: Any) -> Header:
+    """Give the header of a frame or series in memory."""
+    manager = frame._mgr
+    known = frame.__dict__.get("_lifted")
+    if known is not None and _is_still(known[0], manager):
+        header: Header = known[1]
+        return header.with_(proto=_proto(frame)) if header.is_series else header
+    if not frame.flags.allows_duplicate_labels:
+        raise NotNative("labels that may not repeat")
+    snapshot = manager.copy(deep=False)
+    plain = pandas.DataFrame if manager.ndim == 2 else pandas.Series
+    header = _header(plain._from_mgr(snapshot, snapshot.axes), _proto(frame))
+    object.__setattr__(frame, "_lifted", (_parts(manager), header))
+    return header
+
+
+def _parts(manager: Any) -> tuple[list[Any], list[Any]]:
+    """What changes identity when a frame changes, as long as a snapshot shares its data."""
+    return list(manager.axes), [block.values for block in manager.blocks]
+
+
+def _is_still(parts: tuple[list[Any], list[Any]], manager: Any) -> bool:
+    axes, values = parts
+    return all(one.is_(two) for one, two in zip(axes, manager.axes, strict=True)) and (
+        len(values) == len(manager.blocks)
+        and all(one is two.values for one, two in zip(values, manager.blocks, strict=True))
+    )
+
+
+def _proto(frame: Any) -> Any:
+    plain = pandas.DataFrame if frame.ndim == 2 else pandas.Series
+    empty = frame._mgr.get_slice(slice(0, 0), axis=frame._mgr.ndim - 1)
+    proto = plain._from_mgr(empty, empty.axes)
+    if frame.ndim == 1:
+        object.__setattr__(proto, "_name", frame.name)
+    return proto.__finalize__(frame)
+
+
+def _header(frame: Any, proto: Any) -> Header:
+    arrays: dict[str, Any] = {}
+    if frame.ndim == 1:
+        columns = [_add(arrays, str(proto.name), frame._values)]
+    else:
+        columns = [
+            _add(arrays, str(label), frame._get_column_array(at)) for at, label in enumerate(frame.columns)
+        ]
+    index = frame.index
+    levels: list[str] | None = None
+    if isinstance(index, pandas.RangeIndex) and index.start == 0 and index.step == 1:
+        if not columns:
+            raise NotNative("a frame without columns")
+        proto.index = pandas.RangeIndex(0, name=index.name)
+    else:
+        if isinstance(index, pandas.RangeIndex):
+            proto.index = pandas.Index([], dtype="int64", name=index.name)
+        levels = [
+            _add(arrays, f"index:{name}", index._get_level_values(at)._values)
+            for at, name in enumerate(index.names)
+        ]
+    table = PandasTable(arrays)
+    base = Memory(table.token, table.names, table)
+    fields = tuple(_field(table, name) for name in columns)
+    return Header(base, fields, (levels and tuple(_field(table, name) for name in levels)) or None, proto)
+
+
+def _add(arrays: dict[str, Any], wanted: str, array: Any) -> str:
+    name = fresh_name(wanted, arrays.keys())  # type: ignore[arg-type]
+    arrays[name] = array
+    return name
+
+
+def _field(table: PandasTable, name: str) -> Field:
+    kind = kinds.kind_of(table.array(name).dtype)
+    if kind is None:
+        return Field(Column(name), f"arrow:rows:{table.token}:{name}", missing=False)
+    return Field(Column(name), kind, missing=kinds.can_miss(kind) and table.missing(name))
+
+
+def collect(header: Header) -> Any:
+    """Make the rows: a plain pandas DataFrame or Series."""
+    from distpool.dataframe import polars_route
+
+    fields = [*header.fields, *(header.index or ())]
+    root = Project(header.base, tuple((f"{at}", field.expr) for at, field in enumerate(fields)))
+    table = polars_route.run(root)
+    dtypes = header.dtypes
+    arrays = [
+        _array(table[f"{at}"], dtype, field.kind)
+        for at, (dtype, field) in enumerate(zip(dtypes, header.fields, strict=True))
+    ]
+    proto = header.proto
+    if header.index is None:
+        index: Any = pandas.RangeIndex(table.height, name=proto.index.name)
+    else:
+        offset = len(arrays)
+        levels = [
+            _array(table[f"{offset + at}"], dtype, field.kind)
+            for at, (dtype, field) in enumerate(zip(_level_dtypes(proto.index), header.index, strict=True))
+        ]
+        index = _index(levels, proto.index)
+    if header.is_series:
+        made = pandas.Series(arrays[0], index=index, name=proto.name, copy=False, dtype=dtypes[0])
+    else:
+        made = pandas.DataFrame(dict(enumerate(arrays)), index=index, copy=False)
+        made.columns = proto.columns
+    return made.__finalize__(proto)
+
+
+def _level_dtypes(index: Any) -> list[Any]:
+    return list(index.dtypes) if isinstance(index, pandas.MultiIndex) else [index.dtype]
+
+
+def _index(levels: list[Any], proto: Any) -> Any:
+    if isinstance(proto, pandas.MultiIndex):
+        return pandas.MultiIndex.from_arrays(levels, names=proto.names)
+    return pandas.Index(levels[0], dtype=proto.dtype, name=proto.name, copy=False)
+
+
+def _array(series: Any, dtype: Any, kind: str) -> Any:
+    from distpool.dataframe import polars_columns
+
+    if not kind.startswith("arrow:rows:"):
+        return polars_columns.to_pandas(series, dtype, kind)
+    _, _, token, name = kind.split(":", 3)
+    source = _tables[int(token)].array(name)
+    return source.take(np.asarray(series.to_numpy(), dtype="intp"))

@@ -1,0 +1,251 @@
+"""Group-by: what is grouped, the aggregates, and the lazy GroupBy objects of pandas' own classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas
+
+from distpool.dataframe import kinds
+from distpool.dataframe.expressions import Column, Expr, Literal, call
+from distpool.dataframe.header import Field, Header, NotNative, fresh_name, from_pandas
+from distpool.dataframe.natives import native
+from distpool.dataframe.operations import operands
+from distpool.dataframe.plan import Aggregate
+
+_NOTHING = pandas.api.extensions.no_default
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A header with its keys, before it is said what is wanted of each group.
+
+    `again` makes pandas' own GroupBy of any frame, so that pandas can be asked on the empty one, and do it itself.
+    """
+
+    header: Header
+    keys: tuple[Field, ...]
+    key_labels: tuple[Hashable, ...]
+    again: Callable[[Any], Any]
+    options: dict[str, Any]
+    selection: Any = _NOTHING
+
+    def proto(self) -> Any:
+        """pandas' GroupBy of the empty frame."""
+        grouped = self.again(self.header.proto)
+        return grouped if self.selection is _NOTHING else from_pandas(lambda: grouped[self.selection])
+
+    def columns(self) -> list[tuple[Hashable, Field]]:
+        """The columns that an aggregate is made of, with their labels."""
+        header = self.header
+        if header.is_series:
+            return [(header.proto.name, header.fields[0])]
+        if self.selection is not _NOTHING:
+            names = operands.labels(self.selection)
+        else:
+            names = [name for name in header.proto.columns if name not in self.key_labels]
+        return [(name, header.fields[header.position(name)]) for name in names]
+
+    @property
+    def one_column(self) -> bool:
+        """Whether the aggregate of it is a Series."""
+        chosen = self.selection is not _NOTHING and not isinstance(self.selection, list)
+        return self.header.is_series or chosen
+
+
+@native("DataFrame", "groupby", heavy=True)
+@native("Series", "groupby", heavy=True)
+def groupby(
+    header: Header,
+    by: Any = None,
+    level: Any = None,
+    *,
+    as_index: bool = True,
+    sort: bool = True,
+    group_keys: bool = True,
+    observed: bool = True,
+    dropna: bool = True,
+) -> Grouping:
+    """By labels of columns, and by series of the same rows."""
+    if level is not None or by is None:
+        raise NotNative("by levels of the index")
+    given = by if isinstance(by, list) else [by]
+    keys, empty, names = [], [], []
+    for one in given:
+        if operands.is_series(one):
+            beside = operands.header_beside(one, header)
+            keys.append((beside.fields[0], beside.proto.dtype))
+            empty.append(beside.proto)
+        elif not header.is_series and isinstance(one, Hashable) and not callable(one):
+            position = from_pandas(lambda one=one: header.position(one))  # type: ignore[misc]
+            keys.append((header.fields[position], header.proto.dtypes.iloc[position]))
+            empty.append(one)
+            names.append(one)
+        else:
+            raise NotNative(f"by a {type(one).__name__}")
+    for field, dtype in keys:
+        field.computed("groupby")
+        if isinstance(dtype, pandas.CategoricalDtype) and not observed:
+            raise NotNative("groups of categories that do not occur")
+    options = {
+        "as_index": as_index,
+        "sort": sort,
+        "group_keys": group_keys,
+        "observed": observed,
+        "dropna": dropna,
+    }
+    if header.is_series and not as_index:
+        raise NotNative("as_index=False of a series")
+    asked = empty if isinstance(by, list) else empty[0]
+    made = Grouping(
+        header,
+        tuple(field for field, _ in keys),
+        tuple(names),
+        lambda frame: frame.groupby(asked, **options),
+        options,
+    )
+    made.proto()
+    return made
+
+
+@native("DataFrameGroupBy", "__getitem__")
+def getitem(grouping: Grouping, key: Any) -> Grouping:
+    """`g["a"]`, `g[["a", "b"]]`."""
+    if grouping.selection is not _NOTHING or isinstance(key, tuple):
+        raise NotNative("selected already")
+    made = replace(grouping, selection=key)
+    made.proto()
+    made.columns()
+    return made
+
+
+_SIMPLE = ("sum", "mean", "min", "max", "count", "nunique", "median", "first", "last", "std", "var")
+
+
+def _register(name: str) -> None:
+    @native("DataFrameGroupBy", name)
+    @native("SeriesGroupBy", name)
+    def aggregate(grouping: Grouping, *args: Any, **options: Any) -> Header:
+        if args or any(value is not False for key, value in options.items() if key != "numeric_only"):
+            raise NotNative("options")
+        if options.get("numeric_only"):
+            raise NotNative("numeric columns only")
+        wanted: list[tuple[Field | None, str]] = [(field, name) for _, field in grouping.columns()]
+        return _aggregated(grouping, wanted, getattr(grouping.proto(), name)())
+
+
+for _name in _SIMPLE:
+    _register(_name)
+
+
+@native("DataFrameGroupBy", "size")
+@native("SeriesGroupBy", "size")
+def size(grouping: Grouping) -> Header:
+    """How many rows each group has."""
+    return _aggregated(grouping, [(None, "size")], grouping.proto().size())
+
+
+@native("DataFrameGroupBy", "agg", "aggregate")
+@native("SeriesGroupBy", "agg", "aggregate")
+def agg(grouping: Grouping, func: Any = None, *args: Any, engine: Any = None, **named: Any) -> Header:
+    """`agg("sum")`, `agg(["sum", "mean"])`, `agg({"a": "sum"})`, `agg(total=("a", "sum"))`."""
+    if args or engine is not None or "engine_kwargs" in named:
+        raise NotNative("arguments for the function")
+    columns = grouping.columns()
+    by_label = dict(columns)
+    wanted: list[tuple[Field | None, str]] = []
+    if func is None:
+        for column, how in (
+            (None, spec) if grouping.one_column else spec
+            for spec in (tuple(value) if isinstance(value, tuple) else value for value in named.values())
+        ):
+            field = columns[0][1] if column is None else grouping.header.field(column)
+            wanted.append((field, _known(how)))
+    elif isinstance(func, dict) and not grouping.one_column:
+        for column, hows in func.items():
+            many = hows if isinstance(hows, list) else [hows]
+            wanted += [(from_pandas(lambda column=column: by_label[column]), _known(how)) for how in many]  # type: ignore[misc]
+    else:
+        hows = func if isinstance(func, list) else [func]
+        wanted = [(field, _known(how)) for _, field in columns for how in hows]
+    return _aggregated(grouping, wanted, grouping.proto().agg(func, **named))
+
+
+def _known(how: Any) -> str:
+    if isinstance(how, str) and (how in _SIMPLE or how == "size"):
+        return how
+    raise NotNative(f"aggregation by {how!r}" if isinstance(how, str) else "aggregation by a function")
+
+
+def _aggregated(grouping: Grouping, wanted: list[tuple[Field | None, str]], proto: Any) -> Header:
+    header, as_index = grouping.header, grouping.options["as_index"]
+    taken: set[str] = set()
+
+    def name(text: str) -> str:
+        made = fresh_name(text, taken)
+        taken.add(made)
+        return made
+
+    key_names = [name(_text(field.expr, at)) for at, field in enumerate(grouping.keys)]
+    is_series = isinstance(proto, pandas.Series)
+    dtypes = [proto.dtype] if is_series else list(proto.dtypes)
+    labels = [proto.name] if is_series else list(proto.columns)
+    leading = 0 if as_index else len(key_names)
+    if leading and len(dtypes) != leading + len(wanted):
+        raise NotNative("keys that are not columns")
+    if len(dtypes) != leading + len(wanted):
+        raise NotNative("columns that pandas leaves out")
+    aggregates, fields = [], []
+    for label, dtype, (field, how) in zip(labels[leading:], dtypes[leading:], wanted, strict=True):
+        made = _aggregate(field, how, dtype)
+        column = name(str(label))
+        aggregates.append((column, *made[:3]))
+        fields.append(Field(Column(column), made[3], missing=made[4]))
+    options = grouping.options
+    base = Aggregate(
+        header.base,
+        tuple((key, field.expr) for key, field in zip(key_names, grouping.keys, strict=True)),
+        tuple(aggregates),
+        order="keys" if options["sort"] else "first",
+        drop_nulls=options["dropna"],
+    )
+    keys = tuple(
+        Field(Column(key), field.kind, field.missing and not options["dropna"])
+        for key, field in zip(key_names, grouping.keys, strict=True)
+    )
+    if as_index:
+        return Header(base, tuple(fields), keys, proto)
+    return Header(base, keys + tuple(fields), None, proto)
+
+
+def _text(expr: Expr, at: int) -> str:
+    return expr.name if isinstance(expr, Column) else f"key{at}"
+
+
+def _aggregate(field: Field | None, how: str, dtype: Any) -> tuple[str, Expr, tuple[object, ...], str, bool]:
+    """Give the kernel, its argument and options, and the kind of the result and whether it can miss."""
+    if how == "size" or field is None:
+        return "size", Literal(1), (), "int64", False
+    kind = kinds.kind_of(dtype)
+    if kind is None:
+        raise NotNative(f"a result of {dtype}")
+    field.computed(how)
+    if how in ("count", "nunique"):
+        return how, field.expr, (), "int64", False
+    if field.kind == "codes" or (not kinds.is_plain(dtype) and how not in ("min", "max", "first", "last")):
+        raise NotNative(f"{how} of {dtype}")
+    if how in ("min", "max", "first", "last"):
+        if kind != field.kind:
+            raise NotNative(f"{how} of {field.kind} as {dtype}")
+        return how, field.expr, (), kind, field.missing
+    if field.kind not in kinds.NUMBERS | {"bool"} or field.kind == "float32":
+        raise NotNative(f"{how} of {field.kind}")
+    if how == "sum":
+        value = operands.cast(field, kind)
+        return ("sum_float" if kind == "float64" else "sum"), value, (), kind, False
+    if kind != "float64":
+        raise NotNative(f"{how} as {dtype}")
+    options: tuple[object, ...] = (1,) if how in ("std", "var") else ()
+    return how, call("cast", field.expr, options=("float64",)), options, kind, True

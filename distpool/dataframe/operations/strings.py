@@ -1,0 +1,93 @@
+"""`Series.str`: the accessor, and what of it is native."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas
+
+from distpool.dataframe.expressions import Call, Expr, call
+from distpool.dataframe.header import Field, Header, NotNative
+from distpool.dataframe.kernels_facts import is_plain_pattern
+from distpool.dataframe.natives import native
+from distpool.dataframe.operations.operands import really_missing
+
+_NOTHING = pandas.api.extensions.no_default
+
+
+def _text(header: Header) -> Field:
+    if header.fields[0].kind != "str":
+        raise NotNative(f"of {header.proto.dtype}")
+    return header.fields[0]
+
+
+def _test(header: Header, kernel: str, text: Any, na: Any) -> Header:
+    field = _text(header)
+    if na is not _NOTHING and field.missing:
+        raise NotNative("a value for missing ones")
+    if not isinstance(text, str):
+        raise NotNative("several patterns")
+    expr: Expr = Call(kernel, (field.expr,), (text,))
+    if field.missing:
+        expr = call("is_true", expr)
+    return header.with_(fields=(Field(expr, "bool", missing=False),), proto=header.proto.str.startswith("x"))
+
+
+@native("StringMethods", "startswith")
+def startswith(header: Header, pat: Any, na: Any = _NOTHING) -> Header:
+    """`s.str.startswith(text)`."""
+    return _test(header, "str.startswith", pat, na)
+
+
+@native("StringMethods", "endswith")
+def endswith(header: Header, pat: Any, na: Any = _NOTHING) -> Header:
+    """`s.str.endswith(text)`."""
+    return _test(header, "str.endswith", pat, na)
+
+
+@native("StringMethods", "contains")
+def contains(
+    header: Header, pat: Any, case: bool = True, flags: int = 0, na: Any = _NOTHING, regex: bool = True
+) -> Header:
+    """`s.str.contains(pattern)`, for patterns that mean the same everywhere."""
+    if not case or flags or not isinstance(pat, str):
+        raise NotNative("flags, or a compiled pattern")
+    if not regex:
+        return _test(header, "str.contains_literal", pat, na)
+    if not is_plain_pattern(pat):
+        raise NotNative("a regular expression that engines may read differently")
+    return _test(header, "str.contains", pat, na)
+
+
+@native("StringMethods", "slice")
+def slice_text(header: Header, start: Any = None, stop: Any = None, step: Any = None) -> Header:
+    """`s.str.slice(a, b)`, counted from the start."""
+    field = _text(header)
+    start = start or 0
+    if step not in (None, 1) or type(start) is not int or start < 0:
+        raise NotNative("a step, or a count from the end")
+    if stop is not None and (type(stop) is not int or stop < 0):
+        raise NotNative("a count from the end")
+    length = None if stop is None else max(0, stop - start)
+    expr = Call("str.slice", (field.expr,), (start, length))
+    return header.with_(fields=(Field(expr, "str", field.missing),))
+
+
+@native("StringMethods", "__getitem__")
+def getitem(header: Header, key: Any) -> Header:
+    """`s.str[a:b]`."""
+    if not isinstance(key, slice):
+        raise NotNative("a single character may not be there")
+    return slice_text(header, key.start, key.stop, key.step)
+
+
+@native("StringMethods", "len")
+def length(header: Header) -> Header:
+    """`s.str.len()`."""
+    field = _text(header)
+    if really_missing(header, field):
+        raise NotNative("lengths of missing values are floats")
+    return header.with_(
+        fields=(Field(call("str.len", field.expr), "int64", missing=False),),
+        proto=header.proto.str.len().astype("int64"),
+    )

@@ -1,0 +1,100 @@
+"""Columns of pandas as columns of Polars and back. The one place that knows both memories.
+
+To Polars: numbers without copying, NaN and NaT become null, a category becomes its codes. Back: by the dtype that the
+header says, writable as pandas' own are. A column that has missing values where its dtype cannot is an error of ours,
+and is said, not papered over.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas
+import polars
+import pyarrow
+
+_PLAIN = {
+    "bool": polars.Boolean,
+    "str": polars.String,
+    "codes": polars.Int32,
+    **{f"int{bits}": getattr(polars, f"Int{bits}") for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": getattr(polars, f"UInt{bits}") for bits in (8, 16, 32, 64)},
+    **{f"float{bits}": getattr(polars, f"Float{bits}") for bits in (32, 64)},
+}
+
+
+def polars_type(kind: str) -> Any:
+    """The Polars type of a kind."""
+    plain = _PLAIN.get(kind)
+    if plain is not None:
+        return plain
+    timed = re.fullmatch(r"(datetime|duration)\[(ms|us|ns)\]", kind)
+    if timed is None:
+        raise ValueError(f"no Polars type for the kind {kind!r}")
+    return polars.Datetime(timed[2]) if timed[1] == "datetime" else polars.Duration(timed[2])  # type: ignore[arg-type]
+
+
+def to_polars(array: Any, kind: str) -> polars.Series:
+    """Take an array of pandas (numpy's or an extension's) of a dtype of this kind."""
+    if kind == "str":
+        return polars.Series(polars.from_arrow(pyarrow.chunked_array(array.__arrow_array__()))).cast(
+            polars.String
+        )
+    if kind == "codes":
+        codes = polars.Series(polars.from_arrow(pyarrow.array(np.asarray(array.codes, dtype="int32"))))
+        return codes.set(codes < 0, None) if (codes < 0).any() else codes
+    values = np.asarray(array._ndarray) if hasattr(array, "_ndarray") else np.asarray(array)
+    if kind.startswith(("datetime", "duration")):
+        whole = polars.Series(polars.from_arrow(pyarrow.array(values.view("int64"))))
+        nothing = whole == np.iinfo("int64").min
+        if nothing.any():
+            whole = whole.set(nothing, None)
+        return whole.cast(polars_type(kind))
+    series = polars.Series(polars.from_arrow(pyarrow.array(np.ascontiguousarray(values))))
+    if kind.startswith("float"):
+        series = series.fill_nan(None) if series.is_nan().any() else series
+    return series
+
+
+def to_pandas(series: polars.Series, dtype: Any, kind: str) -> Any:
+    """Give a new array of this dtype."""
+    if kind.startswith("arrow:"):
+        return series.to_arrow(compat_level=polars.CompatLevel.oldest()).to_pandas()._values
+    if kind == "str":
+        return dtype.__from_arrow__(series.to_arrow(compat_level=polars.CompatLevel.oldest()))
+    if kind == "codes":
+        codes = series.fill_null(-1).to_numpy(writable=True)
+        return pandas.Categorical.from_codes(codes, dtype=dtype, validate=False)
+    if kind.startswith(("datetime", "duration")):
+        whole = series.to_physical()
+        stamps = whole.fill_null(np.iinfo("int64").min).to_numpy(writable=True)
+        if isinstance(dtype, pandas.DatetimeTZDtype):
+            return pandas.arrays.DatetimeArray._simple_new(stamps.view(f"M8[{dtype.unit}]"), dtype=dtype)
+        return stamps.view(dtype)
+    if kind.startswith("float"):
+        return series.cast(polars_type(kind)).fill_null(np.nan).to_numpy(writable=True)
+    if series.null_count():
+        raise AssertionError(f"a column of {dtype} has missing values")
+    return series.cast(polars_type(kind)).to_numpy(writable=True)
+
+
+def to_pandas_key(series: polars.Series) -> Any:
+    """Give an array that pandas sorts as it would the column that this came from."""
+    if series.dtype == polars.String:
+        return to_pandas(series, pandas.StringDtype("pyarrow", na_value=np.nan), "str")
+    if series.dtype.is_temporal():
+        unit = series.dtype.time_unit  # type: ignore[attr-defined]
+        letter = "M" if isinstance(series.dtype, polars.Datetime) else "m"
+        return to_pandas(
+            series, np.dtype(f"{letter}8[{unit}]"), f"{'datetime' if letter == 'M' else 'duration'}[{unit}]"
+        )
+    if series.dtype.is_float():
+        return series.fill_null(np.nan).to_numpy(writable=True)
+    return series.to_numpy(writable=True)
+
+
+def row_numbers(length: int) -> polars.Series:
+    """Count the rows: what stands for a column that Polars cannot hold."""
+    return polars.int_range(length, dtype=polars.UInt32 if length < 2**32 else polars.UInt64, eager=True)

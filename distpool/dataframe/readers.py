@@ -1,0 +1,135 @@
+"""Readers of files: parquet as a source of plans, everything else by pandas.
+
+The schema is what pandas makes of the empty table of the file's Arrow schema, metadata included. A file of few
+cells is read at once. What pandas would not read column by column (an index that is a range of its own, categories)
+it reads itself.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pandas
+
+from distpool.dataframe import kinds, routes
+from distpool.dataframe.expressions import Column
+from distpool.dataframe.header import Field, Header, NotNative
+from distpool.dataframe.natives import native
+from distpool.dataframe.plan import Scan
+
+_NOTHING = pandas.api.extensions.no_default
+
+
+@native("pandas", "read_parquet")
+def read_parquet(
+    path: Any,
+    engine: str = "auto",
+    columns: Any = None,
+    storage_options: Any = None,
+    dtype_backend: Any = _NOTHING,
+    filesystem: Any = None,
+    filters: Any = None,
+    to_pandas_kwargs: Any = None,
+    **options: Any,
+) -> Header:
+    """`pd.read_parquet(path)` of one local file."""
+    if (
+        engine not in ("auto", "pyarrow")
+        or options
+        or to_pandas_kwargs
+        or storage_options
+        or filesystem
+        or filters
+    ):
+        raise NotNative("options of the reader")
+    if dtype_backend is not _NOTHING:
+        raise NotNative("another dtype backend")
+    path = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(path, str) or "://" in path or not os.path.isfile(path):
+        raise NotNative("not one local file")
+    return _of_file(os.path.abspath(path), columns)
+
+
+def _of_file(path: str, columns: Any) -> Header:
+    import pyarrow.parquet
+    from pandas.io._util import arrow_table_to_pandas
+
+    stat = os.stat(path)
+    with pyarrow.parquet.ParquetFile(path) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+        cells = metadata.num_rows * (len(schema) if columns is None else len(columns))
+        if not routes.forced and cells < routes.LIFTED_CELLS_MIN:
+            raise NotNative("a small file")
+        complete = _columns_without_nulls(metadata)
+    if len(set(schema.names)) < len(schema):
+        raise NotNative("columns of the same name")
+    pandas_metadata = schema.pandas_metadata or {}
+    if pandas_metadata.get("attributes"):
+        raise NotNative("attributes of the frame")
+    indexes = pandas_metadata.get("index_columns", [])
+    names = list(schema.names)
+    if any(isinstance(index, str) for index in indexes):
+        raise NotNative("an index in the file")
+    for index in indexes:
+        if (index["kind"], index["start"], index["step"]) != ("range", 0, 1):
+            raise NotNative("a range as the index that is not the default one")
+    if columns is not None:
+        if not all(type(name) is str and name in names for name in columns):
+            raise NotNative("columns that the file does not have")
+        names = list(dict.fromkeys(columns))
+    part = _empty(schema, names)
+    proto = arrow_table_to_pandas(part, dtype_backend=_NOTHING, to_pandas_kwargs={})
+    if list(proto.columns) != names:
+        raise NotNative("labels that the file's metadata changes")
+    proto.index = pandas.RangeIndex(0, name=proto.index.name)
+    fields, casts = [], []
+    for name, dtype in zip(names, proto.dtypes, strict=True):
+        field, cast = _field(schema.field(name), dtype, name in complete)
+        fields.append(field)
+        if cast:
+            casts.append((name, cast))
+    stamp = (stat.st_size, stat.st_mtime_ns)
+    base = Scan("parquet", (path,), (stamp,), tuple(names), tuple(casts))
+    return Header(base, tuple(fields), None, proto)
+
+
+def _empty(schema: Any, names: list[str]) -> Any:
+    """The empty table of these columns, with what the file says about pandas."""
+    import pyarrow
+
+    chosen = pyarrow.schema([schema.field(name) for name in names])
+    if schema.metadata and b"pandas" in schema.metadata:
+        chosen = chosen.with_metadata({b"pandas": schema.metadata[b"pandas"]})
+    return chosen.empty_table()
+
+
+def _columns_without_nulls(metadata: Any) -> set[str]:
+    """The columns of which the file itself says that they have no nulls."""
+    nulls: dict[str, bool] = {}
+    for group in range(metadata.num_row_groups):
+        row_group = metadata.row_group(group)
+        for at in range(row_group.num_columns):
+            column = row_group.column(at)
+            statistics = column.statistics
+            none = statistics is not None and statistics.has_null_count and statistics.null_count == 0
+            nulls[column.path_in_schema] = nulls.get(column.path_in_schema, False) or not none
+    return {name for name, some in nulls.items() if not some}
+
+
+def _field(arrow: Any, dtype: Any, complete: bool) -> tuple[Field, str | None]:
+    """The field of a column of the file, and the kind that it must be brought to when read."""
+    import pyarrow
+
+    kind, made = kinds.kind_of(dtype), Column(arrow.name)
+    whole = not kinds.can_miss(kind) if kind else False
+    # Whole numbers with nulls are floats in pandas: the file must say that there are none.
+    if kind == "codes" or (whole and not complete and arrow.nullable):
+        raise NotNative(f"column {arrow.name!r}: {arrow.type}")
+    if kind is None:
+        name = "decimal" if pyarrow.types.is_decimal(arrow.type) else str(arrow.type)
+        return Field(made, f"arrow:{'date32' if name == 'date32[day]' else name}", missing=not complete), None
+    if kind.startswith("float"):
+        return Field(made, kind, missing=True), kind
+    natural = str(arrow.type) in ("string", "large_string", "bool", kind)
+    return Field(made, kind, missing=not complete), None if natural else kind
