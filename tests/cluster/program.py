@@ -197,8 +197,102 @@ def talk(go: str) -> None:
     distpool.shutdown()
 
 
+def peers() -> None:
+    """Workers and the program have to do with each other directly, wherever they are."""
+
+    def on(node: str) -> Any:
+        return distpool.remote(resources={f"node:{node}": 0.001})
+
+    class Counting:
+        def __init__(self) -> None:
+            self.count = 0
+
+        def add(self, by: int) -> int:
+            self.count += by
+            return self.count
+
+        def where(self) -> str:
+            return current_node()
+
+    def add(counting: Any, by: int) -> int:
+        return int(distpool.get(counting.add.remote(by)))
+
+    def slow(value: int) -> int:
+        time.sleep(0.3)
+        return value
+
+    def start(node: str, value: int) -> list[Any]:
+        return [on(node)(slow).remote(value)]
+
+    def total(refs: list[Any]) -> int:
+        return sum(distpool.get(refs))
+
+    facts: dict[str, object] = {}
+    counting = on("b")(Counting).remote()
+    facts["actor"] = distpool.get(counting.where.remote())
+    facts["by_others"] = sorted(distpool.get([on(node)(add).remote(counting, 1) for node in "aabb"]))
+    facts["here"] = distpool.get(counting.add.remote(1))
+    named = on("a")(Counting).options(name="of all").remote()
+    distpool.get(named.add.remote(10))
+    facts["by_name"] = distpool.get(on("b")(lambda: add(distpool.get_actor("of all"), 1)).remote())
+    pending = on("a")(slow).remote(7)
+    facts["pending"] = distpool.get(on("b")(total).remote([pending, pending]))
+    facts["started_there"] = [
+        distpool.get(distpool.get(on(first)(start).remote(second, 3)))[0] for first in "ab" for second in "ab"
+    ]
+    passed_on = on("b")(start).remote("a", 5)
+    facts["passed_on"] = distpool.get(on("a")(lambda refs: total(refs)).remote(passed_on))
+    try:
+        distpool.get(
+            distpool.get(
+                on("b")(lambda: [on("a")(lambda: os._exit(1)).options(max_retries=0).remote()]).remote()
+            )
+        )
+    except distpool.exceptions.WorkerCrashedError as error:
+        facts["death"] = type(error).__name__
+    print(json.dumps(facts))
+    distpool.shutdown()
+
+
+def callers() -> None:
+    """Callers on node a of an actor on node b, whose machine is switched off."""
+
+    def on(node: str) -> Any:
+        return distpool.remote(resources={f"node:{node}": 0.001})
+
+    class Echo:
+        def echo(self, value: int) -> int:
+            return value
+
+    def call(echo: Any) -> str:
+        for number in range(1_000_000):
+            try:
+                assert distpool.get(echo.echo.remote(number)) == number
+            except distpool.exceptions.RayActorError as error:
+                return type(error).__name__
+        return "it went on"
+
+    def value_of(refs: Any) -> str:
+        try:
+            distpool.get(refs[0])
+        except distpool.exceptions.RayError as error:
+            return type(error).__name__
+        return "it came"
+
+    echo = on("b")(Echo).remote()
+    distpool.get(echo.echo.remote(1))
+    calling = on("a")(call).remote(echo)
+    waits = on("b")(lambda: [on("b")(time.sleep).remote(1000)]).remote()
+    waiting = on("a")(value_of).remote(distpool.get(waits))
+    print("begun", flush=True)
+    print(json.dumps({"calling": distpool.get(calling), "waiting": distpool.get(waiting)}))
+    distpool.shutdown()
+
+
 PROGRAMS = {
+    "callers": callers,
     "objects": objects,
+    "peers": peers,
     "spread": lambda count, times="1": [spread(int(count)) for _ in range(int(times))],
     "long": lambda count, seconds: long(int(count), float(seconds)),
     "idle": idle,

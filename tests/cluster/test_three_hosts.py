@@ -99,6 +99,33 @@ def test_a_big_array_crosses_a_line_once(cluster: list[Host]) -> None:
     assert (facts["value"], facts["nested"]) == (8.0, 1.0)
 
 
+def test_workers_and_programs_on_different_machines_have_to_do_with_each_other(cluster: list[Host]) -> None:
+    """Handles of actors, and references to what is not ready, passed on to wherever."""
+    a, _, c = cluster
+    c.reach_only(a)
+    status, text = c.run(*PROGRAM, "peers", env=of_cluster(a))
+    assert status == 0, text
+    assert facts_of(text) == {
+        "actor": "b",
+        "by_others": [1, 2, 3, 4],
+        "here": 5,
+        "by_name": 11,
+        "pending": 14,
+        "started_there": [3, 3, 3, 3],
+        "passed_on": 5,
+        "death": "WorkerCrashedError",
+    }
+
+
+def test_a_machine_with_an_actor_and_an_owner_is_lost(cluster: list[Host]) -> None:
+    a, b, c = cluster
+    child = started_on(c, a, "begun", "callers")
+    b.kill()
+    text, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, text
+    assert facts_of(text) == {"calling": "ActorDiedError", "waiting": "OwnerDiedError"}
+
+
 @pytest.mark.parametrize("seconds", [5, *([20] if SOAK else [])])
 def test_the_programs_own_line_is_cut_for_a_while(cluster: list[Host], seconds: int) -> None:
     a, _, c = cluster

@@ -293,7 +293,8 @@ class NodeCore:
 
     def _welcome(self) -> AgentWelcome:
         total = to_floats(self.total)
-        return AgentWelcome(self.node, self.pid, self.host, total.get("CPU", 0.0), total)
+        has_port = self.address.startswith("tcp:")
+        return AgentWelcome(self.node, self.pid, self.host, total.get("CPU", 0.0), total, has_port)
 
     def _square_up(self, owner: Owner, held: set[str]) -> None:
         """An owner is back: end what it does not count on, and tell what it counts on in vain."""

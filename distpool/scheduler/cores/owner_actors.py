@@ -235,7 +235,8 @@ class Actors:
         if contact.node != lease.node:
             process = NODES | contact.store if contact.store else 0
         name = lent_name(lease.lease, caller.index)
-        serve = Serve(caller.index, name, caller.pool, contact.owner, contact.address, process)
+        home = "" if contact.node == lease.node else contact.home
+        serve = Serve(caller.index, name, caller.pool, contact.owner, contact.address, process, home)
         self._out.append((lease.data, serve))
 
     def down(self, owner: str, message: ActorDown, now: float) -> Pool | None:

@@ -34,13 +34,14 @@ class OwnerHello(Message, frozen=True):
 
 
 class AgentWelcome(Message, frozen=True):
-    """The answer to OwnerHello: who the agent is, and what its node has."""
+    """The answer to OwnerHello: who the agent is, and what its node has; whether it has a port."""
 
     node: str
     pid: int
     host: str
     cpus: float
     resources: dict[str, float]
+    has_port: bool = False
 
 
 class Beat(Message, frozen=True):

@@ -13,7 +13,8 @@ from distpool.scheduler.messages.running import ActorTerms
 class Contact(msgspec.Struct, frozen=True, array_like=True):
     """Where an owner is to be found: its name, where it is dialled, its node, its number in that node's store.
 
-    ``store`` is that store's own number in the cluster.
+    ``store`` is that store's own number in the cluster. ``home`` is the node whose agent reaches it by its port: of a
+    cluster of several machines, where who is on another node is reached by a gate (``gateway``); "" without ports.
     """
 
     owner: str
@@ -21,6 +22,39 @@ class Contact(msgspec.Struct, frozen=True, array_like=True):
     node: str
     process: int
     store: int = 0
+    home: str = ""
+
+
+class GateOf(Message, frozen=True):
+    """To the own agent: where can this owner be dialled, whose home is that node?"""
+
+    owner: str
+    home: str
+    request: int = 0
+
+
+class GateIs(Message, frozen=True):
+    """There (an address); or (``VIA_HOME``) by the link to the home; or "", if the owner is not to be found."""
+
+    owner: str
+    address: str
+    request: int = 0
+
+
+#: An address that is none: what is for that owner goes by the sender's link to its home.
+VIA_HOME = "home:"
+
+
+class BringOwner(Message, frozen=True):
+    """One agent to another, by its line: this owner, whose home you are, is to be reachable from here."""
+
+    owner: str
+
+
+class NoOwner(Message, frozen=True):
+    """The answer to BringOwner if there is none; if there is, it is there."""
+
+    owner: str
 
 
 class PeerHello(Message, frozen=True):

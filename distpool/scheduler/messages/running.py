@@ -179,6 +179,7 @@ class Serve(Message, frozen=True):
     owner: str
     address: str
     process: int
+    home: str = ""  # of the owner, if it is to be dialled at its gate; see ``Contact``
 
 
 class Retire(Message, frozen=True):

@@ -32,6 +32,7 @@ from distpool.scheduler.messages import (
     ActorExit,
     ActorTerms,
     Execute,
+    GateOf,
     LeaseHello,
     LogLevels,
     Retire,
@@ -138,13 +139,21 @@ class ActorServer:
     def _dial(self, serve: Serve) -> None:
         """Take calls of another owner too."""
         worker, lease = self.worker, serve.lease.encode()
-        data, fate = watched_dealer(worker.context, serve.address, b"d:" + lease)
-        link = CallerLink(serve.caller, serve.lease, serve.owner, serve.address, serve.process, data, fate)
+        address = serve.address
+        if serve.home:
+            gate = worker.agent.ask(lambda request: GateOf(serve.owner, serve.home, request))
+            if not gate.address:
+                return  # it has ended meanwhile
+            address = gate.address
+        data, fate = watched_dealer(worker.context, address, b"d:" + lease)
+        link = CallerLink(serve.caller, serve.lease, serve.owner, address, serve.process, data, fate)
         self.begun.make_room(serve.caller)
         self._latest_begun = self.begun.words
         self.links[serve.caller] = link
         start = worker.start
-        self.send(link, encode(LeaseHello(serve.lease, serve.pool, start.node, start.host, os.getpid())))
+        store = 0 if worker.store is None else worker.store.number
+        hello = LeaseHello(serve.lease, serve.pool, start.node, start.host, os.getpid(), store)
+        self.send(link, encode(hello))
         self.arrivals.append(link)
         worker.outbox.bell.wake()
         self.linked(link)

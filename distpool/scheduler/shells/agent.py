@@ -33,7 +33,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 import zmq
@@ -44,10 +44,14 @@ from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import (
     DRIVER,
+    VIA_HOME,
     Beat,
+    BringOwner,
     Exited,
     FactsQuery,
     Fork,
+    GateIs,
+    GateOf,
     GroupQuery,
     HeadEnds,
     KillWorker,
@@ -59,6 +63,7 @@ from distpool.scheduler.messages import (
     NodeBye,
     NodeHello,
     NodeWelcome,
+    NoOwner,
     OwnerBye,
     OwnerHello,
     Preload,
@@ -164,6 +169,9 @@ class Agent:
         self._answers = AgentAnswers(directory, self._brood, self._store_report, self._store_use)
         self._tidy_s = 0.0  # when to look at the logs again
         self._beat_s = 0.0  # when to say something to each program that has come by the port
+        self._sought: dict[
+            str, tuple[str, list[Callable[[str], None]]]
+        ] = {}  # owner -> its home, who wants its gate
         self._mover: Mover | None = None  # once it is known that there are other nodes
         self._mover_s = math.inf  # when that wants to look at its clock
         self._memory = NodeMemory(request.limits)
@@ -358,6 +366,8 @@ class Agent:
                 self._feed(f"process:{name}", message)
             elif kind == "n":
                 self._from_node(BY_SOCKET + identity, name.partition(":")[0], message, data)
+            elif kind == "f" and isinstance(message, GateOf):
+                self._find_gate(message, self._gate_for_worker(identity, message))
             elif kind == "f":
                 if (mover := self._use_mover()) is not None:
                     mover.from_process(identity, name.partition(":")[0], message, time.monotonic())
@@ -391,6 +401,10 @@ class Agent:
             )
         elif kind == "n":
             self._from_node(BY_PORT + heard.peer, name.partition(":")[0], message, heard.frame)
+        elif isinstance(message, BringOwner):
+            self._bring_owner(heard.peer, message.owner)
+        elif isinstance(message, NoOwner):
+            self._owner_was_brought(message.owner)
         elif kind in ("b", "f", "g") and (mover := self._use_mover()) is not None:
             if kind == "b":
                 mover.from_peer(heard.peer, message)
@@ -427,6 +441,12 @@ class Agent:
         if isinstance(message, Preload):
             self._brood.say(message)
             return
+        if isinstance(message, Beat):
+            self._owner_was_brought(name)
+            return
+        if isinstance(message, GateOf):
+            self._find_gate(message, self._gate_for_owner(name, message))
+            return
         if isinstance(message, LookAt) or (isinstance(message, KillWorker) and message.only):
             number = self._node.worker_of(name, message.lease)
             seen = None if number is None else self._brood.look(number, message.lease)
@@ -442,10 +462,8 @@ class Agent:
             message = msgspec.structs.replace(message, address=self._gateway.open_gate(name), guest=at_home)
         self._feed(f"owner:{name}", message)
         if isinstance(message, OwnerHello):
-            if guest and self._gateway is not None:
-                behind = self._gateway.behind_of(name)
-                if behind and (there := self._address_of(behind)):
-                    self._peers.watch(f"via:{behind}", there)
+            if guest:
+                self._watch_way_to(name)
             elif message.node in ("", self.node_name):
                 self._watch(name, message.pid)
             else:
@@ -458,6 +476,63 @@ class Agent:
             self.leaving = self.leaving or name == self._driver
 
     _driver = ""  # the driver's name as an owner
+
+    # ------------------------------------------------------------------------- owners elsewhere
+
+    def _watch_way_to(self, guest: str) -> None:
+        assert self._gateway is not None
+        behind = self._gateway.behind_of(guest)
+        if behind and (there := self._address_of(behind)):
+            self._peers.watch(f"via:{behind}", there)
+
+    def _find_gate(self, asked: GateOf, answer: Callable[[str], None]) -> None:
+        """Where an owner can be dialled from here; its home makes it a guest first, if it is none."""
+        gateway, owner = self._gateway, asked.owner
+        if gateway is None:
+            answer("")
+        elif gateway.is_guest(owner):
+            answer(gateway.open_gate(owner))
+        elif asked.home == self.node_name:
+            known = self._node.owners.get(owner)
+            answer("" if known is None or known.lost else known.address)
+        else:
+            first = owner not in self._sought
+            self._sought.setdefault(owner, (asked.home, []))[1].append(answer)
+            if first and not gateway.say_node(asked.home, [encode(BringOwner(owner))]):
+                self._owner_was_brought(owner)
+
+    def _gate_for_owner(self, name: str, asked: GateOf) -> Callable[[str], None]:
+        direct = self._gateway is not None and self._gateway.is_guest(name)
+
+        def answer(address: str) -> None:
+            where = VIA_HOME if direct and address else address
+            self._tell_owner(name, GateIs(asked.owner, where, asked.request))
+
+        return answer
+
+    def _gate_for_worker(self, identity: bytes, asked: GateOf) -> Callable[[str], None]:
+        def answer(address: str) -> None:
+            self._send_to(identity, GateIs(asked.owner, address, asked.request))
+
+        return answer
+
+    def _owner_was_brought(self, owner: str) -> None:
+        """Its home has made it a guest; or cannot."""
+        guest = self._gateway is not None and self._gateway.is_guest(owner)
+        if guest:
+            self._watch_way_to(owner)
+        _, answers = self._sought.pop(owner, ("", []))
+        for answer in answers:
+            answer(self._gateway.open_gate(owner) if guest and self._gateway is not None else "")
+
+    def _bring_owner(self, peer: bytes, owner: str) -> None:
+        """Another node's agent wants to reach an owner whose home this is."""
+        assert self._gateway is not None
+        known = self._node.owners.get(owner)
+        if known is None or known.lost or (known.foreign and self._gateway.behind_of(owner)):
+            self._gateway.answer(peer, encode(NoOwner(owner)))
+        else:
+            self._gateway.bring(owner, peer[2:].decode(errors="replace"))
 
     def _watch(self, owner: str, pid: int) -> None:
         """An owner's death is seen by its pid: a ROUTER does not tell that a peer has gone."""
@@ -615,8 +690,16 @@ class Agent:
                 self._keeper.store.ledger.become(message.store)
             for address, effect in self._node.receive(sender, message, time.monotonic()):
                 self._deliver(address, effect)
-            if isinstance(message, View) and self._mover is not None:
-                self._mover.see(self._node.head.others.values(), time.monotonic())
+            if isinstance(message, View):
+                self._see_nodes()
+
+    def _see_nodes(self) -> None:
+        """There are others now, or fewer."""
+        if self._mover is not None:
+            self._mover.see(self._node.head.others.values(), time.monotonic())
+        for owner, (home, _) in list(self._sought.items()):
+            if home not in self._node.head.others:
+                self._owner_was_brought(owner)
 
     def _deliver(self, address: str, message: Message) -> None:
         kind, _, name = address.partition(":")

@@ -15,7 +15,7 @@ from typing import Any
 import zmq
 
 from distpool.errors import StoreError
-from distpool.scheduler.messages import FarLook, Fetch, Fetched, Message, decode, encode
+from distpool.scheduler.messages import Fetched, Message, decode, encode
 from distpool.scheduler.shells.curve import Keys
 from distpool.scheduler.shells.links import close_watched, watched_dealer
 
@@ -60,14 +60,14 @@ class Fetching:
             except zmq.Again:
                 pass
 
-    def ask(self, make: type[Fetch] | type[FarLook], ids: tuple[int, ...]) -> Any:
+    def ask(self, make: Callable[[int], Any]) -> Any:
         """See ``AgentLink``."""
         with self._lock:
             while self._idle and self._idle[-1][1].poll(0):  # the agent was started anew
                 close_watched(*self._idle.pop())
             pair = self._idle.pop() if self._idle else self._dial()
         try:
-            answer = self._ask(*pair, make(next(self._numbers), ids))
+            answer = self._ask(*pair, make(next(self._numbers)))
         except BaseException:
             self._idle.append(pair)  # the answer is still to come there, a stray
             raise
@@ -77,7 +77,7 @@ class Fetching:
         self._idle.append(pair)
         return answer
 
-    def _ask(self, link: zmq.Socket[bytes], fate: zmq.Socket[bytes], question: Fetch | FarLook) -> Any:
+    def _ask(self, link: zmq.Socket[bytes], fate: zmq.Socket[bytes], question: Any) -> Any:
         poller = zmq.Poller()
         poller.register(link, zmq.POLLIN)
         poller.register(fate, zmq.POLLIN)

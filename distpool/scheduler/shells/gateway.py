@@ -18,6 +18,9 @@ So a program needs one link to one host, processes of users never see the secret
 A program on a machine without an agent has its home link by TCP, to the port of some node; all else is the same, and
 that node's own workers reach it by a gate too ([w:HOME, worker, frame]).
 
+Owners that have to do with each other use gates too: one dials the other's as a worker does (its routing id begins with
+"p:"). A program without an agent has its home speak for it (``talk``).
+
 Frames are passed on as they are. An owner's end is told along its lines (OwnerBye); a lost line or a lost peer is the
 end of all that used it. Not here: who gets workers where (``cores``), keys (``curve``).
 """
@@ -30,14 +33,14 @@ from typing import Any
 
 import zmq
 
-from distpool.scheduler.messages import OwnerBye, encode
+from distpool.scheduler.messages import Beat, OwnerBye, encode
 from distpool.scheduler.shells.curve import Keys
 from distpool.scheduler.shells.links import close_watched, router, watched_dealer
 
 __all__ = ["Gateway", "local_address"]
 
 _NOW = zmq.NOBLOCK
-_BYE = encode(OwnerBye())
+_BYE, _BEAT = encode(OwnerBye()), encode(Beat())
 Socket = zmq.Socket[bytes]
 
 
@@ -94,6 +97,9 @@ class Gateway:
     _used: dict[str, set[str]] = field(
         default_factory=dict
     )  # owner whose home this is -> nodes that it has spoken to
+    _talks: dict[str, set[str]] = field(
+        default_factory=dict
+    )  # owner -> programs whose home this is, and speak to it
 
     def listen(self, place: str) -> None:
         """Bind the port at "HOST:PORT", where port 0 is any that is free. Raises zmq.ZMQError."""
@@ -108,8 +114,9 @@ class Gateway:
         if source is self._port and self._port is not None:
             return self._read_port(self._port)
         if (node := self._line_of.get(source)) is not None:  # type: ignore[call-overload]
-            self._read_line(node, source)
-            return []
+            heard: list[Heard] = []
+            self._read_line(node, source, heard)
+            return heard
         if (owner := self._gate_of.get(source)) is not None:  # type: ignore[call-overload]
             self.drain(owner)
             return []
@@ -132,8 +139,8 @@ class Gateway:
                     guest = self._guests[owner] = _Guest(peer, direct=False)
                 if len(rest) == 2:
                     heard.append(Heard(owner, peer, rest[1]))
-                elif guest.gate is not None:
-                    _send(guest.gate, rest[1:])
+                else:
+                    self._to_gate(owner, rest[1:])
             elif 1 <= len(rest) <= 2:
                 heard.append(Heard(None, peer, *rest))
         return heard
@@ -143,38 +150,77 @@ class Gateway:
         match parts:
             case [frame]:
                 return frame
+            case [to, frame] if to.startswith(b"g:"):
+                self._talk(owner, to[2:].decode(errors="replace"), frame)
             case [to, frame]:
                 self._say(to[2:].decode(errors="replace"), owner, [frame])
             case [to, worker, frame]:
                 node = to[2:].decode(errors="replace")
                 if node != self.node:
                     self._say(node, owner, [worker, frame])
-                elif (guest := self._guests.get(owner)) is not None and guest.gate is not None:
-                    _send(guest.gate, [worker, frame])
+                else:
+                    self._to_gate(owner, [worker, frame])
             case _:
                 pass  # not one of ours
         return None
 
+    def _to_gate(self, owner: str, parts: list[bytes]) -> None:
+        """An owner says something to one who has dialled its gate here; or whom this node speaks for."""
+        whom = self._guests.get(parts[0][2:].decode(errors="replace")) if parts[0].startswith(b"p:") else None
+        if whom is not None and whom.direct and self._port is not None:
+            _send(self._port, [whom.peer, b"q:" + owner.encode(), *parts[1:]])
+        elif (guest := self._guests.get(owner)) is not None and guest.gate is not None:
+            _send(guest.gate, parts)
+
+    def _talk(self, program: str, owner: str, frame: bytes) -> None:
+        """A program whose home this is says something to another owner: as if it had dialled that one's gate here."""
+        self._talks.setdefault(owner, set()).add(program)
+        identity, me = b"p:" + program.encode(), b"w:" + self.node.encode()
+        guest = self._guests.get(owner)
+        if guest is None:
+            there = _send(self.router, [b"o:" + owner.encode(), me, identity, frame])
+        else:
+            way = [guest.peer, me] if guest.direct else [guest.peer, b"o:" + owner.encode()]
+            there = self._port is not None and _send(self._port, [*way, identity, frame])
+        if not there:
+            self._end_talks(owner)
+
+    def _end_talks(self, owner: str) -> None:
+        for program in self._talks.pop(owner, ()):
+            self._tell(program, [b"q:" + owner.encode(), b""])
+
     def _say(self, node: str, owner: str, parts: list[bytes]) -> None:
         """Say something to another node's agent, or to a worker there, for an owner whose home this is."""
         self._used.setdefault(owner, set()).add(node)
+        if not self.say_node(node, [b"o:" + owner.encode(), *parts]):
+            self._tell(owner, [b"n:" + node.encode(), b""])
+
+    def say_node(self, node: str, parts: list[bytes]) -> bool:
+        """Send something by the line to another node; False: there is no such node."""
         line = self._lines.get(node)
         if line is None:
             address = self.node_address(node)
             if not address:
-                self._tell(owner, [b"n:" + node.encode(), b""])
-                return
+                return False
             identity = f"x:{self.node}".encode()
             line = self._lines[node] = _Line(*watched_dealer(self.context, address, identity, self.keys))
             for socket in (line.link, line.fate):
                 self._line_of[socket] = node
                 self.poller.register(socket, zmq.POLLIN)
-        _send(line.link, [b"o:" + owner.encode(), *parts])
+        _send(line.link, parts)
+        return True
 
-    def _read_line(self, node: str, source: object) -> None:
+    def bring(self, owner: str, node: str) -> None:
+        """Have an owner whose home this is be a guest of another node's."""
+        self._say(node, owner, [_BEAT])
+
+    def _read_line(self, node: str, source: object, heard: list[Heard]) -> None:
         line = self._lines[node]
         while (parts := _received(line.link)) is not None:
             to, *rest = parts
+            if not rest:
+                heard.append(Heard(None, b"x:" + node.encode(), to))
+                continue
             kind = b"n:" if len(rest) == 1 else b"w:"
             self._tell(to[2:].decode(errors="replace"), [kind + node.encode(), *rest])
         if source is line.fate:
@@ -259,6 +305,9 @@ class Gateway:
         for node in self._used.pop(owner, ()):
             if (line := self._lines.get(node)) is not None:
                 _send(line.link, [b"o:" + owner.encode(), _BYE])
+        self._end_talks(owner)
+        for programs in self._talks.values():
+            programs.discard(owner)
         guest = self._guests.pop(owner, None)
         if guest is not None and guest.gate is not None:
             del self._gate_of[guest.gate]

@@ -39,6 +39,7 @@ from distpool.scheduler.messages import (
     ActorDown,
     Adopt,
     Adopted,
+    AgentWelcome,
     Answer,
     Beat,
     Contact,
@@ -46,6 +47,8 @@ from distpool.scheduler.messages import (
     Dial,
     Done,
     Failed,
+    GateIs,
+    GateOf,
     HangUp,
     Inquire,
     Inquired,
@@ -149,7 +152,10 @@ class OwnerShell:
         self._level_watch = surroundings.LevelWatch()
         self._levels = b""  # the log levels that workers were told last
         self._early: dict[str, list[bytes]] = {}  # control address -> frames for a link that is not up yet
-        self.peers = PeerLinks(context, self._poller, self.contact, lambda: self._router)
+        self._has_port = False  # our home is one of several machines
+        self.peers = PeerLinks(
+            context, self._poller, self.contact, self._answer_peer, self._way_to, self._say_by_home
+        )
         self._wake_at = 0.0
         self._later: list[tuple[float, int, Callable[[], None]]] = []  # a heap: when, in which order, what
         self._later_count = itertools.count()
@@ -420,12 +426,24 @@ class OwnerShell:
                 self._take(way[1], frame)
                 continue
             speaker = way[0][2:].decode() if way else node
+            if way and way[0].startswith(b"q:"):  # another owner, of whom we hear by our home
+                if frame:
+                    self._hear_peer(speaker, decode(frame))
+                else:
+                    self._lose_peer(speaker)
+                continue
             if not frame:
                 self._lose_node(speaker)
                 continue
             message = decode(frame)
             if type(message) is Beat:
                 continue
+            if type(message) is GateIs:
+                if not self.peers.gate_is(message.owner, message.address):
+                    self._lose_peer(message.owner)
+                continue
+            if type(message) is AgentWelcome and node == self.home:
+                self._has_port = message.has_port
             if isinstance(message, Answer):
                 self.woke_waiter |= self.questions.heard(message)
                 continue
@@ -515,7 +533,7 @@ class OwnerShell:
         elif kind == "agent":
             self.say(name, encode(message))
         elif kind == "peer":
-            if (contact := self.contacts.get(name)) is not None and contact.address:
+            if (contact := self.contacts.get(name)) is not None:
                 self.peers.say(contact, message)
         elif kind == "timer":
             assert isinstance(message, WakeAt)
@@ -544,42 +562,56 @@ class OwnerShell:
         if self._ways and (way := self._ways.get(identity)) is not None:
             self._say_home([way, identity, frame])
             return
+        self._route(identity, frame)  # if it is gone, its agent will say so
+
+    def _route(self, identity: bytes, frame: bytes) -> bool:
         router = self._router
         if router is None:
-            return
+            return False
         try:
             router.send(identity, _NOW_MORE)
             router.send(frame, _NOW)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
-            # It is gone; its agent will say so.
+            return False
+        return True
 
     # ------------------------------------------------------------------------------ other owners
 
     def contact(self) -> Contact:
         """Where other owners find this one."""
         process = self.store.process if self.store is not None else 0
-        return Contact(self.core.owner, self.core.address, self.core.node, process, self.core.store)
+        home = self.home if self._has_port else ""
+        return Contact(self.core.owner, self.core.address, self.core.node, process, self.core.store, home)
 
     def say_to_owner(self, contact: Contact, message: Any) -> None:
         """Say another owner something; by the leader."""
         self.contacts[contact.owner] = contact
-        if self._can_reach(contact):
-            self.peers.say(contact, message)
+        self.peers.say(contact, message)
 
-    def _can_reach(self, contact: Contact) -> bool:
-        """Whether there is a way to this owner. Not yet to a program beyond a port: it is as good as gone from here."""
-        if contact.address:
+    def _way_to(self, contact: Contact) -> bool:
+        """Whether an owner can be dialled as it is; else our home is asked for its gate."""
+        if not contact.home or contact.node == self.core.node:
             return True
-        self.deliveries.append(lambda: self._lose_peer(contact.owner))
+        self._ask(encode(GateOf(contact.owner, contact.home)))
         return False
+
+    def _say_by_home(self, owner: str, frame: bytes) -> None:
+        self._say_home([b"g:" + owner.encode(), frame])
+
+    def _answer_peer(self, owner: str, frame: bytes) -> bool:
+        """Say something to an owner that has dialled us; whether it is there."""
+        identity = b"p:" + owner.encode()
+        if (way := self._ways.get(identity)) is not None:
+            self._say_home([way, identity, frame])
+            return True
+        return self._route(identity, frame)
 
     def watch_owner(self, contact: Contact) -> None:
         """Have ``on_peer`` told when this owner is gone; by the leader."""
         self.contacts[contact.owner] = contact
-        if self._can_reach(contact):
-            self.peers.dial(contact)
+        self.peers.dial(contact)
 
     def _drain_peer(self, source: object) -> None:
         owner = self.peers.owner_of(source)
@@ -605,6 +637,7 @@ class OwnerShell:
 
     def _lose_peer(self, owner: str) -> None:
         self.peers.hang_up(owner)
+        self._ways.pop(b"p:" + owner.encode(), None)
         contact = self.contacts.pop(owner, None)
         if contact is not None and self.store is not None and contact.node == self.core.node:
             self.deliveries.append(lambda: self._forget_transit(contact))

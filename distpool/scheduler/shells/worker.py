@@ -91,8 +91,9 @@ class Worker:
         self.began = start.began
         self.store = None if start.store is None else ObjectStore(start.store, start.worker)
         stored.use(self.store)
+        self.agent = Fetching(lambda: f"ipc://{start.directory}/agent", start.worker)
         if self.store is not None:
-            self.store.reach_others(Fetching(lambda: f"ipc://{start.directory}/agent", start.worker))
+            self.store.reach_others(self.agent)
         self.queue: deque[tuple[int, Function, Any, bool]] = deque()
         self.functions: dict[int, Function] = {}
         self.done: deque[tuple[int, Any]] = deque()  # finished, not sent yet

@@ -42,8 +42,8 @@ class AgentLink(Protocol):
     def tell(self, message: Message) -> None:
         """Say something; what is said by one thread after another's is heard after it."""
 
-    def ask(self, make: type[Fetch] | type[FarLook], ids: tuple[int, ...]) -> Any:
-        """Ask, and wait for the answer. Raises StoreError if the agent is gone."""
+    def ask(self, make: Callable[[int], Any]) -> Any:
+        """Ask what is made of a number, and wait for the answer. Raises StoreError if the agent is gone."""
 
 
 class FarHeld:
@@ -122,12 +122,12 @@ class Far:
             StoreFull: there is no room for them here.
             StoreError: they cannot be had any more, or the agent is gone.
         """
-        answer: Fetched = self.link.ask(Fetch, ids)
+        answer: Fetched = self.link.ask(lambda request: Fetch(request, ids))
         if answer.reason:
             raise (StoreError if answer.is_lost else StoreFull)(answer.reason)
         return answer.ids
 
     def lost(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         """Those of them that cannot be had any more. Raises StoreError if the agent is gone."""
-        answer: FarLooked = self.link.ask(FarLook, ids)
+        answer: FarLooked = self.link.ask(lambda request: FarLook(request, ids))
         return answer.lost
