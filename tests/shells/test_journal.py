@@ -96,5 +96,5 @@ def test_one_that_is_damaged(path: str) -> None:
 
 
 def test_a_place_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(ClusterError, match="cannot be used: .*No such file or directory"):
+    with pytest.raises(ClusterError, match=r"cannot be used: .*No such file or directory"):
         SqliteJournal(str(tmp_path / "no" / "folder"))
