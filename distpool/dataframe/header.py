@@ -90,6 +90,12 @@ class Header:
         position = self.position(label)
         return self.fields[position].computed(f"column {label!r}")
 
+    def key(self, label: Hashable) -> Field:
+        """Find the column with this label, for the methods that look among the levels of the index as well."""
+        if label in self.proto.index.names:
+            raise NotNative("a level of the index has this label")
+        return self.field(label)
+
     def column(self, position: int) -> Header:
         """One column as a Series."""
         return self.with_(fields=(self.fields[position],), proto=self.proto.iloc[:, position])
@@ -132,6 +138,10 @@ class Header:
                 for level, field in zip(levels, self.index, strict=True)
             )
         return self.with_(base=Project(self.base, tuple(items)), fields=tuple(fields), index=index)
+
+    def grounded(self) -> Header:
+        """Itself, or with its constants made columns: alone they do not say how many rows there are."""
+        return self if all(field.expr.columns for field in self.fields) else self.flattened()
 
     def kept_small(self) -> Header:
         """Itself, or with its big expressions made columns."""

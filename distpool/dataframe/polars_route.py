@@ -55,7 +55,11 @@ def _step(node: Node, made: dict[bytes, polars.LazyFrame]) -> polars.LazyFrame:
         case Scan():
             return _scan(node)
         case Project(below, items):
-            return _lazy(below, made).select(*(polars_expr(expr).alias(name) for name, expr in items))
+            values = [polars_expr(expr).alias(name) for name, expr in items]
+            if any(expr.columns for _, expr in items):
+                return _lazy(below, made).select(*values)
+            # Constants alone do not say how many rows there are.
+            return _lazy(below, made).with_columns(*values).select(name for name, _ in items)
         case RowNumber(below, name):
             numbered = _lazy(below, made).with_row_index(name)
             return numbered.with_columns(polars.col(name).cast(polars.Int64))

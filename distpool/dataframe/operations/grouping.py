@@ -71,6 +71,7 @@ def groupby(
     """By labels of columns, and by series of the same rows."""
     if level is not None or by is None:
         raise NotNative("by levels of the index")
+    header = header.grounded()
     given = by if isinstance(by, list) else [by]
     keys, empty, names = [], [], []
     for one in given:

@@ -32,16 +32,11 @@ def notna(header: Header) -> Header:
 
 
 def _tested(header: Header, kernel: str, proto: Any) -> Header:
-    fields = [
-        Field(
-            call(kernel, field.computed("isna").expr)
-            if field.missing
-            else Literal(kernel == "is_not_null", "bool"),
-            "bool",
-            missing=False,
-        )
-        for field in header.fields
-    ]
+    fields = []
+    for field in header.fields:
+        field.computed("isna")
+        expr: Expr = call(kernel, field.expr) if field.missing else Literal(kernel == "is_not_null", "bool")
+        fields.append(Field(expr, "bool", missing=False))
     return header.with_(fields=tuple(fields), proto=proto)
 
 

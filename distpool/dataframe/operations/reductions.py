@@ -17,6 +17,9 @@ from distpool.dataframe.plan import Aggregate
 def _reduced(header: Header, name: str, expr: Any, options: tuple[object, ...] = ()) -> Any:
     from distpool.dataframe import polars_route
 
+    if not expr.columns:
+        raise NotNative("of a constant")
+
     return polars_route.run(
         Aggregate(header.base, (), (("value", name, expr, options),), order="none")
     ).item()

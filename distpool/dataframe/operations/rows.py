@@ -92,10 +92,10 @@ def sort_values(
     key: Any = None,
 ) -> Header:
     """By one column or several."""
-    names = operands.labels(by)
+    names, header = operands.labels(by), header.grounded()
     if axis not in (0, "index") or key is not None or not names:
         raise NotNative("another axis, or a key function")
-    fields = [from_pandas(lambda name=name: header.field(name)) for name in names]  # type: ignore[misc]
+    fields = [from_pandas(lambda name=name: header.key(name)) for name in names]  # type: ignore[misc]
     return _sort(header, fields, ascending, kind, na_position, ignore_index)
 
 
@@ -114,6 +114,7 @@ def sort_series(
     """By its values."""
     if axis not in (0, "index") or key is not None:
         raise NotNative("another axis, or a key function")
+    header = header.grounded()
     field = header.fields[0].computed("sort_values")
     return _sort(header, [field], ascending, kind, na_position, ignore_index)
 
@@ -173,6 +174,8 @@ def drop_duplicates_series(
 def _distinct(header: Header, at: list[int], keep: str, ignore_index: bool) -> Header:
     for where in at:
         header.fields[where].computed("drop_duplicates")
+    if ignore_index and header.index is not None:
+        raise NotNative("an empty frame would keep its index")
     flat = (header if ignore_index else header.with_index()).flattened()
     subset = tuple(dict.fromkeys(_column_name(flat.fields[where].expr) for where in at))
     base = Distinct(flat.base, subset, keep)
