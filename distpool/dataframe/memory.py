@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas
+from pandas.core.internals.construction import arrays_to_mgr
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column
@@ -162,8 +163,9 @@ def collect(header: Header) -> Any:
     if header.is_series:
         made = pandas.Series(arrays[0], index=index, name=proto.name, copy=False, dtype=dtypes[0])
     else:
-        made = pandas.DataFrame(dict(enumerate(arrays)), index=index, copy=False)
-        made.columns = proto.columns
+        # The constructor would look into object columns and find text.
+        manager = arrays_to_mgr(arrays, proto.columns, index, verify_integrity=False, consolidate=False)
+        made = pandas.DataFrame._from_mgr(manager, manager.axes)
     return made.__finalize__(proto)
 
 
@@ -173,7 +175,8 @@ def _level_dtypes(index: Any) -> list[Any]:
 
 def _index(levels: list[Any], proto: Any) -> Any:
     if isinstance(proto, pandas.MultiIndex):
-        return pandas.MultiIndex.from_arrays(levels, names=proto.names)
+        typed = [pandas.Index(level, dtype=dtype) for level, dtype in zip(levels, proto.dtypes, strict=True)]
+        return pandas.MultiIndex.from_arrays(typed, names=proto.names)
     return pandas.Index(levels[0], dtype=proto.dtype, name=proto.name, copy=False)
 
 

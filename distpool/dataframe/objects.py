@@ -102,7 +102,7 @@ class DataFrame(_Handle, pandas.DataFrame, metaclass=_StandsFor):
     _stands_for = pandas.DataFrame
     ndim = 2
     _internal_names: ClassVar = [*pandas.DataFrame._internal_names, *_OWN]
-    _internal_names_set: ClassVar = set(_internal_names)
+    _internal_names_set: ClassVar = pandas.DataFrame._internal_names_set | set(_OWN)
 
     @property
     def _constructor(self) -> type[DataFrame]:
@@ -143,7 +143,7 @@ class Series(_Handle, pandas.Series, metaclass=_StandsFor):
     _stands_for = pandas.Series
     ndim = 1
     _internal_names: ClassVar = [*pandas.Series._internal_names, *_OWN]
-    _internal_names_set: ClassVar = set(_internal_names)
+    _internal_names_set: ClassVar = pandas.Series._internal_names_set | set(_OWN)
 
     @property
     def _constructor(self) -> type[Series]:

@@ -70,9 +70,10 @@ def to_pandas(series: polars.Series, dtype: Any, kind: str) -> Any:
     if kind.startswith(("datetime", "duration")):
         whole = series.to_physical()
         stamps = whole.fill_null(np.iinfo("int64").min).to_numpy(writable=True)
-        if isinstance(dtype, pandas.DatetimeTZDtype):
-            return pandas.arrays.DatetimeArray._simple_new(stamps.view(f"M8[{dtype.unit}]"), dtype=dtype)
-        return stamps.view(dtype)
+        if kind.startswith("duration"):
+            return pandas.arrays.TimedeltaArray._simple_new(stamps.view(dtype), dtype=dtype)
+        unit = dtype.unit if isinstance(dtype, pandas.DatetimeTZDtype) else np.datetime_data(dtype)[0]
+        return pandas.arrays.DatetimeArray._simple_new(stamps.view(f"M8[{unit}]"), dtype=dtype)
     if kind.startswith("float"):
         return series.cast(polars_type(kind)).fill_null(np.nan).to_numpy(writable=True)
     if series.null_count():

@@ -1,7 +1,7 @@
 """Random frames and random programs of pandas, for the differential tests.
 
-A program is a list of steps with their arguments, drawn without looking at a frame; a step chooses columns by number and
-kind. It is run on pandas and on distpool, and must give equal results, or errors of one type.
+A program is a list of steps with their arguments, drawn without looking at a frame; a step chooses columns by
+number and kind. It is run on pandas and on distpool, and must give equal results, or errors of one type.
 """
 
 from __future__ import annotations
@@ -69,9 +69,24 @@ def column(kind: str, values: list[int], holes: list[bool]) -> Any:
             raise ValueError(kind)
 
 
-KINDS = (
-    "int64 int8 int32 uint16 float64 float32 inf bool str datetime seconds zoned timedelta category Int64 object"
-).split()
+KINDS = [
+    "int64",
+    "int8",
+    "int32",
+    "uint16",
+    "float64",
+    "float32",
+    "inf",
+    "bool",
+    "str",
+    "datetime",
+    "seconds",
+    "zoned",
+    "timedelta",
+    "category",
+    "Int64",
+    "object",
+]
 
 
 @st.composite

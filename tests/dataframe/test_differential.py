@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import distpool.dataframe as pd
 from tests.dataframe.random_programs import frames, steps
 
-EXAMPLES = int(os.environ.get("DISTPOOL_DF_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("DISTPOOL_DF_EXAMPLES", "50"))
 
 
 def outcome(library, frame, program):
@@ -29,7 +29,7 @@ def outcome(library, frame, program):
 
 @pytest.mark.parametrize("route", ["polars", ""])
 @settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES <= 120
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES <= 50
 )
 @given(frame=frames(), program=st.lists(steps(), min_size=1, max_size=5))
 def test_random_programs(route, frame, program):
