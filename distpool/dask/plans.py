@@ -7,7 +7,7 @@ the computation begins: globals are taken at their values of then.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +20,10 @@ from distpool.remote_plans import Workers, version, workers_of
 from distpool.scheduler import client
 from distpool.scheduler.client import NativePool, Session
 from distpool.scheduler.remote import submitting
+from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.remote.submitting import Plan
 from distpool.scheduler.serialize import Exporter
+from distpool.scheduler.serialize.kept import Kept
 
 __all__ = ["Plans"]
 
@@ -81,6 +83,13 @@ class Plans:
             version=version(),
             retries=self._retries if options.retries is None else options.retries,
         )
+
+    def near(self, pool: NativePool, inputs: Sequence[ObjectRef]) -> int:
+        """The number of the pool for a call that needs these: of workers where most of their data lies."""
+        values = [ref.value for ref in inputs]
+        if Kept not in map(type, values):
+            return pool.number
+        return self._remote.near(pool, values).number
 
     def function(self, function: Callable[..., Any]) -> tuple[int, bytes, Any]:
         """A function's number, blob, and what keeps it; pickled once for the computation. Raises what that raises."""

@@ -33,6 +33,7 @@ from distpool.dask.graph import Graph
 from distpool.dask.persisted import stored_reference
 from distpool.dask.plans import Plans
 from distpool.errors import CannotUnpickle, Failure, StoreError
+from distpool.scheduler.client import NativePool
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.remote import refs, submitting
 from distpool.scheduler.remote.completions import Completion, Completions
@@ -171,46 +172,40 @@ class Computation:
         if self._told.of_tasks:
             self._told.after(node.key, lambda: load(value), None)
 
-    def _call(self, number: int) -> tuple[Any, Task]:
-        """The call that makes a task's value. Raises what pickling it raises."""
+    def _call(self, number: int) -> tuple[NativePool, Task]:
+        """The call that makes a task's value, and the line that it waits in. Raises what pickling it raises."""
         self._told_before(number)
         nodes = self._nodes[number]
         tells = self._told.of_tasks
         call = call_of(nodes, tells=tells)
-        plans = self._plans
         key = nodes[-1].key
-        plan, pool = plans.of(self._options.get(key, PLAIN), nodes[-1])
-        function, blob, keep = plans.function(call.function)
-        kept = [keep]
-        args, kwargs = call.args, call.kwargs
-        payload: Any = args
-        if kwargs or not submitting.all_plain(args):
-            try:
-                payload = plans.dumps((tuple(args), kwargs), kept, brief=not call.inputs)
-            except Exception as error:
-                error.add_note(f"in the Dask task {key!r}")
-                raise
+        plan, pool = self._plans.of(self._options.get(key, PLAIN), nodes[-1])
+        try:
+            function, blob, keep = self._plans.function(call.function)
+            kept = [keep]
+            payload: Any = call.args
+            if call.kwargs or not submitting.all_plain(call.args):
+                payload = self._plans.dumps((tuple(call.args), call.kwargs), kept, brief=not call.inputs)
+        except Exception as error:
+            error.add_note(f"in the Dask task {key!r}")
+            raise
         size = len(payload) if type(payload) is bytes else 64
+        where = pool.number
         if call.places or tells:
             payload = {"a": payload}
             if tells:
-                payload["n"] = 2
+                payload["n"] = 2  # its result is two values
         if call.places:
-            values: list[Any] = []
+            inputs = [self._reference(self._place[needed]) for needed in call.inputs]
+            values = [
+                refs.passed_on(ref.value, []) if type(ref.value) is Kept else ref.value for ref in inputs
+            ]
+            size += sum([len(value) for value in values if type(value) is bytes])
             payload["p"], payload["v"] = call.places, values
-            for needed in call.inputs:
-                ref = self._reference(self._place[needed])
-                value = ref.value
-                if type(value) is Kept:
-                    value = refs.passed_on(value, [])
-                if type(value) is bytes:
-                    size += len(value)
-                values.append(value)
-                kept.append(ref)
+            kept += inputs
+            where = self._plans.near(pool, inputs)
         token = Completion(self._completions, number, plan)
-        task = Task(
-            pool.number, token, submitting.made_by(), function, blob, payload, size, plan.retries, kept
-        )
+        task = Task(where, token, submitting.made_by(), function, blob, payload, size, plan.retries, kept)
         return pool, task
 
     def _reference(self, number: int) -> ObjectRef:
