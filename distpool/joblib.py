@@ -70,8 +70,10 @@ _OPTIONS = frozenset(
         "retries",
     )
 )
-#: ... and what joblib hands to every backend.
-_FOR_OTHERS = frozenset(("context", "max_nbytes", "mmap_mode", "temp_folder", "verbose"))
+#: ... and what joblib hands to every backend, or loky takes, for which there is no use here.
+_FOR_OTHERS = frozenset(
+    ("context", "max_nbytes", "mmap_mode", "prewarm", "temp_folder", "unlink_on_gc_collect", "verbose")
+)
 
 
 class DistpoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]

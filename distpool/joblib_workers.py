@@ -96,6 +96,9 @@ def dismiss(workers: Workers, idle_s: float) -> None:
         workers.users -= 1
         if workers.users:
             return
+        if workers.broken:
+            _close(workers)
+            return
         for other in [other for other in _hired if not other.users and other is not workers]:
             _close(other)
         timer = threading.Timer(idle_s, _close_if_idle, (workers,))
@@ -162,7 +165,7 @@ class Dispatcher(Promise):
 
     def submit(self, batch: Any, callback: Callback) -> None:
         """Have this batch run; its outcome goes to ``callback``, even if it could not be sent."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # it is not where we have been forked to
             self._thread = threading.Thread(target=self._serve, name="distpool-joblib", daemon=True)
             self._thread.start()
         number = next(self._numbers)

@@ -91,3 +91,7 @@ def set_word(word: str) -> None:
 
 def word() -> str | None:
     return os.environ.get("WORD_OF_INITIALIZER")
+
+
+def fail_to_set_up() -> None:
+    raise LookupError("no such word")

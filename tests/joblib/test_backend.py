@@ -6,6 +6,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from pickle import PicklingError
 from typing import Any
@@ -18,7 +19,7 @@ from joblib import Parallel, delayed, parallel_config
 import distpool.joblib
 from distpool import engines
 from distpool.engines.local import LocalEngine
-from distpool.errors import WorkerDied
+from distpool.errors import ClusterError, WorkerDied
 from distpool.futures import ProcessPoolExecutor
 from distpool.joblib_workers import _hired
 from distpool.scheduler.client import session
@@ -268,6 +269,29 @@ def test_a_forked_child_has_workers_of_its_own() -> None:
     child.start()
     child.join(30)
     assert child.exitcode == 0
+
+
+def test_a_forked_child_that_uses_its_parents_call_is_told_so() -> None:
+    with parallel() as calls:
+        assert calls([delayed(abs)(-1)]) == [1]
+        child = multiprocessing.get_context("fork").Process(target=_use_parents, args=(calls,))
+        child.start()
+        child.join(30)
+        assert child.exitcode == 0
+        assert calls([delayed(abs)(-2)]) == [2]
+
+
+def _use_parents(calls: Parallel) -> None:
+    with pytest.raises(ClusterError, match="parent process"):
+        calls([delayed(abs)(-1)])
+
+
+def test_workers_that_cannot_be_set_up_say_why_and_are_not_kept(no_workers: None) -> None:
+    for _ in range(2):
+        with pytest.raises(Exception, match="no such word") as raised:
+            parallel(initializer=bodies.fail_to_set_up)([delayed(abs)(-1)] * 4)
+        assert isinstance(raised.value, BrokenProcessPool | LookupError)
+    assert _hired == []
 
 
 def _call_in_child() -> None:
