@@ -37,6 +37,7 @@ _DOORS = {
     "distpool.futures": "ProcessPoolExecutor",
     "distpool.joblib": "joblib",
     "distpool.dask": "Dask",
+    "distpool.dataframe": "DataFrame",
     "distpool.tasks": "remote functions",
     "distpool.actors": "actors",
 }
@@ -98,7 +99,7 @@ def _who_asks() -> tuple[str, str]:
         module = frame.f_globals.get("__name__", "")
         file = frame.f_code.co_filename
         if module.startswith("distpool."):
-            door = module
+            door = ".".join(module.split(".")[:2])
         elif not is_of_a_library(file):
             return _DOORS.get(door, door), f"{os.path.basename(file)}:{frame.f_lineno}"
         frame = frame.f_back

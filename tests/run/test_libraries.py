@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from pathlib import Path
 
-from tests.run.programs import Outcome, on_distpool, plain
+from tests.run.programs import Outcome, environment, on_distpool, plain, start
 
 #: joblib's tests and benchmarks are elsewhere: these only ask what stands where.
 JOBLIB = [
@@ -91,29 +92,36 @@ def test_loky_itself_and_the_backend_multiprocessing_are_left_alone(tmp_path: Pa
 
 
 def test_without_the_library_nothing_happens(tmp_path: Path) -> None:
-    """A user's own module of that name; and Dask, which has no front door here unless distpool.dask is there."""
+    """A user's own module of that name."""
     (tmp_path / "joblib.py").write_text("WORD = 'mine'")
     assert on_distpool("-c", "import joblib; print(joblib.WORD)", cwd=tmp_path) == Outcome(0, "mine\n", "")
 
 
-def test_dasks_default_scheduler_is_distpools_where_there_is_one(tmp_path: Path) -> None:
-    """A stand-in for Dask's package, with what of it is touched."""
-    (tmp_path / "dask").mkdir()
-    (tmp_path / "dask" / "__init__.py").write_text("from dask import config")
-    (tmp_path / "dask" / "config.py").write_text(
-        "values = {}\nget = values.get\ndef set(**more): values.update(more)\n"
+def test_dasks_default_scheduler_is_distpools(tmp_path: Path) -> None:
+    program = script(
+        tmp_path,
+        """
+        import os, sys, dask
+        from dask import delayed
+        if __name__ == "__main__":
+            print(delayed(sum)([delayed(pow)(i, 2) for i in range(9)]).compute())
+            elsewhere = delayed(os.getpid)(pure=False).compute() != os.getpid()
+            print(elsewhere, dask.config.get("scheduler", None), file=sys.stderr)
+            print(delayed(abs)(-1).compute(scheduler="synchronous"))
+            with dask.config.set(scheduler="threads"):
+                print(delayed(os.getpid)(pure=False).compute() == os.getpid())
+        """,
     )
-    program = """
-        import sys, types
-        sys.modules["distpool.dask"] = types.ModuleType("distpool.dask")
-        import distpool.run_libraries, dask
-        print(dask.config.values)
-        distpool.run_libraries.uninstall()
-        print(dask.config.values)
-    """
-    assert on_distpool(script(tmp_path, program), cwd=tmp_path) == Outcome(
-        0, "{'scheduler': 'distpool'}\n{'scheduler': None}\n", ""
-    )
+    ours, pythons = on_distpool(program, cwd=tmp_path), plain(program, cwd=tmp_path)
+    assert ours.out == pythons.out == "204\n1\nTrue\n"
+    assert (ours.err, pythons.err) == ("True distpool\n", "False None\n")
+
+
+def test_a_scheduler_that_the_user_has_chosen_stays(tmp_path: Path) -> None:
+    code = "import dask; print(dask.config.get('scheduler', None))"
+    env = environment(DASK_SCHEDULER="synchronous")
+    command = [sys.executable, "-m", "distpool", "run", "-c", code]
+    assert start(command, tmp_path, env=env) == Outcome(0, "synchronous\n", "")
 
 
 def test_ray_is_distpool_if_asked_for(tmp_path: Path) -> None:

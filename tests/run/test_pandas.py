@@ -7,10 +7,12 @@ import importlib
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from distpool import run_pandas, worker_hooks
+from tests.run.programs import on_distpool, plain
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def test_libraries_and_what_we_have_not_stay_pandas(dataframe: types.ModuleType)
 
 
 def test_without_a_dataframe_there_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from distpool.cli import main
 
@@ -59,3 +61,18 @@ def test_without_a_dataframe_there_is_one_line(
     assert out == ""
     assert err.startswith("distpool run: --pandas needs distpool.dataframe, which cannot be imported")
     assert len(err.splitlines()) == 1
+
+
+def test_a_program_with_pandas_says_what_it_says_in_plain_python(tmp_path: Path) -> None:
+    code = """
+import pandas as pd
+from pandas import DataFrame
+import sys
+frame = DataFrame({"a": [1, 2, 1], "b": [4.0, 5.0, 6.0]})
+print(frame.groupby("a").sum(), pd.concat([frame, frame]).shape)
+print(type(frame).__module__.partition(".")[0], file=sys.stderr)
+"""
+    ours = on_distpool("--pandas", "-c", code, cwd=tmp_path)
+    pythons = plain("-c", code, cwd=tmp_path)
+    assert ours.out == pythons.out != ""
+    assert (ours.err, pythons.err) == ("distpool\n", "pandas\n")
