@@ -137,29 +137,33 @@ def workers_of(options: Mapping[str, Any], default_cpus: float) -> Workers:
         tuple(sorted(resources.items())), options.get("max_calls") or 0, key, strategy_of(options, resources)
     )
     here = Here(resources, shape.strategy.group, shape.strategy.capture)
-    return Workers(shape, _set_up(here, prepared, base_dir), prepared)
+    return Workers(shape, _set_up(here, prepared), prepared)
 
 
-def _set_up(here: Here, prepared: Prepared, base_dir: str) -> Setup:
+def _set_up(here: Here, prepared: Prepared) -> Setup:
     """``enter`` and its arguments, which are made when the workers' pool is opened."""
 
     def arguments(dumps: Callable[[Any], bytes]) -> tuple[Any, ...]:
-        driver = job.driver or client.session().contact
-        return job.facts, driver, here, prepared.payload(dumps) if prepared.key else None, base_dir
+        session = client.session()
+        driver = job.driver or session.contact
+        payload = prepared.payload(dumps) if prepared.key else None
+        if payload is not None and session.spans_machines:
+            payload = payload.contained()
+        return job.facts, driver, here, payload
 
     return enter, arguments
 
 
-def enter(
-    facts: tuple[str, str], driver: Contact, here: Here, payload: Payload | None, base_dir: str
-) -> None:
+def enter(facts: tuple[str, str], driver: Contact, here: Here, payload: Payload | None) -> None:
     """In a worker, before any of the user's code."""
     job.namespace, job.job_id = facts
     job.driver = driver
     job.here = here
     here.leave_mark()
     if payload is not None:
-        runtime_envs.apply(payload, base_dir)
+        worker = worker_start.this_worker
+        assert worker is not None
+        runtime_envs.apply(payload, worker.directory)
 
 
 def strategy_of(options: Mapping[str, Any], resources: Mapping[str, float]) -> Strategy:

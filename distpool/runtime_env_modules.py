@@ -34,8 +34,15 @@ from typing import Any
 from distpool.runtime_env_applying import kept, unpacked
 from distpool.runtime_env_cache import Cache, Deadline, cache_directory
 from distpool.runtime_env_packing import Archive, Member, scan, store
+from distpool.scheduler.shells import worker_start
 
-__all__ = ["DriverModules", "driver_modules_version", "enter_driver_modules", "pack_driver_modules"]
+__all__ = [
+    "Carried",
+    "DriverModules",
+    "driver_modules_version",
+    "enter_driver_modules",
+    "pack_driver_modules",
+]
 
 #: ``sys.modules`` is looked through at most so often, ...
 _LOOK_S = 0.2
@@ -239,6 +246,32 @@ def enter_driver_modules(modules: DriverModules, base_dir: str, cache_dir: str |
         place = sys.path.index(root) if root in sys.path else 0
         sys.path.insert(place, copy)
     return True
+
+
+class Carried:
+    """Among the hooks of a pool whose workers may be on other machines: there, the driver's modules are entered.
+
+    ``directory``: of the session, for the archive.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        modules = pack_driver_modules(self._directory)
+        return _Entering, (None if modules is None else modules.contained(),)
+
+
+class _Entering:
+    """The same, in a worker."""
+
+    def __init__(self, modules: DriverModules | None) -> None:
+        self._modules = modules
+
+    def __call__(self) -> None:
+        worker = worker_start.this_worker
+        if self._modules is not None and worker is not None:
+            enter_driver_modules(self._modules, worker.directory)
 
 
 def _is_here(root: str, name: str, size: int, time_ns: int) -> bool:

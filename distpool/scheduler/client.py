@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import importlib
 import os
 import threading
 import time
@@ -227,6 +228,7 @@ class NativePool:
             spec.arguments(self.exporter.dumps),
             spec.closures,
             spec.environment,
+            self._session.hooks_of_pools(),
         )
         return OpenPool(
             self.number,
@@ -378,6 +380,18 @@ class Session:
         return self.shell.contact()
 
     # ------------------------------------------------------------------------------------- Engine
+
+    @property
+    def spans_machines(self) -> bool:
+        """Whether its workers may be where this machine's files are not."""
+        return self.cluster.keys is not None or self.shell.has_port
+
+    def hooks_of_pools(self) -> tuple[Any, ...]:
+        """What a pool's workers are to do before the initializer."""
+        if not self.spans_machines:
+            return ()
+        own_modules = importlib.import_module("distpool.runtime_env_modules")  # a layer above
+        return (own_modules.Carried(self.cluster.directory),)
 
     def open_pool(self, spec: PoolSpec) -> NativePool:
         """See ``Engine.open_pool``. Raises what pickling the initializer raises."""

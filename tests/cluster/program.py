@@ -289,8 +289,44 @@ def callers() -> None:
     distpool.shutdown()
 
 
+def modules(folder: str) -> None:
+    """A module and a folder of this program's own, in a place that no other machine sees."""
+    import ctypes
+    import importlib
+    from pathlib import Path
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_mounts, recursive, private = 0x20000, 0x4000, 1 << 18
+    assert libc.unshare(new_mounts) == 0
+    assert libc.mount(b"none", b"/", None, recursive | private, None) == 0
+    assert libc.mount(b"tmpfs", folder.encode(), b"tmpfs", 0, None) == 0
+    Path(folder, "own_package").mkdir()
+    Path(folder, "own_package", "__init__.py").write_text("from own_package.inner import squared\n")
+    Path(folder, "own_package", "inner.py").write_text("def squared(value):\n    return value * value\n")
+    Path(folder, "data").mkdir()
+    Path(folder, "data", "words").write_text("to be read")
+    sys.path.insert(0, folder)
+    own = importlib.import_module("own_package")
+
+    def on(node: str, **options: Any) -> Any:
+        return distpool.remote(resources={f"node:{node}": 0.001}, **options)
+
+    facts: dict[str, object] = {}
+    with distpool.Pool() as pool:
+        facts["pool"] = pool.map(own.squared, range(4), 1)
+    facts["remote"] = [distpool.get(on(node)(own.squared).remote(3)) for node in "ab"]
+    environment = {"working_dir": f"{folder}/data"}
+    facts["working_dir"] = [
+        distpool.get(on(node, runtime_env=environment)(lambda: Path("words").read_text()).remote())
+        for node in "ab"
+    ]
+    print(json.dumps(facts))
+    distpool.shutdown()
+
+
 PROGRAMS = {
     "callers": callers,
+    "modules": modules,
     "objects": objects,
     "peers": peers,
     "spread": lambda count, times="1": [spread(int(count)) for _ in range(int(times))],

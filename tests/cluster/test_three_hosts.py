@@ -117,6 +117,17 @@ def test_workers_and_programs_on_different_machines_have_to_do_with_each_other(c
     }
 
 
+def test_what_only_the_programs_machine_has_goes_with_it(cluster: list[Host], tmp_path: Path) -> None:
+    a, _, c = cluster
+    status, text = c.run(*PROGRAM, "modules", str(tmp_path), env=of_cluster(a))
+    assert status == 0, text
+    assert facts_of(text) == {
+        "pool": [0, 1, 4, 9],
+        "remote": [9, 9],
+        "working_dir": ["to be read"] * 2,
+    }
+
+
 def test_a_machine_with_an_actor_and_an_owner_is_lost(cluster: list[Host]) -> None:
     a, b, c = cluster
     child = started_on(c, a, "begun", "callers")

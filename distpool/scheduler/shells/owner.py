@@ -152,7 +152,7 @@ class OwnerShell:
         self._level_watch = surroundings.LevelWatch()
         self._levels = b""  # the log levels that workers were told last
         self._early: dict[str, list[bytes]] = {}  # control address -> frames for a link that is not up yet
-        self._has_port = False  # our home is one of several machines
+        self.has_port = False  # our home is one of several machines
         self.peers = PeerLinks(
             context, self._poller, self.contact, self._answer_peer, self._way_to, self._say_by_home
         )
@@ -443,7 +443,7 @@ class OwnerShell:
                     self._lose_peer(message.owner)
                 continue
             if type(message) is AgentWelcome and node == self.home:
-                self._has_port = message.has_port
+                self.has_port = message.has_port
             if isinstance(message, Answer):
                 self.woke_waiter |= self.questions.heard(message)
                 continue
@@ -582,7 +582,7 @@ class OwnerShell:
     def contact(self) -> Contact:
         """Where other owners find this one."""
         process = self.store.process if self.store is not None else 0
-        home = self.home if self._has_port else ""
+        home = self.home if self.has_port else ""
         return Contact(self.core.owner, self.core.address, self.core.node, process, self.core.store, home)
 
     def say_to_owner(self, contact: Contact, message: Any) -> None:

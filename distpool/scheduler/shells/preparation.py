@@ -46,10 +46,12 @@ def make_setup(
     initargs: tuple[Any, ...],
     closures: bool = True,
     environment: Mapping[str, str] = MappingProxyType({}),
+    hooks: Sequence[Any] = (),
 ) -> tuple[bytes, list[Any]]:
     """Describe this process for its workers, and say whether their results may hold closures.
 
-    ``environment`` has variables that only they have.
+    ``environment`` has variables that only they have; ``hooks`` are called there before the initializer, behind
+    ``worker_hooks.HOOKS``.
 
     Returns:
         The description, and what must be kept for as long as it is used.
@@ -73,7 +75,7 @@ def make_setup(
             parent=process.name,
             name=name,
             surroundings=surroundings.describe(),
-            hooks=exporter.dumps(tuple(HOOKS)),
+            hooks=exporter.dumps((*HOOKS, *hooks), keep=keep),
             initializer=start,
             closures=closures,
         )

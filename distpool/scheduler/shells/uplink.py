@@ -127,7 +127,9 @@ class Uplink:
                 self.over, self.reason = True, welcome.reason
 
     def _lose(self, now: float) -> list[Message]:
-        if not (self._joined and self._epoch and self._address.startswith("tcp:")):  # another would know nothing of us
+        if not (
+            self._joined and self._epoch and self._address.startswith("tcp:")
+        ):  # another would know nothing of us
             self.over = True
             return []
         if self._lost_s is None:
