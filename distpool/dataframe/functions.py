@@ -11,10 +11,11 @@ import pandas
 from distpool.dataframe import coverage_counts, routes
 from distpool.dataframe.header import NotNative, SchemaError
 from distpool.dataframe.natives import TABLE
-from distpool.dataframe.objects import adopt, header_of, is_lazy, wrap
+from distpool.dataframe.objects import adopt, header_of, is_lazy, is_ours, wrap
 
-# Functions whose first argument is a path, not a frame.
+# Functions whose first argument is a path, and those that take what they are given, not a header.
 _READERS = frozenset(("read_parquet",))
+_TAKES_OBJECTS = _READERS | {"concat"}
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -24,22 +25,29 @@ def function(name: str) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if native is not None and routes.forced != "pandas":
-            subject = args[0] if args else None
-            if name in _READERS or is_lazy(subject) or routes.forced:
-                try:
-                    result = native.run(
-                        subject if name in _READERS else header_of(subject), *args[1:], **kwargs
-                    )
-                    coverage_counts.count("native", f"pandas.{name}")
-                    return wrap(result)
-                except SchemaError as error:
-                    raise error.__cause__ from None  # type: ignore[misc]
-                except (NotNative, TypeError, ValueError, AttributeError, OSError) as reason:
-                    coverage_counts.count("fall-back", f"pandas.{name}", str(reason))
-        return adopt(original(*args, **kwargs))
+        if native is None or routes.forced == "pandas" or not (name in _READERS or _concerns(args)):
+            return adopt(original(*args, **kwargs))
+        label = f"pandas.{name}"
+        try:
+            first = args[0] if name in _TAKES_OBJECTS or not args else header_of(args[0])
+            result = native.run(first, *args[1:], **kwargs)
+        except SchemaError as error:
+            raise error.__cause__ from None  # type: ignore[misc]
+        except (NotNative, TypeError, ValueError, AttributeError, OSError, IndexError) as reason:
+            coverage_counts.count("fall-back", label, str(reason))
+            return adopt(original(*args, **kwargs))
+        coverage_counts.count("native", label)
+        return wrap(result)
 
     return run
+
+
+def _concerns(args: Any) -> bool:
+    """Whether the arguments have to do with a plan."""
+    if not args:
+        return False
+    objects = args[0] if isinstance(args[0], list | tuple) else args[:1]
+    return any(is_lazy(one) or (routes.forced and is_ours(one)) for one in objects)
 
 
 @functools.wraps(pandas.merge)

@@ -166,6 +166,12 @@ def fresh_name(wanted: str, taken: Sequence[str] | set[str]) -> str:
     return name
 
 
+def empty_index(dtypes: Sequence[Any], names: Sequence[Hashable]) -> Any:
+    """Make an empty index of these dtypes. pandas would make a range of an empty one of whole numbers."""
+    levels = [pandas.Index([], dtype=dtype, name=name) for dtype, name in zip(dtypes, names, strict=True)]
+    return levels[0] if len(levels) == 1 else pandas.MultiIndex.from_arrays(levels, names=list(names))
+
+
 def from_pandas(make: Callable[[], T]) -> T:
     """Ask pandas, on empty objects. What it raises about the schema is the user's error, now as with pandas."""
     try:

@@ -13,15 +13,17 @@ from typing import Any
 import polars
 
 from distpool.dataframe.expressions import Call, Column, Expr, Literal
-from distpool.dataframe.polars_columns import polars_type
+from distpool.dataframe.polars_columns import polars_type, ticks_per_unit
 
 P = polars.Expr
 
 
 def _is_in(value: P, kind: str, *values: Any) -> P:
     type_ = polars_type(kind)
-    whole = polars.Int64 if type_.is_temporal() else type_
-    return value.is_in(polars.Series(values, dtype=whole).cast(type_).implode())
+    if type_.is_temporal():
+        ticks = polars.Series([one * ticks_per_unit(kind) for one in values], dtype=polars.Int64)
+        return value.is_in(ticks.cast(type_).implode())
+    return value.is_in(polars.Series(values, dtype=type_).implode())
 
 
 def _floor_modulo(left: P, right: P) -> P:
@@ -51,7 +53,7 @@ _KERNELS: dict[str, Callable[..., P]] = {
     "mul_float": lambda a, b: (a * b).fill_nan(None),
     "round": _round,
     "null_like": lambda a: polars.when(False).then(a),
-    "ticks": lambda a: a.to_physical(),
+    "ticks": lambda a, kind: a.to_physical() // ticks_per_unit(kind),
     "nan_to_null": lambda a: a.fill_nan(None),
     "neg": lambda a: -a,
     "abs": lambda a: a.abs(),
@@ -124,7 +126,9 @@ def polars_expr(expr: Expr) -> P:
             return polars.lit(value)
         case Literal(value, str() as kind):
             type_ = polars_type(kind)
-            return polars.lit(value).cast(type_) if type_.is_temporal() else polars.lit(value, dtype=type_)
+            if type_.is_temporal():
+                return polars.lit(value * ticks_per_unit(kind)).cast(type_)  # type: ignore[operator]
+            return polars.lit(value, dtype=type_)
         case Call(kernel, arguments, options):
             return _KERNELS[kernel](*(polars_expr(argument) for argument in arguments), *options)
         case _:

@@ -17,6 +17,7 @@ import pandas
 
 INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
 FLOATS = frozenset(("float32", "float64"))
+_UNITS = ("s", "ms", "us", "ns")
 NUMBERS = INTEGERS | FLOATS
 
 
@@ -29,11 +30,11 @@ def kind_of(dtype: Any) -> str | None:
             return str(dtype.name)
         if dtype.kind in "mM":
             unit = np.datetime_data(dtype)[0]
-            if unit in ("ms", "us", "ns"):
+            if unit in _UNITS:
                 return f"{'datetime' if dtype.kind == 'M' else 'duration'}[{unit}]"
         return None
     if isinstance(dtype, pandas.DatetimeTZDtype):
-        return f"datetime[{dtype.unit}]" if dtype.unit in ("ms", "us", "ns") else None
+        return f"datetime[{dtype.unit}]" if dtype.unit in _UNITS else None
     if isinstance(dtype, pandas.StringDtype):
         # The other string dtypes have pandas.NA, which compares differently.
         return "str" if dtype.na_value is np.nan and dtype.storage == "pyarrow" else None

@@ -67,6 +67,9 @@ def lift(frame: Any) -> Header:
     if known is not None and _is_still(known[0], manager):
         header: Header = known[1]
         return header.with_(proto=_proto(frame)) if header.is_series else header
+    if not len(manager.axes[-1]):
+        # Of nothing pandas often makes other dtypes than of something.
+        raise NotNative("an empty frame")
     if not frame.flags.allows_duplicate_labels:
         raise NotNative("labels that may not repeat")
     snapshot = manager.copy(deep=False)

@@ -30,10 +30,16 @@ def polars_type(kind: str) -> Any:
     plain = _PLAIN.get(kind)
     if plain is not None:
         return plain
-    timed = re.fullmatch(r"(datetime|duration)\[(ms|us|ns)\]", kind)
+    timed = re.fullmatch(r"(datetime|duration)\[(s|ms|us|ns)\]", kind)
     if timed is None:
         raise ValueError(f"no Polars type for the kind {kind!r}")
-    return polars.Datetime(timed[2]) if timed[1] == "datetime" else polars.Duration(timed[2])  # type: ignore[arg-type]
+    unit = "ms" if timed[2] == "s" else timed[2]
+    return polars.Datetime(unit) if timed[1] == "datetime" else polars.Duration(unit)  # type: ignore[arg-type]
+
+
+def ticks_per_unit(kind: str) -> int:
+    """How many ticks of Polars a tick of pandas is: Polars has no seconds."""
+    return 1000 if kind.endswith("[s]") else 1
 
 
 def to_polars(array: Any, kind: str) -> polars.Series:
@@ -51,7 +57,8 @@ def to_polars(array: Any, kind: str) -> polars.Series:
         nothing = whole == np.iinfo("int64").min
         if nothing.any():
             whole = whole.set(nothing, None)
-        return whole.cast(polars_type(kind))
+        scale = ticks_per_unit(kind)
+        return (whole * scale if scale > 1 else whole).cast(polars_type(kind))
     series = polars.Series(polars.from_arrow(pyarrow.array(np.ascontiguousarray(values))))
     if kind.startswith("float"):
         series = series.fill_nan(None) if series.is_nan().any() else series
@@ -68,7 +75,8 @@ def to_pandas(series: polars.Series, dtype: Any, kind: str) -> Any:
         codes = series.fill_null(-1).to_numpy(writable=True)
         return pandas.Categorical.from_codes(codes, dtype=dtype, validate=False)
     if kind.startswith(("datetime", "duration")):
-        whole = series.to_physical()
+        whole, scale = series.to_physical(), ticks_per_unit(kind)
+        whole = whole // scale if scale > 1 else whole
         stamps = whole.fill_null(np.iinfo("int64").min).to_numpy(writable=True)
         if kind.startswith("duration"):
             return pandas.arrays.TimedeltaArray._simple_new(stamps.view(dtype), dtype=dtype)

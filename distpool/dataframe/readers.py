@@ -33,7 +33,7 @@ def read_parquet(
     to_pandas_kwargs: Any = None,
     **options: Any,
 ) -> Header:
-    """`pd.read_parquet(path)` of one local file."""
+    """`pd.read_parquet(path)` of a local file or folder."""
     if (
         engine not in ("auto", "pyarrow")
         or options
@@ -46,22 +46,45 @@ def read_parquet(
     if dtype_backend is not _NOTHING:
         raise NotNative("another dtype backend")
     path = os.fspath(path) if isinstance(path, os.PathLike) else path
-    if not isinstance(path, str) or "://" in path or not os.path.isfile(path):
-        raise NotNative("not one local file")
-    return _of_file(os.path.abspath(path), columns)
+    if not isinstance(path, str) or "://" in path:
+        raise NotNative("not a local path")
+    return _of_files(_files(path), columns)
 
 
-def _of_file(path: str, columns: Any) -> Header:
+def _files(path: str) -> list[str]:
+    """The files that pandas would read: one, or those of a folder in the order of their names."""
+    path = os.path.abspath(path)
+    if os.path.isfile(path):
+        return [path]
+    found = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        found += [os.path.join(folder, name) for name in names if not name.startswith((".", "_"))]
+    if not found or any("=" in os.path.relpath(name, path) for name in found):
+        raise NotNative("nothing there, or partitions by name")
+    return sorted(found)
+
+
+def _of_files(paths: list[str], columns: Any) -> Header:
     import pyarrow.parquet
     from pandas.io._util import arrow_table_to_pandas
 
-    stat = os.stat(path)
-    with pyarrow.parquet.ParquetFile(path) as file:
-        metadata, schema = file.metadata, file.schema_arrow
-        cells = metadata.num_rows * (len(schema) if columns is None else len(columns))
-        if not routes.forced and cells < routes.LIFTED_CELLS_MIN:
-            raise NotNative("a small file")
-        complete = _columns_without_nulls(metadata)
+    rows, stamps, complete, schema = 0, [], None, None
+    for path in paths:
+        stat = os.stat(path)
+        stamps.append((stat.st_size, stat.st_mtime_ns))
+        with pyarrow.parquet.ParquetFile(path) as file:
+            if schema is not None and not file.schema_arrow.equals(schema):
+                raise NotNative(f"files of different schemas: {paths[0]}, {path}")
+            schema = file.schema_arrow
+            rows += file.metadata.num_rows
+            without = _columns_without_nulls(file.metadata)
+            complete = without if complete is None else complete & without
+    assert schema is not None
+    assert complete is not None
+    cells = rows * (len(schema) if columns is None else len(columns))
+    if not routes.forced and cells < routes.LIFTED_CELLS_MIN:
+        raise NotNative("a small file")
     if len(set(schema.names)) < len(schema):
         raise NotNative("columns of the same name")
     pandas_metadata = schema.pandas_metadata or {}
@@ -89,8 +112,7 @@ def _of_file(path: str, columns: Any) -> Header:
         fields.append(field)
         if cast:
             casts.append((name, cast))
-    stamp = (stat.st_size, stat.st_mtime_ns)
-    base = Scan("parquet", (path,), (stamp,), tuple(names), tuple(casts))
+    base = Scan("parquet", tuple(paths), tuple(stamps), tuple(names), tuple(casts))
     return Header(base, tuple(fields), None, proto)
 
 
@@ -131,5 +153,6 @@ def _field(arrow: Any, dtype: Any, complete: bool) -> tuple[Field, str | None]:
         return Field(made, f"arrow:{'date32' if name == 'date32[day]' else name}", missing=not complete), None
     if kind.startswith("float"):
         return Field(made, kind, missing=True), kind
-    natural = str(arrow.type) in ("string", "large_string", "bool", kind)
+    stamp = str(arrow.type).replace("timestamp", "datetime")
+    natural = kind in (str(arrow.type), stamp) or str(arrow.type) in ("string", "large_string")
     return Field(made, kind, missing=not complete), None if natural else kind

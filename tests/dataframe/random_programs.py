@@ -267,6 +267,17 @@ STEPS: dict[str, Callable[[Any, Any, int, int, int], Any]] = {
     "head": lambda pd, f, n, m, k: f.head(n),
     "tail": lambda pd, f, n, m, k: f.tail(n),
     "slice": lambda pd, f, n, m, k: f[n:m],
+    "counts": lambda pd, f, n, m, k: (
+        f[_pick(f, n)].value_counts(ascending=m % 2 == 0, dropna=k % 2 == 0).reset_index()
+    ),
+    "largest": lambda pd, f, n, m, k: f.nlargest(m, _pick(f, n)) if k % 2 else f.nsmallest(m, _pick(f, n)),
+    "concat": lambda pd, f, n, m, k: pd.concat([f, f[_mask(f, n, m, k)]], ignore_index=m % 2 == 0),
+    "query": lambda pd, f, n, m, k: f.query(
+        [f"a > {m}", "a == 'a' or a < 'b'", f"0 < a <= {m} and a != 2", "a in [1, 2]"][k % 4]
+    ),
+    "reduced": lambda pd, f, n, m, k: getattr(
+        f[list({_pick(f, n): 0, _pick(f, m): 0})], ["sum", "mean", "min", "max", "count"][k % 5]
+    )().to_frame(),
     "reset": lambda pd, f, n, m, k: f.reset_index(drop=n % 2 == 0),
     "set index": lambda pd, f, n, m, k: f.set_index(_pick(f, n)),
     "rename": lambda pd, f, n, m, k: f.rename(columns={_pick(f, n): f"q{k}"}),

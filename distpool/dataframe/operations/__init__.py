@@ -2,24 +2,30 @@
 
 from distpool.dataframe.operations import (
     arithmetic,
+    combining,
     datetimes,
     grouping,
     joins,
     missing,
+    querying,
     reductions,
     rows,
     selection,
     strings,
+    summaries,
 )
 
 __all__ = [
     "arithmetic",
+    "combining",
     "datetimes",
     "grouping",
     "joins",
     "missing",
+    "querying",
     "reductions",
     "rows",
     "selection",
     "strings",
+    "summaries",
 ]

@@ -10,7 +10,7 @@ import pandas
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column, Expr, Literal, call
-from distpool.dataframe.header import Field, Header, NotNative, fresh_name, from_pandas
+from distpool.dataframe.header import Field, Header, NotNative, empty_index, fresh_name, from_pandas
 from distpool.dataframe.natives import native
 from distpool.dataframe.operations import operands
 from distpool.dataframe.plan import Aggregate
@@ -28,6 +28,7 @@ class Grouping:
     header: Header
     keys: tuple[Field, ...]
     key_labels: tuple[Hashable, ...]
+    key_dtypes: tuple[Any, ...]
     again: Callable[[Any], Any]
     options: dict[str, Any]
     selection: Any = _NOTHING
@@ -104,6 +105,7 @@ def groupby(
         header,
         tuple(field for field, _ in keys),
         tuple(names),
+        tuple(dtype for _, dtype in keys),
         lambda frame: frame.groupby(asked, **options),
         options,
     )
@@ -217,6 +219,7 @@ def _aggregated(grouping: Grouping, wanted: list[tuple[Field | None, str]], prot
         for key, field in zip(key_names, grouping.keys, strict=True)
     )
     if as_index:
+        proto.index = empty_index(grouping.key_dtypes, proto.index.names)
         return Header(base, tuple(fields), keys, proto)
     return Header(base, keys + tuple(fields), None, proto)
 

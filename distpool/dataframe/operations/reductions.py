@@ -70,8 +70,8 @@ def _name_for(name: str) -> str:
 
 
 def _time(header: Header, name: str, field: Field) -> Any:
-    ticks = _reduced(header, name, call("ticks", field.expr))
-    unit = field.kind[-3:-1]
+    ticks = _reduced(header, name, call("ticks", field.expr, options=(field.kind,)))
+    unit = field.kind.partition("[")[2][:-1]
     if field.kind.startswith("datetime"):
         return pandas.Timestamp(np.array(ticks).view(f"M8[{unit}]")[()])
     return pandas.Timedelta(np.array(ticks).view(f"m8[{unit}]")[()])

@@ -10,7 +10,7 @@ from pandas.api.types import is_hashable, is_scalar
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import call
-from distpool.dataframe.header import Field, Header, NotNative, from_pandas
+from distpool.dataframe.header import Field, Header, NotNative, empty_index, from_pandas
 from distpool.dataframe.natives import native
 from distpool.dataframe.operations import operands
 from distpool.dataframe.operations.rows import filtered, sliced
@@ -245,6 +245,9 @@ def set_index(
         raise NotNative("arrays, appending or verifying")
     at = [from_pandas(lambda name=name: header.position(name)) for name in names]  # type: ignore[misc]
     proto = from_pandas(lambda: header.proto.set_index(keys, drop=drop))
+    if any(header.fields[where].kind in kinds.INTEGERS - {"int64"} for where in at):
+        operands.require_rows(header)
+    proto.index = empty_index([header.dtypes[where] for where in at], names)
     kept = [field for where, field in enumerate(header.fields) if not drop or where not in at]
     if not kept:
         raise NotNative("no column is left")
