@@ -10,6 +10,7 @@ from distpool.scheduler.messages import (
     LeaseHello,
     Reclaim,
     ResizePool,
+    Results,
     Retire,
     ReturnLease,
     SetupDone,
@@ -54,7 +55,9 @@ def test_who_comes_though_fewer_are_wanted_of_its_node_goes_again_and_no_level_c
     """It was forked in the place of one that had gone before its node heard that fewer are wanted."""
     owner = spread(1, 2, dedicated=False)
     wanted = owner.core.pools[1].wanted
-    said = owner("agent:m", Reclaim("m.1.2"))
+    owner("agent:m", Reclaim("m.1.2"))
+    attempts = list(owner.core.leases["m.1.2"].offered)
+    said = owner("worker:m.1.2", Results(attempts, ["x"] * len(attempts)))
     assert ("agent:m", WantLeases(1, 1, False, {}, spilled=True)) in said
     owner("agent:m", WorkerDied("m.1.2", 1, LEFT, 0))
     before = dict(wanted)

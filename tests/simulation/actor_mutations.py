@@ -118,7 +118,7 @@ ACTOR_MUTATIONS = (
         'if pool.live:',
         'if False:',
         "a caller that has lost the link to an actor waits for a word that its creator has no reason to say",
-        "no_idle_actor_beside_calls", 170,
+        "no_idle_actor_beside_calls", 220,
     ),
 )
 # fmt: on

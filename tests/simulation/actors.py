@@ -166,12 +166,12 @@ class Actors:
 
     def slow_s(self) -> float:
         """How long the first word to another caller may take, beyond what any word takes."""
-        return self.fault_chance.choice((0.0, 0.0, 0.01)) if self.world.plan.kills else 0.0
+        return self.fault_chance.choice((0.0, 0.01)) if self.world.plan.kills else 0.0
 
     def serves(self, worker: Worker) -> None:
         """A worker has said its first word to another caller; now and then that was its last."""
         plan = self.world.plan
-        if plan.kills and not self.world.quiet and self.fault_chance.random() < 0.2:
+        if plan.kills and not self.world.quiet and self.fault_chance.random() < 0.3:
             self.world.strike(f"SIGKILL {worker.name}, which has begun to serve a caller")
             self.world.kills += 1
             worker.die(9)

@@ -57,6 +57,20 @@ class Mutation:
 # fmt: off
 MUTATIONS = (
     Mutation(
+        "count_who_is_on_the_way_out", owner_leasing, "Leasing.ask",
+        'have = pool.counted',
+        'have = len(pool.leases)',
+        "while a worker takes long to exit, others come and go in its place",
+        "workers_are_used", 127,
+    ),
+    Mutation(
+        "wait_at_home_for_another_node", owner_leasing, "Leasing.ask",
+        '_works_off(lease) and lease.node == self.home for',
+        '_works_off(lease) for',
+        "while a worker elsewhere works off what it has, others come and go at home",
+        "workers_are_used", 453,
+    ),
+    Mutation(
         "want_what_was_dropped", owner_leasing, "Leasing._want",
         'if not pool.live:',
         'if False:',
@@ -590,7 +604,7 @@ MUTATIONS = (
         'for node in sorted(set(plan.values()) - {but}):',
         'for node in ():',
         "a node sets resources aside for a placement group that another had no room for, for ever",
-        "bundles_agree", 126,
+        "bundles_agree", 249,
     ),
     Mutation(
         "outlive_the_maker", head_groups, "Groups.owner_gone",
@@ -639,7 +653,7 @@ MUTATIONS = (
         'if told is None:',
         'if True:',
         "who asks again since the answer was lost is told that another was faster",
-        "writes_are_kept", 5,
+        "writes_are_kept", 3,
     ),
     Mutation(
         "forget_what_was_said", head_keys, "Keys._once",

@@ -175,6 +175,8 @@ class Worker:
                 self.exit(0)
 
     def _retire(self) -> None:
+        if self.lease is not None and self.ready and not self.runs:
+            self.world.let_go_unused(self.lease)
         self.retiring = True
         self._go_on()
 

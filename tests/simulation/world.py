@@ -11,12 +11,13 @@ Simulated time only. ``run(seed)`` raises ``Violation`` naming the oracle that w
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from distpool.scheduler.cores.owner_leasing import is_borrowed
 from distpool.scheduler.limits import Limits
-from distpool.scheduler.messages import PoolBroken
+from distpool.scheduler.messages import Attach, PoolBroken
 from distpool.scheduler.shells.journal import MemoryJournal
 
 from . import actors, faults, gpus, groups, hunger, keys
@@ -35,6 +36,9 @@ LIVENESS_S = 400.0
 #: A worker may be idle for this long while its pool has pending work and nothing has struck meanwhile.
 IDLE_S = 1.5
 SAMPLE_S = 0.25
+#: So many workers of a pool may be let go within so long without having had a task.
+UNUSED_MAX = 20
+UNUSED_S = 2.0
 #: After a fault this much is allowed for its repair, before anything counts as too long.
 PATIENCE_S = 3.0
 #: A task that has run for longer than it may is told to be overdue within this, if nothing has struck meanwhile.
@@ -86,6 +90,7 @@ class World:
         self.gpus = gpus.Gpus(self)
         self.idle_since: dict[Worker, float] = {}
         self.understaffed: dict[tuple[str, int], float] = {}
+        self.unused: dict[tuple[str, int], deque[float]] = {}  # when workers were let go that had had no task
         self.attaches = 0
         self.children = 0
         self.trap: Callable[[Worker, str], bool] | None = (
@@ -508,6 +513,16 @@ class World:
         for worker in self._workers():
             if worker.worn_s and not worker.retiring and now > max(worker.worn_s + PATIENCE_S, since_fault_s):
                 raise Violation("worn_replaced", f"{worker.name} is too big since {worker.worn_s:.2f} s")
+
+    def let_go_unused(self, lease: Attach) -> None:
+        """A worker is let go that has never had a task: a few are for nothing, but they do not come and go for ever."""
+        if self.loop.now < self.last_fault_s + PATIENCE_S:
+            return
+        times = self.unused.setdefault((lease.owner, lease.pool), deque(maxlen=UNUSED_MAX))
+        if len(times) == UNUSED_MAX and self.loop.now < times[0] + UNUSED_S:
+            text = f"{UNUSED_MAX} workers of pool {lease.pool} of {lease.owner} in {UNUSED_S} s"
+            raise Violation("workers_are_used", f"{text} have come and gone without a task")
+        times.append(self.loop.now)
 
     def wears_out(self, job: Job) -> bool:
         """Whether this task has left its worker with more memory than that may have."""

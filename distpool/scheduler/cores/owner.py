@@ -248,7 +248,7 @@ class OwnerCore:
         elif not pool.pending:
             may_get_some = pool.offered and self.offers.steal(pool)
             if not pool.dedicated:
-                if not may_get_some and pool.wanted_in_all > len(pool.leases):
+                if not may_get_some and pool.wanted_in_all > pool.counted:
                     self.leasing.ask(pool)  # there is no work for more
                 self.idling.rest(lease, now)  # in any case: who was asked for some may die before it answers
 

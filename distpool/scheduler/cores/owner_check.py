@@ -51,6 +51,8 @@ def _check_pool(pool: Pool, leases: dict[str, Lease]) -> None:
     offered = sum(len(lease.offered) for lease in pool.leases.values())
     assert pool.offered == offered, "offered miscounted"
     assert pool.staying == sum(lease.state <= LeaseState.READY for lease in pool.leases.values())
+    works_off = [lease.state is LeaseState.RETIRING and not lease.returned for lease in pool.leases.values()]
+    assert pool.working_off == sum(works_off)
     assert pool.ready == sum(lease.state is LeaseState.READY for lease in pool.leases.values())
     assert pool.recalling == sum(lease.recalling for lease in pool.leases.values())
     ranked = sum(lease.rank >= 0 for lease in pool.leases.values())

@@ -56,7 +56,7 @@ class Leasing:
             # level of another node was lowered for it.)
             level += sum([_works_off(lease) and lease.node == self.home for lease in pool.leases.values()])
         else:
-            have = len(pool.leases)
+            have = pool.counted
             unserved = pool.pending - len(pool.ranks.idle)
             wanted = _power_of_two_above(have + unserved) if unserved > 0 else have
             level = min(pool.size, max(have, wanted))
@@ -159,20 +159,24 @@ class Leasing:
         Its agent hears of it when nothing is left there but exit handlers, which have a grace; tasks have none.
         """
         _leave(lease, LeaseState.RETIRING)
-        pool = lease.pool
-        if not pool.dedicated and pool.live:  # of one that is dropped nobody wants anything again
-            self._want(pool, lease.node, max(0, pool.wanted.get(lease.node, 0) - 1))
-        elif pool.dedicated and lease.offered:
-            self.ask(pool)
-        self._let_go(lease)
+        if lease.pool.dedicated and lease.offered:
+            self.ask(lease.pool)
+        elif not lease.pool.dedicated and not lease.offered:
+            self._want_less(lease)  # before it goes, or it may be replaced first
+        self._out.append((lease.data, Retire()))
+        self.give_back(lease, counted=False)
 
     def retire_surplus(self, lease: Lease) -> None:
         """Let one go that a dedicated pool has too many, and have its node not replace it."""
         pool = lease.pool
         if pool.dedicated and lease.node != self.home:
-            self._want(pool, lease.node, max(0, pool.wanted.get(lease.node, 0) - 1))
+            self._want_less(lease)
         self.retire(lease)
         self.ask(pool)
+
+    def _want_less(self, lease: Lease) -> None:
+        """Have its node not replace it."""
+        self._want(lease.pool, lease.node, max(0, lease.pool.wanted.get(lease.node, 0) - 1))
 
     def is_uncounted(self, lease: Lease) -> bool:
         """Whether its node has more of the pool's workers than it was asked for.
@@ -182,26 +186,24 @@ class Leasing:
         pool = lease.pool
         if is_borrowed(pool):
             return False
-        there = [
-            other.node == lease.node and other.state <= LeaseState.READY for other in pool.leases.values()
-        ]
-        return sum(there) > pool.wanted.get(lease.node, 0)
+        count = sum(_counts(other) for other in pool.leases.values() if other.node == lease.node)
+        return count > pool.wanted.get(lease.node, 0)
 
     def retire_uncounted(self, lease: Lease) -> None:
         """Let one go that no level asks for."""
         _leave(lease, LeaseState.RETIRING)
-        self._let_go(lease)
-
-    def _let_go(self, lease: Lease) -> None:
         self._out.append((lease.data, Retire()))
-        self.give_back(lease)
+        self.give_back(lease, counted=False)
 
-    def give_back(self, lease: Lease) -> None:
-        """Tell its agent, once, that a retiring worker has nothing left to do."""
+    def give_back(self, lease: Lease, *, counted: bool = True) -> None:
+        """Tell its agent, once, that a retiring worker has nothing left to do; of a shared pool it is not replaced."""
         if not lease.offered and not lease.returned:
-            lease.returned = True
-            if lease.pool.dedicated:
-                self.ask(lease.pool)
+            _done(lease)
+            pool = lease.pool
+            if pool.dedicated:
+                self.ask(pool)
+            elif counted:
+                self._want_less(lease)
             if not is_borrowed(lease.pool):
                 self._out.append((f"agent:{lease.node}", ReturnLease(lease.lease)))
 
@@ -211,7 +213,7 @@ class Leasing:
             if lease.state is not LeaseState.RETIRING:
                 _leave(lease, LeaseState.RETIRING)
                 self._out.append((lease.data, Retire()))
-            lease.returned = True
+            _done(lease)
 
     def lose_link(self, lease: Lease) -> None:
         """A worker's link is gone though nobody saw it die. It gets nothing more; its agent will say what it ran."""
@@ -245,9 +247,21 @@ def _works_off(lease: Lease) -> bool:
     return lease.state is LeaseState.RETIRING and not lease.returned
 
 
+def _counts(lease: Lease) -> bool:
+    """Whether it is in its node's level: of a dedicated pool, one that is to go is not, but at home (see ``ask``)."""
+    return lease.state <= LeaseState.READY or (_works_off(lease) and not lease.pool.dedicated)
+
+
+def _done(lease: Lease) -> None:
+    """A retiring worker counts no more at its agent."""
+    lease.pool.working_off -= _works_off(lease)
+    lease.returned = True
+
+
 def _leave(lease: Lease, state: LeaseState) -> None:
     """The worker is on its way out."""
     pool = lease.pool
+    pool.working_off += (state is LeaseState.RETIRING and not lease.returned) - _works_off(lease)
     if lease.state <= LeaseState.READY:
         pool.staying -= 1
     if lease.state is LeaseState.READY:

@@ -233,6 +233,7 @@ class Pool:
         "strategy",
         "wanted",
         "wanted_in_all",
+        "working_off",
     )
 
     def __init__(
@@ -273,6 +274,7 @@ class Pool:
         self.share_tried = 0  # each of them has this share of the work, or can take no more
         self.ready = 0  # how many are ready
         self.staying = 0  # leases that are not on their way out
+        self.working_off = 0  # those that are, and have something left to do: their agents count them still
         self.offered = 0  # tasks that lie with them all
         self.wanted: dict[str, int] = {}  # node -> the level last said there
         self.wanted_in_all = 0
@@ -286,6 +288,11 @@ class Pool:
     def pending(self) -> int:
         """Tasks that wait for a worker."""
         return len(self.queue) - self.stale
+
+    @property
+    def counted(self) -> int:
+        """The workers that its agents count towards its levels."""
+        return self.staying + self.working_off
 
     @property
     def live(self) -> bool:
