@@ -29,6 +29,7 @@ from distpool.scheduler.shells.embedded import EmbeddedCluster
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from distpool.scheduler.shells.attached import AttachedCluster
+    from distpool.scheduler.shells.bridged import BridgedCluster
 
 __all__ = ["Context", "init", "is_initialized", "shutdown"]
 
@@ -119,7 +120,9 @@ def init(
 
     Args:
         address: None or "local": on this machine, by itself; "HOST:PORT" of any node of a cluster that `distpool
-            start` has started, or "auto" for one with a node on this machine. DISTPOOL_ADDRESS takes the place of None.
+            start` has started, or "auto" for one with a node on this machine; "ray:auto", "ray://HOST:10001" or
+            "dask://HOST:8786": a cluster of Ray's or Dask's, on which workers are started as there is work for them.
+            DISTPOOL_ADDRESS takes the place of None.
         num_cpus, num_gpus, resources: what calls may ask for in all, in place of what is found.
         labels: what calls may choose the node by.
         object_store_memory: size of the object store, in bytes.
@@ -133,7 +136,7 @@ def init(
     Raises:
         RuntimeError: there is a session already, which ``shutdown`` would end; an argument that there is not.
         ConnectionError: nobody answers at the address, or will not have us, and why.
-        ValueError: an amount that cannot be.
+        ValueError: an amount that cannot be, or an address.
     """
     unknown = [
         name
@@ -186,8 +189,14 @@ def init(
     return _context()
 
 
-def _attached(address: str | None) -> AttachedCluster:
+def _attached(address: str | None) -> AttachedCluster | BridgedCluster:
     """The cluster that is meant by an address, "auto" for one that is known here."""
+    address = address or os.environ.get("DISTPOOL_ADDRESS")
+    if client.is_elsewhere(address):
+        try:
+            return client.elsewhere(str(address))
+        except ClusterError as error:
+            raise ConnectionError(str(error)) from error
     from distpool.cluster_commands import found_cluster
     from distpool.scheduler.shells.attached import AttachedCluster
 

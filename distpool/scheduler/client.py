@@ -73,7 +73,10 @@ from distpool.worker_hooks import POOL_HOOKS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from distpool.scheduler.shells.attached import AttachedCluster
+    from distpool.scheduler.shells.bridged import BridgedCluster
     from distpool.scheduler.shells.outlook import Outlook
+
+    Cluster = EmbeddedCluster | JoinedCluster | AttachedCluster | BridgedCluster
 
 #: An agent answers at once, and so does a head; one that does not is stopped, or out of reach.
 ASK_S = 30.0
@@ -328,9 +331,7 @@ class NativePool:
 class Session:
     """One process's owner and engine thread, on an embedded cluster (``engines.protocol.Engine``)."""
 
-    def __init__(
-        self, cluster: EmbeddedCluster | JoinedCluster | AttachedCluster, limits: Limits = DEFAULTS
-    ) -> None:
+    def __init__(self, cluster: Cluster, limits: Limits = DEFAULTS) -> None:
         worker = worker_start.this_worker
         self.limits = limits
         self.pid = os.getpid()
@@ -344,7 +345,7 @@ class Session:
             "",
             self.pid,
             limits,
-            node=current_node() if cluster.keys is None else f"program-{owner}",
+            node=current_node() if not cluster.guest else f"program-{owner}",
             worker=worker.worker if worker else 0,
         )
         self.shell = OwnerShell(self.core, self._context, self._on_event, self.store)
@@ -356,7 +357,7 @@ class Session:
         self.inquiries.knowledge.names_of_pools = self._names_of_pools
         self.inquiries.knowledge.name_of = self._name_of
         self.shell.on_inquiry = self.inquiries.answer
-        if cluster.keys is not None:
+        if cluster.guest:
             self.shell.attach(cluster.node, cluster.keys, self._on_link_lost)
         self.leading = Leading(self.shell)
         if self.store is not None:
@@ -566,7 +567,7 @@ class Session:
             self.leading.exclusively(self._link_up)
         except Exception as error:  # whatever it is: without a cluster nothing may wait
             self.cluster.reap()
-            self._lose_cluster(f"the embedded cluster did not start: {error}")
+            self._lose_cluster(f"{self.cluster.title} did not start: {error}")
 
     def _lose_cluster(self, reason: str) -> None:
         self.lost = reason
@@ -575,16 +576,18 @@ class Session:
         self.leading.tell(ClusterLost(reason))
 
     def _link_up(self) -> None:
-        if self.cluster.keys is not None:
-            self._bound.set()
-            self.shell.dial(self.cluster.node, self.cluster.home_address)
-            return
+        if not self.cluster.guest:
+            self._bind()
+        self._bound.set()
+        if self.cluster.agent_fd >= 0:
+            self.shell.watch(self.cluster.agent_fd, self._on_agent_death)
+        self.shell.dial(self.cluster.node, self.cluster.home_address)
+
+    def _bind(self) -> None:
+        """Have the socket that workers dial. A guest has none: they reach it by its home."""
         address = self.cluster.address(f"owner-{self.core.owner}")
         self.shell.use_router(router(self._context, address))
         self.core.address = address
-        self._bound.set()
-        self.shell.watch(self.cluster.agent_fd, self._on_agent_death)
-        self.shell.dial(self.cluster.node, self.cluster.address("agent"))
 
     def _on_link_lost(self) -> None:
         """In a step: the link to the cluster is gone, and with it all that we had there."""
@@ -648,16 +651,34 @@ def session() -> Session:
         return _session
 
 
-def _cluster() -> EmbeddedCluster | JoinedCluster | AttachedCluster:
+def _cluster() -> Cluster:
     """Where a session goes that nobody has said more about."""
     worker = worker_start.this_worker
     if worker is not None:
         return JoinedCluster(worker)
     if address := os.environ.get("DISTPOOL_ADDRESS"):
+        if is_elsewhere(address):
+            return elsewhere(address)
         from distpool.scheduler.shells.attached import AttachedCluster  # for clusters: others need none of it
 
         return AttachedCluster(address, secret_of_environment())
     return EmbeddedCluster()
+
+
+def is_elsewhere(address: str | None) -> bool:
+    """Whether this is the address of another kind of cluster than ours. Raises ValueError if there is no such kind."""
+    if not address or ":" not in address:
+        return False
+    from distpool.scheduler.shells import bridged
+
+    return bridged.is_elsewhere(address)
+
+
+def elsewhere(address: str) -> BridgedCluster:
+    """Another kind of cluster. Raises ValueError, ClusterError: it cannot be used, and why."""
+    from distpool.scheduler.shells.bridged import BridgedCluster
+
+    return BridgedCluster(address)
 
 
 def secret_of_environment() -> str:
@@ -695,13 +716,13 @@ def worker_count() -> int:
     in_use = current()
     if in_use is None and os.environ.get("DISTPOOL_ADDRESS") and worker_start.this_worker is None:
         in_use = session()
-    if in_use is not None and in_use.cluster.keys is not None:
+    if in_use is not None and in_use.cluster.guest:
         nodes = in_use.ask(FactsQuery(), FactsReport).nodes
         return max(1, int(sum(node.total.get("CPU", 0.0) for node in nodes)))
     return cpu_count()
 
 
-def start(cluster: EmbeddedCluster | AttachedCluster) -> Session:
+def start(cluster: EmbeddedCluster | AttachedCluster | BridgedCluster) -> Session:
     """Start this process's session on a cluster with settings of its own. Raises RuntimeError if there is one."""
     global _session
     with _session_lock:

@@ -106,6 +106,8 @@ EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"))
 #: The ways by which other nodes come, before a peer's routing id; see ``HeadShell``.
 BY_PORT, BY_SOCKET = b"p", b"s"
 
+#: Where an agent listens whose owner comes by a port, but from this very machine.
+IN_DIRECTORY = "ipc"
 _SLEEP_MS_MAX = 3_600_000  # a poll takes a C int
 
 
@@ -113,11 +115,12 @@ class AgentRequest(msgspec.Struct, frozen=True):
     """What the driver asks for, or who has a node join: then ``head`` is where the agent with the head is dialled.
 
     ``resources`` take the place of what is found here ({"CPU": 2.0, "my_kind": 1.0}; see ``node_resources``), and
-    ``labels`` are what tasks may choose the node by. ``node`` defaults to this machine's own name. Only a driver's own
-    agent watches the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``. With
-    ``listen`` ("HOST:PORT") it has a port there, for whoever knows the ``secret``. ``alone``: it is nobody's own, has a
-    head and a store, and lives until a SIGTERM comes; with a ``journal`` (a file) that head is a process of its own,
-    and may die. ``logged``: what it and its workers print goes to files.
+    ``labels`` are what tasks may choose the node by. ``node`` defaults to this machine's own name. Only a driver's
+    own agent watches the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``. With
+    ``listen`` ("HOST:PORT") it has a port there, for whoever knows the ``secret``; with ``IN_DIRECTORY`` a unix
+    socket ("port" in its directory) in that one's place, and no secret. ``alone``: it is nobody's own, has a head and
+    a store, and lives until a SIGTERM comes; with a ``journal`` (a file) that head is a process of its own, and may
+    die. ``logged``: what it and its workers print goes to files.
     """
 
     lock_fd: int
@@ -234,8 +237,9 @@ class Agent:
         from distpool.scheduler.shells import curve
         from distpool.scheduler.shells.gateway import Gateway
 
-        keys = curve.derive(request.secret)
-        self._doorkeeper = doorkeeper = curve.Doorkeeper(self._context, keys)
+        private = request.listen == IN_DIRECTORY
+        keys = None if private else curve.derive(request.secret)
+        self._doorkeeper = doorkeeper = None if keys is None else curve.Doorkeeper(self._context, keys)
         gateway = Gateway(
             self._context,
             self._poller,
@@ -247,10 +251,11 @@ class Agent:
             self._lose_guest,
         )
         try:
-            gateway.listen(request.listen)
+            gateway.listen(f"ipc://{self._directory}/port" if private else f"tcp://{request.listen}")
         except zmq.ZMQError as error:
             raise ClusterError(f"this node cannot listen at {request.listen}: {error}") from None
-        doorkeeper.check(gateway.address)
+        if doorkeeper is not None:
+            doorkeeper.check(gateway.address)
         return gateway
 
     def _address_of(self, node: str) -> str:
@@ -270,7 +275,7 @@ class Agent:
 
     def start(self) -> None:
         """Introduce the node; one that joins waits for its welcome. Raises ClusterError if there will be none."""
-        if self._gateway is not None and self._uplink is not None:
+        if self._gateway is not None and self._gateway.keys is not None and self._uplink is not None:
             from distpool.scheduler.shells import knocking
 
             knocking.knock(

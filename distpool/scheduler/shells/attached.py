@@ -23,6 +23,9 @@ class AttachedCluster:
         ClusterError: nobody answers there, or it will not have us, and why.
     """
 
+    guest = True  # the program is on none of its nodes
+    title = "the cluster"  # to people
+
     def __init__(self, address: str, secret: str, limits: Limits = DEFAULTS) -> None:
         self.home_address = knocking.tcp_address(address)
         self.keys = curve.derive(secret)

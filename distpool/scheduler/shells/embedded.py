@@ -27,11 +27,14 @@ REMAINS_S = 1.0
 class EmbeddedCluster:
     """One background process: head and agent, in a session directory of its own.
 
+    ``node``: its name; this machine's own by default.
     ``resources`` and ``labels``: what its node has in place of what is found, and is known by; see ``node_resources``.
     ``environment``: what the store's size is read from; see ``store.files.create``. ``listen`` ("HOST:PORT"), with the
     ``secret`` of those who may come: where other nodes can join; else nothing listens beyond the session directory.
     """
 
+    guest = False  # the program is on its node
+    title = "the embedded cluster"  # to people
     keys: None = None  # a program's own cluster is reached by unix sockets
 
     def __init__(
@@ -42,6 +45,7 @@ class EmbeddedCluster:
         environment: Mapping[str, str] = os.environ,
         listen: str = "",
         secret: str = "",
+        node: str = "",
     ) -> None:
         self._limits = limits
         self._resources, self._labels = dict(resources), dict(labels)
@@ -50,7 +54,7 @@ class EmbeddedCluster:
         self._process: subprocess.Popen[bytes] | None = None
         self._directory = ""
         self.agent_fd = -1  # readable when the agent is dead
-        self.node = current_node()
+        self.node = node or current_node()
         self._starts = 0
         NodeMemory(limits, environment)  # a setting that cannot be is told here, and not by the agent
         self._files = files.create(environment, store=HOME_STORE)  # they outlive an agent
@@ -63,6 +67,11 @@ class EmbeddedCluster:
     def directory(self) -> str:
         """The session directory; "" until the cluster has started."""
         return self._directory
+
+    @property
+    def home_address(self) -> str:
+        """Where the agent is dialled."""
+        return self.address("agent")
 
     def open_store(self, owner: str) -> ObjectStore | None:
         """This node's object store, as the driver uses it; None where there is no room for one."""

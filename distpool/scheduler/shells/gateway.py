@@ -85,7 +85,7 @@ class Gateway:
     node: str
     directory: str
     router: Socket  # the agent's own, in the session directory
-    keys: Keys
+    keys: Keys | None  # None: the port is a unix socket
     node_address: Callable[[str], str]
     lost_owner: Callable[[str], None]
     address: str = ""
@@ -101,9 +101,9 @@ class Gateway:
         default_factory=dict
     )  # owner -> programs whose home this is, and speak to it
 
-    def listen(self, place: str) -> None:
-        """Bind the port at "HOST:PORT", where port 0 is any that is free. Raises zmq.ZMQError."""
-        self._port = router(self.context, f"tcp://{place}", self.keys)
+    def listen(self, address: str) -> None:
+        """Bind the port at "tcp://HOST:PORT", where port 0 is any that is free, or a unix socket. Raises ZMQError."""
+        self._port = router(self.context, address, self.keys)
         self.address = self._port.getsockopt_string(zmq.LAST_ENDPOINT)
         self.poller.register(self._port, zmq.POLLIN)
 

@@ -16,6 +16,8 @@ from distpool.scheduler.store.store import ObjectStore
 class JoinedCluster:
     """The session that this worker belongs to."""
 
+    guest = False  # this worker is on its node
+    title = "the cluster of this worker"  # to people
     keys: None = None  # it is reached by unix sockets
 
     def __init__(self, start: WorkerStart) -> None:
@@ -31,6 +33,11 @@ class JoinedCluster:
     def directory(self) -> str:
         """The session directory."""
         return self._start.directory
+
+    @property
+    def home_address(self) -> str:
+        """Where the agent is dialled."""
+        return self.address("agent")
 
     def open_store(self, owner: str) -> ObjectStore | None:
         """The store that this worker uses already."""

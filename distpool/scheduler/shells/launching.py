@@ -28,7 +28,8 @@ class AgentProcess:
 
     ``start_s`` bounds the wait for its first word, in seconds.
 
-    ``output``: where what it and its workers print goes, instead of to our own. The session ``directory`` is the
+    ``output``: where what it and its workers print goes, instead of to our own. ``module``: what runs, if not
+    an agent. The session ``directory`` is the
     agent's to remove, even if we die before ``first_word`` asks it for anything.
     """
 

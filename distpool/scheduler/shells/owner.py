@@ -175,7 +175,7 @@ class OwnerShell:
         self._eager = EagerWait(router, self.core.limits.spin_s)
         self._poller.register(router, zmq.POLLIN)
 
-    def attach(self, home: str, keys: Keys, on_home_lost: Callable[[], None]) -> None:
+    def attach(self, home: str, keys: Keys | None, on_home_lost: Callable[[], None]) -> None:
         """This owner is on no node, and ``home`` is the one whose port it is about to dial."""
         self.home, self._keys, self._on_home_lost = home, keys, on_home_lost
 
