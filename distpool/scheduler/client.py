@@ -385,7 +385,7 @@ class Session:
     @property
     def spans_machines(self) -> bool:
         """Whether its workers may be where this machine's files are not."""
-        return self.cluster.keys is not None or self.shell.has_port
+        return self.cluster.guest or self.shell.has_port
 
     def hooks_of_pools(self) -> tuple[Any, ...]:
         """What a pool's workers are to do before the initializer."""

@@ -110,7 +110,7 @@ class NodeCore:
     ``total`` is what the node has, ``gpus`` the names of its devices, ``address`` where other machines dial its agent.
     ``incarnation`` must be greater each time a node of the same name starts again. The first Tick makes the node
     introduce itself to its head. ``store`` is the number of its object store in the cluster; 0: the head has yet to
-    give it one; None: it has none.
+    give it one; None: it has none. ``has_port``: owners may come by one, and reach each other by gates.
     """
 
     def __init__(
@@ -125,11 +125,13 @@ class NodeCore:
         incarnation: int = 1,
         gpus: Sequence[str] = (),
         store: int | None = None,
+        has_port: bool = False,
     ) -> None:
         self.node, self.host, self.pid, self.address = node, host, pid, address
         self.limits = limits
         self.labels = dict(labels)
         self.incarnation = incarnation
+        self._has_port = has_port
         self.total: Amounts = to_units(total)
         self.free: Amounts = dict(self.total)
         self.gpus = devices.all_of(self.total, gpus)
@@ -293,8 +295,7 @@ class NodeCore:
 
     def _welcome(self) -> AgentWelcome:
         total = to_floats(self.total)
-        has_port = self.address.startswith("tcp:")
-        return AgentWelcome(self.node, self.pid, self.host, total.get("CPU", 0.0), total, has_port)
+        return AgentWelcome(self.node, self.pid, self.host, total.get("CPU", 0.0), total, self._has_port)
 
     def _square_up(self, owner: Owner, held: set[str]) -> None:
         """An owner is back: end what it does not count on, and tell what it counts on in vain."""

@@ -200,6 +200,7 @@ class Agent:
             incarnation=request.incarnation,
             gpus=node_resources.gpu_names(),
             store=None if self._keeper is None else self._keeper.store.number,
+            has_port=self._gateway is not None,
         )
         self._terminated = Waker()
         self._to_node: deque[tuple[str, Message]] = deque()

@@ -592,9 +592,12 @@ class OwnerShell:
 
     def _way_to(self, contact: Contact) -> bool:
         """Whether an owner can be dialled as it is; else our home is asked for its gate."""
-        if not contact.home or contact.node == self.core.node:
+        if contact.home and contact.node != self.core.node:
+            self._ask(encode(GateOf(contact.owner, contact.home)))
+        elif not contact.address:  # a program beyond a cluster that is not ours
+            self.deliveries.append(lambda: self._lose_peer(contact.owner))
+        else:
             return True
-        self._ask(encode(GateOf(contact.owner, contact.home)))
         return False
 
     def _say_by_home(self, owner: str, frame: bytes) -> None:
