@@ -107,6 +107,7 @@ class DistpoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
     ) -> None:
         super().__init__(nesting_level=nesting_level, inner_max_num_threads=inner_max_num_threads)
         self._options = _known(options)
+        self.parallel: Any = None
         self._idle_s = IDLE_S
         self._workers: Dispatcher | None = None
         self._meter: joblib_progress.ParallelMeter | None = None
@@ -141,9 +142,14 @@ class DistpoolBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
 
         Raises:
             TypeError: there is no such option.
-            FallbackToBackend: one worker is none: the calls are run here.
+            FallbackToBackend: one worker is none: the calls are run here. Or a call of another ``parallel`` goes on,
+                whose next result may be asked for after this one: then this one gets a backend of its own.
         """
         size = self.effective_n_jobs(n_jobs)
+        if self._workers is not None and self.parallel is not parallel:
+            raise FallbackToBackend(
+                type(self)(self.nesting_level, self.inner_max_num_threads, **self._options)
+            )
         merged = {**self._options, **_known(options)}
         self.parallel = parallel
         self._shown = options_of(merged.get("progress"))

@@ -177,6 +177,18 @@ def test_calls_that_run_at_one_time_share_their_workers(tmp_path: Path, no_worke
     assert len(_hired) == 1
 
 
+def test_a_call_between_two_results_of_another() -> None:
+    """With joblib's own backend both wait for ever: it has one place for the workers of all calls."""
+    with parallel_config("distpool", n_jobs=2):
+        outer = Parallel(return_as="generator", batch_size=1)
+        sums = [
+            sum([number, *Parallel()(delayed(bodies.square)(i) for i in range(4))])
+            for number in outer(delayed(bodies.square)(i) for i in range(12))
+        ]
+        assert sums == [14 + i * i for i in range(12)]
+        assert sum(outer(delayed(bodies.square)(i) for i in range(4))) == 14
+
+
 def test_another_number_is_had_of_the_same_workers_if_nobody_else_has_them(
     tmp_path: Path, no_workers: None
 ) -> None:
