@@ -391,7 +391,8 @@ class World:
         said = sum(count for (to, _), count in self.network.counts.items() if to == "head")
         forks = sum(machine.forks for machine in self.machines.values())
         clock = len(self.machines) * (self.loop.now / self.limits.heartbeat_s)
-        bound = clock + 6 * (forks + self.attaches + 2 * self.kills + 20 * len(self.machines))
+        asked = sum(shell.questions for shell in self.drivers)  # by programs, and again on each new link
+        bound = clock + 6 * (forks + self.attaches + 2 * self.kills + 20 * len(self.machines)) + 2 * asked
         if said > bound:
             raise Violation(
                 "head_hears_no_tasks", f"{said} messages to the head, {bound:.0f} expected at most"
