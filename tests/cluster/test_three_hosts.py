@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.conftest import PORT, SECRET, facts_of, of_cluster, start
 from tests.cluster.hosts import Host
-from tests.processes.scene import SOAK, wait_until
+from tests.processes.scene import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 PROGRAM = ("-m", "tests.cluster.program")
@@ -135,39 +134,6 @@ def test_a_machine_with_an_actor_and_an_owner_is_lost(cluster: list[Host]) -> No
     text, _ = child.communicate(timeout=60)
     assert child.returncode == 0, text
     assert facts_of(text) == {"calling": "ActorDiedError", "waiting": "OwnerDiedError"}
-
-
-@pytest.mark.parametrize("seconds", [5, *([20] if SOAK else [])])
-def test_the_programs_own_line_is_cut_for_a_while(cluster: list[Host], seconds: int) -> None:
-    a, _, c = cluster
-    child = started_on(c, a, "begun", "long", "60", "0.2")
-    c.unplug()
-    time.sleep(seconds)
-    c.plug_in()
-    text, _ = child.communicate(timeout=90)
-    assert child.returncode == 0, text
-    assert facts_of(text)["answers"] == [1] * 60
-
-
-@pytest.mark.parametrize("seconds", [5, *([20] if SOAK else [])])
-def test_a_nodes_line_to_the_head_is_cut_for_a_while(cluster: list[Host], seconds: int) -> None:
-    """After ten seconds it counts as lost: its work is done elsewhere, and what it says later counts no more."""
-    a, b, c = cluster
-    child = started_on(c, a, "begun", "long", "60", "0.2")
-    b.unplug()
-    time.sleep(seconds)
-    b.plug_in()
-    text, _ = child.communicate(timeout=90)
-    assert child.returncode == 0, text
-    assert facts_of(text)["answers"] == [1] * 60, "each future completes once"
-    wait_until(
-        lambda: c.run("-m", "distpool", "status", env=of_cluster(a))[1].startswith("2 nodes"),
-        "it is back",
-        60.0,
-    )
-    status, text = c.run(*PROGRAM, "spread", "200", env=of_cluster(a))
-    assert status == 0, text
-    assert set(facts_of(text)["nodes"]) == {"a", "b"}  # type: ignore[call-overload]
 
 
 def test_a_program_is_killed_and_its_workers_end(cluster: list[Host]) -> None:

@@ -117,6 +117,14 @@ _STEPS = (
         limit_s=3600,
     ),
     Step(
+        "cuts",
+        "rounds of cuts of 5 and 20 s, of a program from its cluster and of a node from the head, with work under way",
+        5,
+        pytest_of("tests/cluster/test_cuts.py"),
+        limit_s=900,
+        runs=5,
+    ),
+    Step(
         "nodes by TCP",
         "run of the tests of several agents, which join by the port of the first",
         1,
