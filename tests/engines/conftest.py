@@ -93,14 +93,15 @@ class Cluster:
             self.process = None
 
 
-def _here(folder: Path) -> Cluster:
-    return Cluster("here", "here://2:1", folder)
+def _here(cluster: Cluster) -> None:
+    cluster.address = "here://2:1"
 
 
-def _dask(folder: Path) -> Cluster:
+def _dask(cluster: Cluster) -> None:
+    folder = cluster.folder
     script = folder / "dask_cluster.py"
     script.write_text(DASK)
-    cluster = Cluster("dask", "", folder, mark=uuid.uuid4().hex)
+    cluster.mark = uuid.uuid4().hex
     cluster.process = subprocess.Popen(
         [sys.executable, "-W", "ignore", str(script)],
         cwd=folder,
@@ -113,11 +114,11 @@ def _dask(folder: Path) -> Cluster:
     assert cluster.process.stdout is not None
     cluster.address = cluster.process.stdout.readline().strip().replace("tcp://", "dask://")
     assert cluster.address, "no scheduler was started"
-    return cluster
 
 
-def _ray(folder: Path) -> Cluster:
-    cluster = Cluster("ray", "ray:auto", folder, mark=uuid.uuid4().hex)
+def _ray(cluster: Cluster) -> None:
+    folder = cluster.folder
+    cluster.address, cluster.mark = "ray:auto", uuid.uuid4().hex
     cluster.env = {
         "RAY_TMPDIR": str(folder),
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -139,8 +140,7 @@ def _ray(folder: Path) -> Cluster:
         "-c",
         "import socket; socket.create_connection(('127.0.0.1', 10001), 1)",
     ]
-    wait_until(lambda: subprocess.run(is_up, stderr=subprocess.DEVNULL).returncode == 0, "Ray is up", 90)
-    return cluster
+    wait_until(lambda: not subprocess.run(is_up, stderr=subprocess.DEVNULL).returncode, "Ray is up", 180)
 
 
 _MAKERS = {"here": _here, "dask": _dask, "ray": _ray}
@@ -154,8 +154,9 @@ def _begin(kind: str) -> Iterator[Cluster]:
     if kind == "ray" and subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
         pytest.skip("Ray needs a network namespace of its own, and making one is not permitted here")
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        cluster = _MAKERS[kind](Path(folder))
+        cluster = Cluster(kind, "", Path(folder))
         try:
+            _MAKERS[kind](cluster)
             yield cluster
         finally:
             cluster.end()
