@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import threading
 import uuid
@@ -49,6 +50,7 @@ def connect(address: str, title: str) -> DaskProvider:
     except ImportError as error:
         message = f"{title} needs Dask here: pip install 'distpool[dask-cluster]' ({error})"
         raise ClusterError(message) from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong, the program is told by us
     place = address.removeprefix("dask://")
     host, _, port = place.rpartition(":")
     try:

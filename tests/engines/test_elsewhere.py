@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.engines.conftest import Cluster
-from tests.processes.scene import wait_until
+from tests.processes.scene import SOAK, wait_until
 
 pytestmark = pytest.mark.timeout(240)
 BOUND_S = 200
@@ -80,6 +80,8 @@ def test_remote_functions_and_actors(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_what_the_cluster_cannot_have_is_refused_by_name(cluster: Cluster, tmp_path: Path) -> None:
+    if cluster.kind == "here" and not SOAK:
+        pytest.skip("takes ten seconds: a part of `make soak`, and in tests/cores")
     said = facts_of(cluster.start("refusals", tmp_path))["resources"]
     assert cluster.address in said
     assert "can ever have no_such_thing 2 for a worker; the most that one has is no_such_thing 0" in said
