@@ -20,7 +20,6 @@ import pytest
 
 from distpool.scheduler.shells import processes
 from tests.processes.harness import ROOT
-from tests.processes.scene import wait_until
 
 MARK = "DISTPOOL_TEST_CLUSTER"
 DASK = """
@@ -35,6 +34,20 @@ RAY = (
     "ip link set lo up && exec {python} -m ray.scripts.scripts start --head --num-cpus=2 --port=6379 --block "
     "--ray-client-server-port=10001 --include-dashboard=false --disable-usage-stats --temp-dir={folder}"
 )
+
+#: One process that looks, and not one for each look: starting Ray takes all of the machine.
+WAIT_FOR_PORT = """
+import socket, time
+until_s = time.monotonic() + 180
+while time.monotonic() < until_s:
+    try:
+        socket.create_connection(("127.0.0.1", 10001), 1).close()
+        break
+    except OSError:
+        time.sleep(0.2)
+else:
+    raise SystemExit(1)
+"""
 
 
 @dataclass
@@ -134,13 +147,8 @@ def _ray(cluster: Cluster) -> None:
     )
     cluster.inside = ["nsenter", f"--net=/proc/{cluster.process.pid}/ns/net"]
     cluster.env["RAY_ADDRESS"] = "127.0.0.1:6379"
-    is_up = [
-        *cluster.inside,
-        sys.executable,
-        "-c",
-        "import socket; socket.create_connection(('127.0.0.1', 10001), 1)",
-    ]
-    wait_until(lambda: not subprocess.run(is_up, stderr=subprocess.DEVNULL).returncode, "Ray is up", 180)
+    waiting = [*cluster.inside, sys.executable, "-c", WAIT_FOR_PORT]
+    assert subprocess.run(waiting, timeout=200, stderr=subprocess.DEVNULL).returncode == 0, "Ray is not up"
 
 
 _MAKERS = {"here": _here, "dask": _dask, "ray": _ray}
