@@ -79,6 +79,8 @@ class Limits(msgspec.Struct, frozen=True):
     near_s: float = 0.25  # a call waits this long for a worker where its data is, then for one anywhere.
     copy_linger_s: float = 2.0  # a copy that nobody uses is kept for so long.
     transit_s: float = 60.0  # what a dead process had passed on is kept for so long until it is claimed.
+    pull_silent_s: float = 60.0  # a node from which nothing comes for so long does not have it.
+    redial_s: float = 0.1  # a link to another node that was lost is made anew after so long.
     fan_out: int = 2  # a node sends one object to so many at a time; others get it from those.
 
     # Lost values.

@@ -15,6 +15,9 @@ whoever needs it, and though a copy may be here, since others ask the source for
 object is moved once for each node, and goes when nobody anywhere needs it. When the source has lost it, a copy is still
 good.
 
+Stores are numbered as they join, so a number above all that were heard of is one of a node that we have yet to hear of:
+what lies there is waited for, up to ``node_silent_s``.
+
 What is passed from one process to another is *in transit*: counted for the pair of them, up by who hands it over, down
 by who claims it. The two words may come in either order, so the count may be below zero for a moment.
 
@@ -35,6 +38,7 @@ from distpool.scheduler.messages import (
     NODES,
     FarClaim,
     FarDrop,
+    FarForget,
     FarHand,
     FarHold,
     FarLook,
@@ -42,9 +46,11 @@ from distpool.scheduler.messages import (
     Fetch,
     Fetched,
     Message,
+    SourceForget,
     SourceGone,
     SourceRelease,
     SourceTake,
+    SourceTaken,
     Tick,
     WakeAt,
 )
@@ -97,9 +103,10 @@ class ProcessGone(Message, frozen=True):
 
 
 class Stores(Message, frozen=True):
-    """From the shell: the stores of the cluster's other nodes, in full."""
+    """From the shell: the stores of the cluster's other nodes, in full, and the node's own."""
 
     numbers: tuple[int, ...]
+    own: int
 
 
 @dataclass(slots=True)
@@ -124,7 +131,7 @@ class _Object:
     @property
     def is_needed(self) -> bool:
         """Whether somebody refers to it, or may be about to."""
-        return bool(self.refs or self.transit)
+        return bool(self.refs) or any(count > 0 for count in self.transit.values())
 
 
 class Copies:
@@ -138,10 +145,14 @@ class Copies:
         self.coming = 0  # how many the shell is pulling
         self.queue: deque[int] = deque()  # what is to be pulled when there are fewer
         self.stores: frozenset[int] = frozenset()
+        self.newest = 0  # the highest number of a store that was heard of
         self._limits = limits
         self._is_used = is_used
         self._requests: dict[tuple[Process, int], _Request] = {}
-        self._deadlines: Deadlines[tuple[str, int, Process, Process]] = Deadlines()
+        self._takes: dict[int, deque[SourceTake]] = {}  # store -> what it has yet to acknowledge
+        self._serial = 0
+        self._dead: set[Process] = set()  # workers of which some last words may still come
+        self._deadlines: Deadlines[tuple[str, int, Process, Process]] = Deadlines()  # what, number, to, via
         self._out: Output = []
 
     def receive(self, sender: str, message: Message, now: float) -> Output:
@@ -150,7 +161,7 @@ class Copies:
         if kind == "process":
             self._from_process(int(name) if name.isdecimal() else name, message, now)
         elif kind == "store":
-            self._from_store(message, now)
+            self._from_store(int(name), message, now)
         else:
             self._from_shell(message, now)
         self._start_pulls()
@@ -168,9 +179,18 @@ class Copies:
         """What the node with this store is to keep for us."""
         return tuple([n for n, known in self.objects.items() if known.is_held and store_of(n) == store])
 
+    def unheard(self, store: int) -> list[Message]:
+        """What that node may not have heard, though it was said, and is to hear after ``held`` on a new link."""
+        takes = list(self._takes.get(store, ()))
+        numbers = dict.fromkeys(number for take in takes for number in take.ids)
+        left = tuple(n for n in numbers if (known := self.objects.get(n)) is None or not known.is_held)
+        return [*takes, *([SourceRelease(left)] if left else [])]
+
     # ------------------------------------------------------------------------------- processes
 
     def _from_process(self, process: Process, message: Message, now: float) -> None:
+        if process in self._dead and type(message) is not FarHand:
+            return  # what it had handed on, somebody else may claim
         match message:
             case Fetch(request=request, ids=ids):
                 self._fetch(process, request, ids, now)
@@ -183,16 +203,20 @@ class Copies:
                     self._settle(known, now)
             case FarDrop(ids=ids):
                 for known in self._each(ids):
-                    _count(known.refs, process, -1)
+                    if known.refs[process] > 0:  # else it was told to an agent before us
+                        _count(known.refs, process, -1)
+                    else:
+                        del known.refs[process]
                     self._settle(known, now)
             case FarClaim():
                 self._claim(process, message, now)
             case FarHand(ids=ids, holder=holder, back=back):
                 for known in self._each(ids):
-                    _count(known.transit, (holder, process), -1 if back else 1)
-                    if holder >= NODES and not back:
-                        self._expire(known, holder, process, now)
+                    self._pass(known, holder, process, -1 if back else 1, now)
                     self._settle(known, now)
+            case FarForget(via=via, store=store):
+                if store in self.stores:
+                    self._out.append((f"store:{store}", SourceForget(via)))
             case _:
                 raise AssertionError(f"a process does not say {message} of far objects")
 
@@ -200,9 +224,12 @@ class Copies:
         for known in self._each(message.ids):
             known.refs[process] += 1
             if not message.store:
-                _count(known.transit, (process, message.via), -1)
-            elif message.store == store_of(known.number) and not known.lost:
-                self._tell_source(known, SourceTake((known.number,), message.via))
+                self._pass(known, process, message.via, -1, now)
+            elif message.store == store_of(known.number) and not self.is_gone(message.store):
+                self._serial += 1
+                take = SourceTake((known.number,), message.via, self._serial)
+                self._takes.setdefault(message.store, deque()).append(take)
+                self._tell_source(known, take)
                 known.is_held = True
             if message.soon and not known.copy and not known.lost:
                 self._want(known)
@@ -249,11 +276,19 @@ class Copies:
 
     # ----------------------------------------------------------------------- other nodes, the shell
 
-    def _from_store(self, message: Message, now: float) -> None:
+    def _from_store(self, store: int, message: Message, now: float) -> None:
         match message:
             case SourceGone(ids=ids):
                 for known in [self.objects[number] for number in ids if number in self.objects]:
                     self._lose(known, "it is gone there", now)
+            case SourceTaken(serial=serial):
+                takes = self._takes.get(store, deque())
+                while takes and takes[0].serial <= serial:
+                    takes.popleft()
+            case SourceForget(via=via):
+                for known in list(self.objects.values()):
+                    if (holder := NODES | store, via) in known.transit:
+                        self._expire(known, holder, via, now + self._limits.copy_linger_s)
             case _:
                 raise AssertionError(f"another node does not say {message} of far objects")
 
@@ -280,8 +315,11 @@ class Copies:
                 self._settle(known, now)
             case ProcessGone(process=process):
                 self._process_gone(process, now)
-            case Stores(numbers=numbers):
+            case Stores(numbers=numbers, own=own):
                 self.stores = frozenset(numbers)
+                self.newest = max((self.newest, own, *numbers))
+                for store in [store for store in self._takes if self.is_gone(store)]:
+                    del self._takes[store]
                 for known in list(self.objects.values()):
                     if self._note_loss(known):
                         self._settle(known, now)
@@ -291,6 +329,9 @@ class Copies:
                 raise AssertionError(f"a shell does not say {message}")
 
     def _process_gone(self, process: Process, now: float) -> None:
+        if isinstance(process, int):  # programs may come again by the same name
+            self._dead.add(process)
+            self._deadlines.set(("dead", process, 0, 0), now + self._limits.transit_s)
         for asked in [asked for (who, _), asked in self._requests.items() if who == process]:
             del self._requests[process, asked.number]
             self._forget_request(asked, now)
@@ -300,18 +341,27 @@ class Copies:
                 if to == process or (via == process and count < 0):
                     del known.transit[to, via]
                 elif via == process:
-                    self._expire(known, to, via, now)
+                    self._expire(known, to, via, now + self._limits.transit_s)
             self._settle(known, now)
 
     def _tick(self, now: float) -> None:
         for kind, number, to, via in self._deadlines.due(now):
+            if kind == "dead":
+                self._dead.discard(number)
+                continue
+            if kind == "store":
+                self.newest = max(self.newest, number)
+                for waiting in list(self.objects.values()):
+                    if self._note_loss(waiting):
+                        self._settle(waiting, now)
+                continue
             known = self.objects.get(number)
             if known is None:
                 continue
             if kind == "transit":
                 known.transit.pop((to, via), None)
                 self._settle(known, now)
-            elif known.copy and not known.is_needed and not known.waiting:
+            elif known.copy and not (known.refs or known.transit or known.waiting):
                 if self._is_used(known.copy):
                     self._linger(known, now)
                 else:
@@ -325,8 +375,22 @@ class Copies:
             self.objects.get(number) or self.objects.setdefault(number, _Object(number)) for number in ids
         ]
 
-    def _expire(self, known: _Object, to: Process, via: Process, now: float) -> None:
-        self._deadlines.set(("transit", known.number, to, via), now + self._limits.transit_s)
+    def _pass(self, known: _Object, to: Process, via: Process, by: int, now: float) -> None:
+        """So many more are in transit from ``via`` to ``to``.
+
+        Nobody says when a node has taken over what it was handed; and who dies may not have said what it had handed.
+        """
+        if to in self._dead:
+            return
+        count = _count(known.transit, (to, via), by)
+        if count < 0 or (count and (via in self._dead or (isinstance(to, int) and to >= NODES))):
+            if by > 0 or count < 0:
+                self._expire(known, to, via, now + self._limits.transit_s)
+        else:
+            self._deadlines.clear(("transit", known.number, to, via))
+
+    def _expire(self, known: _Object, to: Process, via: Process, at_s: float) -> None:
+        self._deadlines.set(("transit", known.number, to, via), at_s)
 
     def _linger(self, known: _Object, now: float) -> None:
         self._deadlines.set(("linger", known.number, 0, 0), now + self._limits.copy_linger_s)
@@ -337,19 +401,36 @@ class Copies:
             self.queue.append(known.number)
 
     def _start_pulls(self) -> None:
+        unheard: list[int] = []
         while self.queue and self.coming < self._limits.pulls_max:
-            self.coming += 1
-            self._out.append(("shell", StartPull(self.queue.popleft())))
+            number = self.queue.popleft()
+            if self._is_unheard(store_of(number)):
+                unheard.append(number)
+            else:
+                self.coming += 1
+                self._out.append(("shell", StartPull(number)))
+        self.queue.extendleft(reversed(unheard))
+
+    def _is_unheard(self, store: int) -> bool:
+        return store > self.newest
+
+    def is_gone(self, store: int) -> bool:
+        """Whether the node with this store is gone, as far as we know."""
+        return store not in self.stores and not self._is_unheard(store)
+
+    def is_dead(self, process: Process) -> bool:
+        """Whether it has ended, and so it hears no answer."""
+        return process in self._dead
 
     def is_lost(self, number: int) -> bool:
         """Whether an object of another node cannot be had any more."""
         known = self.objects.get(number)
         if known is not None and (known.copy or known.is_coming):
             return False
-        return (known is not None and bool(known.lost)) or store_of(number) not in self.stores
+        return (known is not None and bool(known.lost)) or self.is_gone(store_of(number))
 
     def _note_loss(self, known: _Object) -> bool:
-        if not known.lost and store_of(known.number) not in self.stores:
+        if not known.lost and self.is_gone(store_of(known.number)):
             known.lost = "the node where it was is gone"
             known.is_held = False
         return bool(known.lost)
@@ -366,6 +447,11 @@ class Copies:
         """After a change: the source keeps what is needed and not here, and what nobody needs is forgotten."""
         if self.objects.get(known.number) is not known:
             return
+        if (
+            self._is_unheard(store := store_of(known.number))
+            and ("store", store, 0, 0) not in self._deadlines.at_s
+        ):
+            self._deadlines.set(("store", store, 0, 0), now + self._limits.node_silent_s)
         needed = known.is_needed and not known.lost
         if needed and not known.is_held and not self._note_loss(known):
             known.is_held = True
@@ -373,7 +459,7 @@ class Copies:
         elif known.is_held and not needed:
             known.is_held = False
             self._tell_source(known, SourceRelease((known.number,)))
-        if known.is_needed or known.waiting or known.is_coming:
+        if known.refs or known.transit or known.waiting or known.is_coming:
             return
         if known.copy:
             self._linger(known, now)
@@ -389,13 +475,19 @@ class Copies:
             assert known.number == number
             assert not (known.copy and known.is_coming)
             assert known.is_held == (known.is_needed and not known.lost), known
-            assert all((*known.refs.values(), *known.transit.values())), "a count of zero is none"
+            assert all(count > 0 for count in known.refs.values()), known
+            assert all(known.transit.values()), "a count of zero is none"
+            for (to, via), count in known.transit.items():
+                if count < 0 or (isinstance(to, int) and to >= NODES):
+                    assert ("transit", number, to, via) in self._deadlines.at_s, (
+                        "who claims or is to claim may not"
+                    )
             assert not known.waiting or known.is_coming, "somebody waits for what does not come"
-            assert known.is_needed or known.waiting or known.is_coming or known.copy, "nobody needs it"
-            if known.copy and not known.is_needed:
-                assert ("linger", number, 0, 0) in self._deadlines.at_s, (
-                    "a copy that is never looked at again"
-                )
+            assert known.refs or known.transit or known.waiting or known.is_coming or known.copy, (
+                "nobody needs it"
+            )
+            if known.copy and not (known.refs or known.transit or known.waiting):
+                assert ("linger", number, 0, 0) in self._deadlines.at_s, "a copy that nobody looks at again"
             coming += known.is_coming
         assert coming == self.coming + len(self.queue)
         for asked in self._requests.values():
@@ -403,7 +495,9 @@ class Copies:
             assert all(asked in self.objects[number].waiting for number in asked.missing)
 
 
-def _count(counter: Counter[Any], key: Any, by: int) -> None:
+def _count(counter: Counter[Any], key: Any, by: int) -> int:
     counter[key] += by
-    if not counter[key]:
+    count = counter[key]
+    if not count:
         del counter[key]
+    return count

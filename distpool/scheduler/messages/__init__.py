@@ -51,8 +51,9 @@ Who says what to whom::
     asker  <-> head     FactsQuery GroupQuery Survey, the same way
     head    -> agent    Inquire, and from there to owners and workers / Inquired, NodeAnswers
     anybody -> agent    StoreQuery / StoreReport;  by its port: Knock / Admission
-    process -> agent    FarHold FarDrop FarClaim FarHand Fetch FarLook / Fetched FarLooked
-    agent  <-> agent    SourceKeep SourceTake SourceRelease Pull PullOn PullStop / SourceGone PullElsewhere Coming Chunk
+    process -> agent    FarHold FarDrop FarClaim FarHand FarForget FarForgetHanded Fetch FarLook / Fetched FarLooked
+    agent  <-> agent    SourceKeep SourceTake SourceRelease SourceForget Pull PullOn PullStop
+                        / SourceTaken SourceUnknown SourceGone PullElsewhere Coming Chunk
 """
 
 from __future__ import annotations

@@ -80,24 +80,65 @@ class FarHand(Message, frozen=True):
     back: bool = False
 
 
+class FarForget(Message, frozen=True):
+    """A worker (``via``) of the node with this store is dead, and the sender has read all that it had sent."""
+
+    via: int
+    store: int
+
+
+class FarForgetHanded(Message, frozen=True):
+    """A process of the node with this store, to which the sender has handed things, is gone.
+
+    What is in transit there by now, and not taken within ``transit_s``, will not be.
+    """
+
+    store: int
+
+
 class SourceKeep(Message, frozen=True):
-    """First word on a link to another node: these of its objects, and no others, are needed where I am."""
+    """First word on a link to another node: these of its objects, and no others, are needed where I am.
+
+    ``link`` tells the sender's links apart: what comes by one before the latest counts no more.
+    """
 
     store: int  # the sender's
+    link: int
     ids: tuple[int, ...]
 
 
 class SourceTake(Message, frozen=True):
-    """These are needed where I am, from now on; ``via`` has put them for a process here (0: nobody has)."""
+    """These are needed where I am, from now on; ``via`` has put them for a process here (0: nobody has).
+
+    What somebody has put is taken once: such a word has a ``serial`` number, which grows, and is said again on the next
+    link until it is acknowledged.
+    """
 
     ids: tuple[int, ...]
     via: int = 0
+    serial: int = 0
+
+
+class SourceTaken(Message, frozen=True):
+    """Up to this serial number each SourceTake was heard."""
+
+    serial: int
 
 
 class SourceRelease(Message, frozen=True):
     """These are not needed there any more."""
 
     ids: tuple[int, ...]
+
+
+class SourceForget(Message, frozen=True):
+    """Your worker ``via`` is dead, and what it had put or handed on for us and is not taken soon will not be."""
+
+    via: int
+
+
+class SourceUnknown(Message, frozen=True):
+    """Nothing is kept for the sender's link here, or no more: it is to begin anew, with a ``SourceKeep``."""
 
 
 class SourceGone(Message, frozen=True):
@@ -107,12 +148,16 @@ class SourceGone(Message, frozen=True):
 
 
 class Pull(Message, frozen=True):
-    """Send this object from ``offset`` on; up to ``until`` for the time being. ``relay``: or say who else has it."""
+    """Send this object from ``offset`` on; up to ``until`` for the time being. ``relay``: or say who else has it.
+
+    ``turn``: of who was sent there (see PullElsewhere).
+    """
 
     number: int
     offset: int
     until: int
     relay: bool
+    turn: int = 0
 
 
 class PullOn(Message, frozen=True):
@@ -129,10 +174,15 @@ class PullStop(Message, frozen=True):
 
 
 class PullElsewhere(Message, frozen=True):
-    """The node with this store has a copy, or is getting one, and is less busy."""
+    """The node with this store has a copy, or is getting one, and is less busy.
+
+    ``turn`` grows with each such word. Who is still getting it himself passes it on to later ones only, so that nobody
+    ever waits for who waits for him.
+    """
 
     number: int
     store: int
+    turn: int
 
 
 class PullFailed(Message, frozen=True):

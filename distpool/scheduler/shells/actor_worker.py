@@ -29,6 +29,7 @@ from distpool import worker_hooks
 from distpool.scheduler import limits as limits_module
 from distpool.scheduler.messages import (
     CALLER_SHIFT,
+    NODES,
     ActorExit,
     ActorTerms,
     Execute,
@@ -187,6 +188,8 @@ class ActorServer:
                     for call in [call for call in list(queue) if call.link is link]:
                         remove(queue, call)
             self.parting.discard(link)
+            if link.process >= NODES and self.worker.store is not None:
+                self.worker.store.forget_handed(link.process)
             close_watched(link.data, link.fate, int(_LIMITS.farewell_s * 1000))
 
     def _forget(self, link: CallerLink) -> bool:

@@ -43,6 +43,7 @@ from distpool.scheduler.cores.head import HOME_STORE, HeadCore
 from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import (
+    AGENT,
     DRIVER,
     VIA_HOME,
     Beat,
@@ -379,7 +380,7 @@ class Agent:
                     mover.from_process(identity, name.partition(":")[0], message, time.monotonic())
             elif kind == "b":
                 if (mover := self._use_mover()) is not None:
-                    mover.from_peer(identity, message)
+                    mover.from_peer(identity, message, time.monotonic())
             elif isinstance(message, StoreQuery):
                 self._send_to(
                     identity, msgspec.structs.replace(self._store_report(), request=message.request)
@@ -413,7 +414,7 @@ class Agent:
             self._owner_was_brought(message.owner)
         elif kind in ("b", "f", "g") and (mover := self._use_mover()) is not None:
             if kind == "b":
-                mover.from_peer(heard.peer, message)
+                mover.from_peer(heard.peer, message, time.monotonic())
             else:
                 mover.from_guest(heard.peer, name.partition(":")[0], message, heard.data, time.monotonic())
         elif kind == "q":
@@ -641,9 +642,10 @@ class Agent:
 
             keys = None if self._gateway is None else self._gateway.keys
             self._mover = Mover(
+                self.node_name,
                 self._context,
                 self._poller,
-                self._request.store,
+                ObjectStore(self._request.store, AGENT),
                 self._request.limits,
                 keys,
                 self._send_to,
@@ -677,8 +679,8 @@ class Agent:
             self._keeper.mend(
                 message.worker, self._brood.living
             )  # before anybody is told: its memory is free by then
-            if self._mover is not None:
-                self._mover.process_gone(message.worker, time.monotonic())
+            if self._node.head.others and (mover := self._use_mover()) is not None:
+                mover.process_gone(message.worker, time.monotonic())
         self._feed("nursery", message)
 
     # --------------------------------------------------------------------- cores and the clock

@@ -184,7 +184,7 @@ class GuestStore:
         """``holder`` will not hear of it."""
         self._far.hand(tuple(ids), holder, back=True)
 
-    def forget_transit(self, via: int) -> None:
+    def forget_transit(self, via: int, *, store: int = 0) -> None:
         """The home forgets what a dead worker had put."""
 
     def forget_handed(self, holder: int) -> None:

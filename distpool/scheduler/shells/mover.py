@@ -4,18 +4,21 @@
 
     process of this node ── Fetch ──► Copies ── StartPull ──► a download ── Pull, PullOn ──► the source, or a relay
                          ◄─ Fetched ──   ◄────── Copied ─────── store ◄── Coming, Chunk, Chunk, ...
-    agent of another node ── SourceTake, SourceRelease ──► the ledger: a hold of that node's
-                          ── Pull, PullOn ──► an upload ──► Coming, Chunk, ... as far as the data is here itself
+    agent of another node ── SourceKeep, Pull, ... ──► Uploads (``uploads``)
 
 A download has a window of bytes under way, so what many pulls need of memory is bounded. The links carry nothing else:
 no heartbeat waits behind them. Who pulls what is already sent to ``fan_out`` others is sent to one of those, which
-passes it on as it comes: so a broadcast spreads as a tree. Where a relay fails, the source sends the rest.
+passes it on as it comes: so a broadcast spreads as a tree. Where a relay fails, the source sends the rest. A link that
+is lost is made anew after a moment, and says all again; a source that is silent for too long is given up.
 
 Used by the agent's loop only. Not here: who needs what (``cores.copies``).
 """
 
 from __future__ import annotations
 
+import heapq
+import math
+import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -45,6 +48,7 @@ from distpool.scheduler.messages import (
     Coming,
     FarClaim,
     FarDrop,
+    FarForgetHanded,
     FarHand,
     FarHold,
     FarLook,
@@ -62,10 +66,11 @@ from distpool.scheduler.messages import (
     PutDone,
     PutOn,
     PutStop,
+    SourceForget,
     SourceGone,
     SourceKeep,
-    SourceRelease,
-    SourceTake,
+    SourceTaken,
+    SourceUnknown,
     Tick,
     WakeAt,
     decode,
@@ -73,9 +78,9 @@ from distpool.scheduler.messages import (
 )
 from distpool.scheduler.shells.curve import Keys
 from distpool.scheduler.shells.links import close_watched, watched_dealer
+from distpool.scheduler.shells.uploads import Uploads
 from distpool.scheduler.store.access import Held
-from distpool.scheduler.store.files import StoreFiles
-from distpool.scheduler.store.ledger import LedgerFull, ObjectGone
+from distpool.scheduler.store.ledger import ObjectGone
 from distpool.scheduler.store.ledger_table import store_of
 from distpool.scheduler.store.putting import Incoming
 from distpool.scheduler.store.store import ObjectStore
@@ -84,6 +89,10 @@ Socket = zmq.Socket[bytes]
 
 #: Who has made a copy, for people.
 _LABEL = "a copy of another node's"
+#: So many messages of one link are read before others have their turn.
+_READS_MAX = 16
+#: Who cannot be reached is dialled again after so long at most.
+_REDIAL_S_MAX = 5.0
 
 
 @dataclass(slots=True)
@@ -99,29 +108,9 @@ class _Download:
     number: int
     source: int  # the store that it comes from at present
     until: int  # what was asked for
+    heard_s: float = 0.0  # when something last came, or was asked for
     incoming: Incoming | None = None
-
-
-@dataclass(slots=True)
-class _Upload:
-    """One object on its way to one peer. ``held`` keeps it here; without, it is a copy that is coming itself."""
-
-    peer: bytes
-    number: int
-    sent: int
-    until: int
-    size: int = -1  # not known yet
-    local: int = 0
-    held: Any = None
-
-
-@dataclass(slots=True)
-class _Peer:
-    """Another node that pulls from here."""
-
-    store: int = 0
-    uploads: dict[int, _Upload] = field(default_factory=dict)
-    guest: str = ""  # or a program that has its home here
+    turn: int | None = None  # see ``PullElsewhere``; 0: the source itself sends it; None: that has yet to say
 
 
 @dataclass(slots=True)
@@ -133,41 +122,58 @@ class _Guest:
 
 
 class Mover:
-    """One agent's. ``say_process`` and ``say_peer`` say whether the receiver is there.
-
-    ``address_of`` is where the agent of the node with this store is bound, "" if there is none.
-    """
+    """That of the agent of ``node``. ``say_process`` and ``say_peer`` say whether the receiver is there."""
 
     def __init__(
         self,
+        node: str,
         context: zmq.Context[Socket],
         poller: zmq.Poller,
-        files: StoreFiles,
+        store: ObjectStore,
         limits: Limits,
         keys: Keys | None,
         say_process: Callable[[bytes, Message], bool],
         say_peer: Callable[[bytes, list[Any]], bool],
         wake_at: Callable[[float], None],
     ) -> None:
+        self._node = node
         self._context, self._poller, self._limits, self._keys = context, poller, limits, keys
         self._say_process, self._say_peer, self._wake_at = say_process, say_peer, wake_at
-        self._store = ObjectStore(files, AGENT)
+        self._store = store
+        self._store.on_dropped = lambda: wake_at(0.0)  # what goes here is told the ledger at the next turn
         self.core = Copies(limits, self._is_used)
+        self._events: deque[tuple[str, Message]] = deque()  # for the core
+        self._is_feeding = False
+        self._core_s = math.inf  # when the core wants to look at its clock
         self._addresses: dict[int, str] = {}
         self._askers: dict[tuple[Process, int], bytes] = {}  # process, request -> whom to answer
         self._links: dict[int, _Link] = {}
         self._store_of: dict[Socket, int] = {}  # a link, or its fate -> store
         self._downloads: dict[int, _Download] = {}
         self._copies: dict[int, Held] = {}  # by their own numbers
-        self._peers: dict[bytes, _Peer] = {}
-        self._kept: dict[int, set[int]] = {}  # store of another node -> what it needs of ours
+        self._dials = 0
+        self._met: set[int] = set()  # stores of other nodes that were ever dialled
+        self._pauses_s: dict[
+            int, float
+        ] = {}  # store -> how long we waited, if nothing has come from there since
+        self._redials: dict[int, float] = {}  # store of another node -> when to dial it again
+        self._uploads = Uploads(
+            self._store,
+            limits,
+            say_peer,
+            self._downloads.get,
+            self.core.copy_of,
+            lambda n: not self.core.is_gone(n),
+        )
         self._guests: dict[str, _Guest] = {}
         self._guest_requests = 0
         self._awaited: dict[
             tuple[str, int], tuple[bytes, Pull]
         ] = {}  # program, request -> what is to be sent then
-        self._unclaimed: deque[tuple[float, int]] = deque()  # when what a dead worker has put is forgotten
-        self._relays: dict[int, list[int]] = {}  # object -> stores that were sent it, each passes it on
+        #: When what a dead worker of this node has put for the node with this store (0: for any) is forgotten.
+        self._unclaimed: list[tuple[float, int, int]] = []
+        #: ... and what a living one has put for somebody there who is gone.
+        self._untaken: list[tuple[float, int, int, tuple[int, ...]]] = []
 
     # ----------------------------------------------------------------------------- what comes
 
@@ -175,7 +181,11 @@ class Mover:
         """A process of this node speaks, by a link of its own: ``name`` is its number in the store."""
         request = getattr(message, "request", 0)
         process: Process = int(name) if name.isdecimal() else name
-        if request:
+        if type(message) is FarForgetHanded:
+            if isinstance(process, int):
+                self._forget_handed(message.store, process, now)
+            return
+        if request and not self.core.is_dead(process):
             self._askers[process, request] = identity
         self._feed(f"process:{name}", message, now)
 
@@ -184,60 +194,112 @@ class Mover:
         for key in [key for key in self._askers if key[0] == process]:
             del self._askers[key]
         self._feed("shell", ProcessGone(process), now)
-        if isinstance(process, int) and self._addresses:
-            self._unclaimed.append((now + self._limits.transit_s, process))
-            self._wake_at(self._unclaimed[0][0])
+        if isinstance(process, int):
+            self._forget_later(now + self._limits.transit_s, 0, process)
+
+    def from_peer(self, identity: bytes, message: Message, now: float) -> None:
+        """Another node's agent speaks, by its link to this one."""
+        if type(message) is not SourceForget:
+            self._uploads.hear(identity, message)
+        elif store := self._uploads.store_of_peer(identity):
+            self._forget_later(now + self._limits.copy_linger_s, store, message.via)
+            self._feed(f"store:{store}", message, now)
+
+    def _forget_handed(self, store: int, process: int, now: float) -> None:
+        """Somebody there is gone for whom this process had put things: what is not taken in time will not be."""
+        with self._store.lock:
+            numbers = self._store.ledger.in_transit(NODES | store, process)
+        if numbers:
+            at_s = now + self._limits.transit_s
+            heapq.heappush(self._untaken, (at_s, store, process, tuple(numbers)))
+            self._wake_at(at_s)
+
+    def _forget_later(self, at_s: float, store: int, worker: int) -> None:
+        heapq.heappush(self._unclaimed, (at_s, store, worker))
+        self._wake_at(at_s)
 
     def see(self, nodes: Iterable[NodeFacts], now: float) -> None:
         """These are the cluster's other nodes."""
         addresses = {facts.store: facts.address for facts in nodes if facts.store}
-        gone = self._addresses.keys() - addresses.keys()
+        gone, new = self._addresses.keys() - addresses.keys(), addresses.keys() - self._addresses.keys()
         self._addresses = addresses
         for store in gone:
+            self._redials.pop(store, None)
+            self._pauses_s.pop(store, None)
             self._drop_link(store)
-            if self._kept.pop(store, None) is not None:
-                with self._store.lock:
-                    self._store.ledger.mend(NODES | store)
-            for identity in [identity for identity, peer in self._peers.items() if peer.store == store]:
-                del self._peers[identity]
-            for relays in self._relays.values():
-                if store in relays:
-                    relays.remove(store)
-        self._feed("shell", Stores(tuple(addresses)), now)
+            self._uploads.node_gone(store)
+        self._feed("shell", Stores(tuple(addresses), self._store.number), now)
         for download in [one for one in self._downloads.values() if one.source in gone]:
             self._try_source(download, now)
+        for store in new:
+            self._uploads.node_came(store)
+            if store in self._met or self.core.held(store) or self.core.unheard(store):
+                self._link_to(store)
 
     def tick(self, now: float) -> None:
-        """The time that was asked for has come."""
-        self._feed("shell", Tick(), now)
+        """A time that was asked for has come."""
+        if self._core_s <= now:
+            self._core_s = math.inf
+            self._feed("shell", Tick(), now)
         while self._unclaimed and self._unclaimed[0][0] <= now:
-            _, worker = self._unclaimed.popleft()
+            _, store, worker = heapq.heappop(self._unclaimed)
             with self._store.lock:
-                for store in (self._store.number, *self._addresses):
+                if store:
                     self._store.ledger.forget_transit(NODES | store, worker)
-        if self._unclaimed:
-            self._wake_at(self._unclaimed[0][0])
+                else:
+                    self._store.ledger.forget_sent(worker, NODES)
+        while self._untaken and self._untaken[0][0] <= now:
+            _, store, worker, numbers = heapq.heappop(self._untaken)
+            with self._store.lock:
+                for number in numbers:
+                    with suppress(ObjectGone):
+                        self._store.ledger.take_back(number, worker, NODES | store)
+        for store in [store for store, at_s in self._redials.items() if at_s <= now]:
+            del self._redials[store]
+            self._link_again(store, now)
+        silent_s = now - self._limits.pull_silent_s
+        for download in [one for one in self._downloads.values() if one.heard_s <= silent_s]:
+            self._give_up(download, now)
+        wake_s = [self._core_s, *self._redials.values()]
+        wake_s += [at_s for at_s, _, _ in self._unclaimed[:1]] + [one[0] for one in self._untaken[:1]]
+        wake_s += [download.heard_s + self._limits.pull_silent_s for download in self._downloads.values()]
+        self._wake_at(min(wake_s))
         self._store.drain()
 
     def read(self, source: object, now: float) -> bool:
-        """Take in what a readable socket has; False: it is not one of these."""
+        """Take in what a readable socket has, or some of it; False: it is not one of these."""
         store = self._store_of.get(source)  # type: ignore[call-overload]
         if store is None:
             return False
         link = self._links[store]
-        while True:
+        for _ in range(_READS_MAX):
             try:
                 frame, *data = link.link.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
+                if source is link.fate:  # only now, as what it had sent before comes first
+                    self._lose_link(store, now)
                 break
             self._from_source(store, decode(frame), data, now)
-        if source is link.fate and self._links.get(store) is link:
-            self._drop_link(store)
-            if self._addresses.get(store) and (held := self.core.held(store)):
-                self._say_source(store, SourceKeep(self._store.number, held))
-            for download in [one for one in self._downloads.values() if one.source == store]:
-                self._try_source(download, now)
         return True
+
+    def _lose_link(self, store: int, now: float) -> None:
+        self._drop_link(store)
+        if store in self._addresses:
+            pause_s = self._pauses_s[store] = min(
+                2 * self._pauses_s.get(store, self._limits.redial_s / 2), _REDIAL_S_MAX
+            )
+            self._redials[store] = now + pause_s
+            self._wake_at(self._redials[store])
+        for download in [one for one in self._downloads.values() if one.source == store]:
+            if store != store_of(download.number):
+                self._try_source(download, now)
+
+    def _link_again(self, store: int, now: float) -> None:
+        """After a link was lost: all that was said by it may not have been heard."""
+        downloads = [one for one in self._downloads.values() if one.source == store]
+        self._link_to(store)
+        for download in downloads:
+            self._pull_from(download, store, False, now)
 
     # ---------------------------------------------------------------------------- guests
 
@@ -247,8 +309,8 @@ class Mover:
         match message:
             case Pull():
                 self._guest_pulls(identity, name, message, now)
-            case PullOn() if identity in self._peers:
-                self.from_peer(identity, message)
+            case PullOn() if self._uploads.has_guest(identity):
+                self._uploads.hear(identity, message)
             case Put(request=request, size=size):
                 self._guest_puts(identity, guest, request, size)
             case Chunk(number=request) if request in guest.puts:
@@ -301,7 +363,7 @@ class Mover:
     def _guest_pulls(self, identity: bytes, name: str, pull: Pull, now: float) -> None:
         mine = store_of(pull.number) == self._store.number
         if mine or self.core.copy_of(pull.number):
-            self._begin_upload(identity, self._peers.setdefault(identity, _Peer(guest=name)), pull)
+            self._uploads.begin_for_guest(identity, name, pull)
             return
         self._guest_requests += 1
         self._awaited[name, self._guest_requests] = identity, pull
@@ -342,30 +404,38 @@ class Mover:
             guest.held.clear()
         for key in [key for key in self._awaited if key[0] == name]:
             del self._awaited[key]
-        for identity in [identity for identity, peer in self._peers.items() if peer.guest == name]:
-            self._forget_peer(identity)
+        self._uploads.guest_gone(name)
         self._feed("shell", ProcessGone(name), now)
         self._store.drain()
 
     # ------------------------------------------------------------------------------ the core
 
     def _feed(self, sender: str, message: Message, now: float) -> None:
-        for address, effect in self.core.receive(sender, message, now):
-            kind, _, name = address.partition(":")
-            if kind == "timer":
-                assert isinstance(effect, WakeAt)
-                self._wake_at(effect.at_s)
-            elif kind == "store":
-                self._say_source(int(name), effect)
-            elif kind == "process":
-                self._answer(int(name) if name.isdecimal() else name, effect)
-            else:
-                self._do(effect, now)
+        """Give the core a message and do what comes of it: one after the other, as that gives it the next."""
+        self._events.append((sender, message))
+        if self._is_feeding:
+            return
+        self._is_feeding = True
+        while self._events:
+            for address, effect in self.core.receive(*self._events.popleft(), now):
+                kind, _, name = address.partition(":")
+                if kind == "timer":
+                    assert isinstance(effect, WakeAt)
+                    self._core_s = effect.at_s
+                    self._wake_at(effect.at_s)
+                elif kind == "store":
+                    self._say_source(int(name), effect)
+                elif kind == "process":
+                    self._answer(int(name) if name.isdecimal() else name, effect)
+                else:
+                    self._do(effect, now)
+        self._is_feeding = False
 
     def _do(self, effect: Message, now: float) -> None:
         match effect:
             case StartPull(number=number):
                 self._downloads[number] = download = _Download(number, 0, 0)
+                self._wake_at(now + self._limits.pull_silent_s)
                 self._pull_from(download, store_of(number), True, now)
             case Lend(local=local, process=process) if isinstance(process, int):
                 with suppress(StoreError):
@@ -392,7 +462,7 @@ class Mover:
         if pull is None:
             return
         if answer.ids:
-            self._begin_upload(identity, self._peers.setdefault(identity, _Peer(guest=name)), pull)
+            self._uploads.begin_for_guest(identity, name, pull)
         else:
             self._say_peer(identity, [encode(PullFailed(pull.number, answer.reason, answer.is_lost))])
 
@@ -403,33 +473,48 @@ class Mover:
     # ----------------------------------------------------------------------------- downloads
 
     def _say_source(self, store: int, message: Message) -> None:
-        if store not in self._links:
-            address = self._addresses.get(store)
-            if not address:
-                return
-            identity = f"b:{self._store.number}:{id(message):x}".encode()
-            self._links[store] = link = _Link(*watched_dealer(self._context, address, identity, self._keys))
-            for socket in (link.link, link.fate):
-                self._store_of[socket] = store
-                self._poller.register(socket, zmq.POLLIN)
-            keep = SourceKeep(self._store.number, self.core.held(store))
-            self._send(link, keep)
-            if type(message) is SourceKeep:
-                return
-        self._send(self._links[store], message)
+        if store not in self._redials and (store in self._links or self._link_to(store)):
+            self._send(self._links[store], message)
 
-    @staticmethod
-    def _send(link: _Link, message: Message) -> None:
+    def _link_to(self, store: int) -> bool:
+        """Dial the agent of this node, if there is one, and say what it is to keep for us."""
+        address = self._addresses.get(store)
+        if not address or store in self._links:
+            return False
+        self._dials += 1
+        identity = f"b:{self._store.number}:{self._dials}:{os.urandom(4).hex()}".encode()
+        self._links[store] = self._dial(store, address, identity)
+        self._met.add(store)
+        self._keep_at(store)
+        return True
+
+    def _dial(self, store: int, address: str, identity: bytes) -> _Link:
+        link = _Link(*watched_dealer(self._context, address, identity, self._keys))
+        for socket in (link.link, link.fate):
+            self._store_of[socket] = store
+            self._poller.register(socket, zmq.POLLIN)
+        return link
+
+    def _keep_at(self, store: int) -> None:
+        self._dials += 1
+        self._send(self._links[store], SourceKeep(self._store.number, self._dials, self.core.held(store)))
+        for message in self.core.unheard(store):
+            self._send(self._links[store], message)
+
+    def _send(self, link: _Link, message: Message) -> None:
         with suppress(zmq.Again):  # it has hung up, which its fate tells
             link.link.send(encode(message), zmq.NOBLOCK)
 
     def _drop_link(self, store: int) -> None:
         link = self._links.pop(store, None)
         if link is not None:
-            for socket in (link.link, link.fate):
-                del self._store_of[socket]
-                self._poller.unregister(socket)
-            close_watched(link.link, link.fate)
+            self._hang_up(link)
+
+    def _hang_up(self, link: _Link) -> None:
+        for socket in (link.link, link.fate):
+            del self._store_of[socket]
+            self._poller.unregister(socket)
+        close_watched(link.link, link.fate)
 
     def _pull_from(self, download: _Download, store: int, relay: bool, now: float) -> None:
         """Ask this node for the rest."""
@@ -437,15 +522,26 @@ class Mover:
             self._fail(download, "the node where it was is gone", True, now)
             return
         done = 0 if download.incoming is None else download.incoming.done_bytes
-        download.source = store
+        download.source, download.heard_s = store, now
+        if store == store_of(download.number):
+            download.turn = None if relay else 0
         download.until = done + self._limits.pull_window_bytes
-        self._say_source(store, Pull(download.number, done, download.until, relay))
+        self._say_source(store, Pull(download.number, done, download.until, relay, download.turn or 0))
 
     def _try_source(self, download: _Download, now: float) -> None:
         """Whoever was sending it does not: the source itself sends the rest."""
         self._pull_from(download, store_of(download.number), False, now)
 
+    def _give_up(self, download: _Download, now: float) -> None:
+        """Nothing has come for too long, though the node is not known to be gone."""
+        self._say_source(download.source, PullStop(download.number))
+        if download.source != store_of(download.number):
+            self._try_source(download, now)
+        else:
+            self._fail(download, "the node where it is does not answer", True, now)
+
     def _from_source(self, store: int, message: Message, data: list[bytes], now: float) -> None:
+        self._pauses_s.pop(store, None)
         match message:
             case SourceGone(ids=ids):
                 for download in [self._downloads[number] for number in ids if number in self._downloads]:
@@ -458,19 +554,30 @@ class Mover:
                 own = tuple(number for number in ids if store_of(number) == store)
                 self._feed(f"store:{store}", SourceGone(own), now)
                 return
+            case SourceTaken():
+                self._feed(f"store:{store}", message, now)
+                return
+            case SourceUnknown():
+                self._keep_at(store)
+                for download in [one for one in self._downloads.values() if one.source == store]:
+                    self._pull_from(download, store, False, now)
+                return
             case PullElsewhere() | Coming() | Chunk():
                 download_of = self._downloads.get(message.number)
             case _:
                 return  # not one of ours
         if download_of is None or download_of.source != store:
             return
+        download_of.heard_s = now
         match message:
-            case PullElsewhere(store=other):
+            case PullElsewhere(store=other, turn=turn):
+                download_of.turn = turn
                 if other in self._addresses:
                     self._pull_from(download_of, other, False, now)
                 else:
                     self._try_source(download_of, now)
             case Coming(size=size):
+                download_of.turn = download_of.turn or 0
                 self._expect(download_of, size, now)
             case Chunk(offset=offset) if download_of.incoming is not None and data:
                 if offset == download_of.incoming.done_bytes:
@@ -481,13 +588,11 @@ class Mover:
             return
         try:
             download.incoming = self._store.receive(size, _LABEL)
-        except StoreError as error:
+        except (StoreError, OSError) as error:
             self._say_source(download.source, PullStop(download.number))
-            self._fail(download, f"there is no room on this node for a copy: {error}", False, now)
+            self._fail(download, f"there is no room for a copy on node {self._node}: {error}", False, now)
             return
-        for upload in self._uploads_of(download.number):
-            upload.size = size
-            self._say_peer(upload.peer, [encode(Coming(download.number, size))])
+        self._uploads.announce(download.number, size)
         if not size:
             self._complete(download, download.incoming, now)
 
@@ -496,10 +601,9 @@ class Mover:
             incoming.write(data)
         except (OSError, ValueError) as error:
             self._say_source(download.source, PullStop(download.number))
-            self._fail(download, f"a copy could not be written on this node: {error}", False, now)
+            self._fail(download, f"a copy could not be written on node {self._node}: {error}", False, now)
             return
-        for upload in self._uploads_of(download.number):
-            self._pump(upload)
+        self._uploads.pass_on(download.number)
         if incoming.is_complete:
             self._complete(download, incoming, now)
         elif download.until - incoming.done_bytes <= self._limits.pull_window_bytes // 2:
@@ -510,158 +614,12 @@ class Mover:
         held = incoming.seal()
         del self._downloads[download.number]
         self._copies[incoming.id] = held
-        for upload in self._uploads_of(download.number):
-            upload.local, upload.held = incoming.id, held
-            self._pump(upload)
+        self._uploads.complete(download.number, held)
         self._feed("shell", Copied(download.number, incoming.id), now)
 
     def _fail(self, download: _Download, reason: str, lost: bool, now: float) -> None:
         del self._downloads[download.number]
         if download.incoming is not None:
             download.incoming.discard()
-        for upload in self._uploads_of(download.number):
-            self._end_upload(upload)
-            self._say_peer(upload.peer, [encode(SourceGone((download.number,)))])
+        self._uploads.fail(download.number)
         self._feed("shell", CopyFailed(download.number, reason, lost), now)
-
-    # ------------------------------------------------------------------------------- uploads
-
-    def from_peer(self, identity: bytes, message: Message) -> None:
-        """Another node's agent speaks, by its link to this one."""
-        peer = self._peers.setdefault(identity, _Peer())
-        match message:
-            case SourceKeep(store=store, ids=ids):
-                peer.store = store
-                kept = self._kept.get(store, set())
-                self._release(store, kept - set(ids))
-                self._keep(identity, peer, [number for number in ids if number not in kept], 0)
-            case SourceTake(ids=ids, via=via):
-                self._keep(identity, peer, ids, via)
-            case SourceRelease(ids=ids):
-                self._release(peer.store, ids)
-            case Pull():
-                self._begin_upload(identity, peer, message)
-            case PullOn(number=number, until=until):
-                if (upload := peer.uploads.get(number)) is not None:
-                    upload.until = until
-                    self._pump(upload)
-            case PullStop(number=number):
-                if (upload := peer.uploads.get(number)) is not None:
-                    self._end_upload(upload)
-            case _:
-                pass  # not one of ours
-
-    def _keep(self, identity: bytes, peer: _Peer, ids: Iterable[int], via: int) -> None:
-        kept, holder, gone = self._kept.setdefault(peer.store, set()), NODES | peer.store, []
-        ledger = self._store.ledger
-        with self._store.lock:
-            for number in ids:
-                try:
-                    try:
-                        ledger.claim(number, holder, via)
-                    except ObjectGone:
-                        ledger.hold(number, holder)
-                    if number in kept:
-                        ledger.drop(number, holder)  # once is enough
-                    kept.add(number)
-                except (ObjectGone, LedgerFull):
-                    gone.append(number)
-        if gone:
-            self._say_peer(identity, [encode(SourceGone(tuple(gone)))])
-
-    def _release(self, store: int, ids: Iterable[int]) -> None:
-        kept = self._kept.get(store, set())
-        with self._store.lock:
-            for number in [number for number in ids if number in kept]:
-                kept.discard(number)
-                with suppress(ObjectGone):
-                    self._store.ledger.drop(number, NODES | store)
-
-    def _begin_upload(self, identity: bytes, peer: _Peer, pull: Pull) -> None:
-        number = pull.number
-        if (former := peer.uploads.get(number)) is not None:
-            self._end_upload(former)
-        upload = _Upload(identity, number, pull.offset, pull.until)
-        if (download := self._downloads.get(number)) is not None:
-            if download.incoming is not None:
-                upload.size = download.incoming.extent.bytes
-        else:
-            upload.local = number if store_of(number) == self._store.number else self.core.copy_of(number)
-            try:
-                upload.held = self._store.hold([upload.local])
-                upload.size = self._store.ledger.locate(upload.local).bytes
-            except (StoreError, ObjectGone):
-                self._say_peer(identity, [encode(SourceGone((number,)))])
-                return
-        if pull.relay and (relay := self._relay(number, peer.store)):
-            self._say_peer(identity, [encode(PullElsewhere(number, relay))])
-            return
-        peer.uploads[number] = upload
-        if upload.size >= 0:
-            self._say_peer(identity, [encode(Coming(number, upload.size))])
-            self._pump(upload)
-
-    def _relay(self, number: int, store: int) -> int:
-        """Who else can send it to that node; 0: we do it ourselves, and that one to others in its turn."""
-        busy = len(self._uploads_of(number))
-        relays = self._relays.setdefault(number, [])
-        if busy < self._limits.fan_out:
-            if store not in relays:
-                relays.append(store)
-            return 0
-        fit = [other for other in relays if other != store]
-        if not fit:
-            return 0
-        chosen = fit[0]
-        relays.remove(chosen)  # in turn
-        relays.append(chosen)
-        if store not in relays:
-            relays.append(store)
-        return chosen
-
-    def _uploads_of(self, number: int) -> list[_Upload]:
-        return [peer.uploads[number] for peer in self._peers.values() if number in peer.uploads]
-
-    def _pump(self, upload: _Upload) -> None:
-        """Send what may be sent, and is here."""
-        download = self._downloads.get(upload.number) if upload.held is None else None
-        incoming = None if download is None else download.incoming
-        here = upload.size if upload.held is not None else 0 if incoming is None else incoming.done_bytes
-        end = min(upload.until, here)
-        while upload.sent < end:
-            size = min(self._limits.chunk_bytes, end - upload.sent)
-            data = self._piece(upload, incoming, size)
-            header = encode(Chunk(upload.number, upload.sent))
-            if not self._say_peer(upload.peer, [header, data]):
-                self._forget_peer(upload.peer)
-                return
-            upload.sent += size
-        if upload.sent >= upload.size >= 0:
-            self._end_upload(upload)
-
-    def _piece(self, upload: _Upload, incoming: Incoming | None, size: int) -> bytes:
-        if incoming is not None:
-            return incoming.read(upload.sent, size)
-        with self._store.lock:
-            extent = self._store.ledger.pin(upload.local, AGENT)
-        try:
-            return self._store.access.read(extent, upload.sent, size)
-        finally:
-            with self._store.lock:
-                self._store.ledger.unpin(upload.local, AGENT)
-
-    def _end_upload(self, upload: _Upload) -> None:
-        peer = self._peers.get(upload.peer)
-        if peer is not None:
-            peer.uploads.pop(upload.number, None)
-        upload.held = None
-        self._store.drain()
-        if not self._uploads_of(upload.number):
-            self._relays.pop(upload.number, None)
-
-    def _forget_peer(self, identity: bytes) -> None:
-        """A link of another node's is gone; what it needs here is told again on its next one, or it is gone itself."""
-        peer = self._peers.pop(identity, None)
-        if peer is not None:
-            for upload in list(peer.uploads.values()):
-                self._end_upload(upload)

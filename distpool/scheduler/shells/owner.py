@@ -653,10 +653,10 @@ class OwnerShell:
             self.store.forget_transit(contact.process)
 
     def _forget_lease(self, lease: str) -> None:
-        worker = lease.rpartition(".")[2]
-        if self.store is not None and node_of(lease) == self.core.node:
-            self.store.forget_transit(int(worker))
-        self._abroad.pop(f"worker:{lease}", None)
+        worker = int(lease.rpartition(".")[2])
+        there = self._abroad.pop(f"worker:{lease}", 0)
+        if self.store is not None and (there or node_of(lease) == self.core.node):
+            self.store.forget_transit(worker, store=there)
         self._addresses.pop(b"d:" + lease.encode(), None)
         self._addresses.pop(b"c:" + lease.encode(), None)
         if self._ways:

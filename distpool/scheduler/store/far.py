@@ -19,6 +19,8 @@ from distpool.errors import StoreError, StoreFull
 from distpool.scheduler.messages import (
     FarClaim,
     FarDrop,
+    FarForget,
+    FarForgetHanded,
     FarHand,
     FarHold,
     FarLook,
@@ -114,6 +116,14 @@ class Far:
     def hand(self, ids: tuple[int, ...], holder: int, *, back: bool = False) -> None:
         """Pass them on to a process of this node, or to another node; or take that ``back``."""
         self.link.tell(FarHand(ids, holder, back))
+
+    def forget_transit(self, via: int, store: int) -> None:
+        """A worker of the node with this store is dead, and all that it had sent to this process was read."""
+        self.link.tell(FarForget(via, store))
+
+    def forget_handed(self, store: int) -> None:
+        """A process of the node with this store is gone, to which this one has handed things."""
+        self.link.tell(FarForgetHanded(store))
 
     def fetch(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         """Have copies on this node: their numbers, in transit from the agent.

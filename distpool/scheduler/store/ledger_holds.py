@@ -93,12 +93,32 @@ class Holds(Table):
                 return
         raise ObjectGone(f"object {number:#x} is not in transit to process {holder}")
 
+    def in_transit(self, process: int, via: int) -> list[int]:
+        """What ``via`` has put for ``process``, or handed to it, and is not claimed; each as often as that."""
+        who, words = process | via << 32, self.words
+        return [
+            words[at + ID]
+            for at in self._objects()
+            for hold in self._chain(at)
+            if words[hold + WHO] == who
+            for _ in range(words[hold + COUNTS])
+        ]
+
     def forget_transit(self, process: int, via: int) -> None:
         """``via`` is dead, and all that it has sent to ``process`` was read: what is not claimed never will be."""
         who = process | via << 32
         for at in self._objects():
             for hold in self._chain(at):
                 if self.words[hold + WHO] == who:
+                    self._unlink(at, hold)
+            self._remove_if_free(at)
+
+    def forget_sent(self, via: int, first: int) -> None:
+        """``via`` has been dead for long: what it has sent to holders from number ``first`` on will not be claimed."""
+        for at in self._objects():
+            for hold in self._chain(at):
+                who = self.words[hold + WHO]
+                if who >> 32 == via and who & LOW >= first:
                     self._unlink(at, hold)
             self._remove_if_free(at)
 

@@ -240,7 +240,7 @@ class Incoming:
 
 def _whole_blocks(extent: Extent, ledger: Ledger) -> int:
     block = ledger.block_bytes[extent.tier]
-    return -(-extent.bytes // block) * block
+    return max(1, -(-extent.bytes // block)) * block  # what is empty takes one, too
 
 
 #: Files of this package and of the standard library are not what a person looks for.

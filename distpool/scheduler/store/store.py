@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from distpool.errors import StoreError
-from distpool.scheduler.messages import AGENT
+from distpool.scheduler.messages import AGENT, NODES
 from distpool.scheduler.serialize import stored
 from distpool.scheduler.serialize.stored import Spot
 from distpool.scheduler.store import forks
@@ -77,7 +77,9 @@ class ObjectStore:
         return self.access.tiers
 
     def reach_others(self, link: AgentLink) -> None:
-        """There may be other nodes, whose objects are had by way of the agent."""
+        """There may be other nodes, whose objects are had by way of the agent. A second way is not needed."""
+        if self.far is not None:
+            return
         self.far = Far(link)
         self.far.on_dropped = self.on_dropped
 
@@ -270,13 +272,27 @@ class ObjectStore:
                 raise not_held(error) from None
             return Held(tuple(ids), self.access.let_go)
 
-    def forget_transit(self, via: int) -> None:
-        """A worker is dead and all its words were read: what it had put for us and never told of goes."""
+    def forget_transit(self, via: int, *, store: int = 0) -> None:
+        """A worker is dead and all its words were read: what it had put for us and never told of goes.
+
+        ``store``: of its node, if that is another.
+        """
+        if store:
+            if self.far is not None:
+                self.far.forget_transit(via, store)
+            return
         with self.access.undisturbed, self.lock:
             self.ledger.forget_transit(self.process, via)
 
     def forget_handed(self, holder: int) -> None:
-        """A process is dead that we have handed things to: what it had not claimed by then goes."""
+        """A process is dead that we have handed things to: what it had not claimed by then goes.
+
+        Of one on another node (``NODES``) after a while: others there may yet claim theirs.
+        """
+        if holder >= NODES:
+            if self.far is not None:
+                self.far.forget_handed(holder - NODES)
+            return
         with self.access.undisturbed, self.lock:
             self.ledger.forget_transit(holder, self.process)
 
