@@ -40,8 +40,8 @@ from distpool.scheduler.text_tables import in_columns
 __all__ = ["COMMANDS", "found_cluster", "started_nodes"]
 
 PORT = 9437
-#: How long a node has to end by itself.
-STOP_S = 10.0
+#: How long a node has to end by itself: what runs there ends first.
+STOP_S = DEFAULTS.drain_s + 10.0
 _NODE_FILE, _SECRET_FILE = "node.json", "secret"
 SECRET_SUFFIX = ".secret"  # of the file beside a journal
 #: Documentation's own network (RFC 5737): asked for the way out of this machine, never sent to.

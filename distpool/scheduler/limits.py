@@ -56,6 +56,7 @@ class Limits(msgspec.Struct, frozen=True):
     # Watching.
     heartbeat_s: float = 2.0
     node_silent_s: float = 10.0  # a node silent for this long is dead.
+    drain_s: float = 30.0  # what runs on a node that was told to go has so long to end.
     head_redial_s: float = 0.3  # a node whose head is away tries to reach it so often, ...
     head_away_s: float = 600.0  # ... and leaves after so long.
     reckoned_s: float = (

@@ -136,6 +136,23 @@ def test_a_machine_with_an_actor_and_an_owner_is_lost(cluster: list[Host]) -> No
     assert facts_of(text) == {"calling": "ActorDiedError", "waiting": "OwnerDiedError"}
 
 
+def test_a_machine_is_stopped_in_the_middle_and_comes_back(cluster: list[Host]) -> None:
+    """It takes nothing new, and ends what it has begun: so nothing is run again, which nothing may be here."""
+    a, b, c = cluster
+    child = c.start(*PROGRAM, "long", "100", "0.1", env={**of_cluster(a), "DISTPOOL_RETRIES": "0"})
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    assert b.run("-m", "distpool", "stop") == (0, "Node b has ended.\n")
+    assert b.pids() == []
+    start(b, "--address", f"{a.address}:{PORT}")
+    text, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, text
+    facts = facts_of(text)
+    assert facts["answers"] == [1] * 100
+    assert facts["nodes"]["b"] > 0  # type: ignore[index]
+    assert a.run("-m", "distpool", "status")[1].startswith("2 nodes")
+
+
 def test_a_program_is_killed_and_its_workers_end(cluster: list[Host]) -> None:
     a, b, c = cluster
     before = len(a.pids()) + len(b.pids())

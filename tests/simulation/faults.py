@@ -34,6 +34,20 @@ def schedule(world: World, plan: Plan) -> None:
         world.loop.after(world.loop.rng.uniform(0.05, SAFETY_S), _strike, world, world.loop.rng.choice(kinds))
 
 
+def schedule_drains(world: World) -> None:
+    """Some nodes are told to go, one after the other: the first takes all."""
+    for _ in range(world.drain_chance.choice((1, 1, 2))):
+        world.loop.after(world.drain_chance.uniform(0.5, SAFETY_S / 2), _drain, world)
+
+
+def _drain(world: World) -> None:
+    machine = world.drain_chance.choice(list(world.machines.values()))
+    others = [other for other in world.machines.values() if other is not machine and other.agent is not None]
+    if not world.quiet and any(other.agent and not other.agent.core.draining.on for other in others):
+        _note(world, f"{machine.name} drains")
+        machine.drain()
+
+
 def _strike(world: World, fault: Callable[[World], None]) -> None:
     if not world.quiet:
         world.last_fault_s = world.loop.now
@@ -180,5 +194,7 @@ def quiet(world: World) -> None:
     world.network.partitions.clear()
     for machine in world.machines.values():
         recover(world, machine)
+        if machine.agent is not None and machine.agent.core.draining.on:
+            machine.leave()
         machine.boot()
     world.start_head()

@@ -229,7 +229,11 @@ class Groups:
         self._sample_removed()
 
     def _fits(self, group: Any) -> bool:
-        agents = [machine.agent for machine in self.world.machines.values() if machine.agent is not None]
+        agents = [
+            machine.agent
+            for machine in self.world.machines.values()
+            if machine.agent is not None and not machine.agent.core.draining.on
+        ]
         rooms = [Room(agent.core.node, agent.core.free, {}) for agent in agents]
         wanted = [Wanted(i, need) for i, need in enumerate(group.needs) if not group.nodes[i]]
         fixed = {index: node for index, node in enumerate(group.nodes) if node}

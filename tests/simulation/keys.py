@@ -146,7 +146,7 @@ class Keys:
     def tells_lost(self, agent: AgentShell, node: str) -> None:
         """An agent tells an owner that a node is lost."""
         world = self.world
-        if not (world.ledger.anything_lost or world.plan.jumps):
+        if not (world.ledger.anything_lost or world.plan.jumps or world.machines[node].has_left):
             raise Violation("nobody_is_lost_with_the_head", f"{agent.name} says that {node} is lost")
 
     def sample(self, *, calm: bool) -> None:

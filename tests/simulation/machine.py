@@ -14,12 +14,14 @@ from distpool.scheduler.cores.head import HeadCore
 from distpool.scheduler.cores.node import NodeCore
 from distpool.scheduler.messages import (
     Death,
+    Drain,
     Exited,
     Fork,
     Forked,
     KillWorker,
     LeaseElsewhere,
     LookAt,
+    NodeBye,
     NodeLost,
     Record,
     Seen,
@@ -158,6 +160,7 @@ class Machine:
         self.nursery_due_s = 0.0
         self.pids_given = 0
         self.forks = 0
+        self.has_left = False  # in an orderly way, at least once
 
     def next_pid(self) -> int:
         """Pids come round again soon (a small pid space), but never while one is in use."""
@@ -178,6 +181,35 @@ class Machine:
         self.incarnation += 1
         self.agent = AgentShell(self.world, self)
         self.agent.hear("timer", Tick())
+
+    def drain(self) -> None:
+        """The agent is told to go: it does so when nothing runs there any more, or when its time is up."""
+        agent = self.agent
+        if agent is None or agent.core.draining.on:
+            return
+        agent.hear("shell", Drain())
+        self.world.loop.after(
+            0.1, self._leave_when_done, agent, self.world.loop.now + self.world.limits.drain_s
+        )
+
+    def _leave_when_done(self, agent: AgentShell, until_s: float) -> None:
+        if self.agent is not agent:
+            return
+        if agent.core.leases and self.world.loop.now < until_s:
+            self.world.loop.after(0.1, self._leave_when_done, agent, until_s)
+        else:
+            self.leave()
+            self.world.loop.after(self.world.drain_chance.choice((0.05, 0.5, 3.0)), self.boot)
+
+    def leave(self) -> None:
+        """The agent ends in an orderly way. What still ran is lost."""
+        assert self.agent is not None
+        if self.agent.core.leases:
+            self.world.uncertain()
+        self.world.last_fault_s = self.world.loop.now
+        self.has_left = True
+        self.agent.dispatch("head", NodeBye(self.incarnation))
+        self.crash()
 
     def crash(self) -> None:
         """The agent dies, and with it the nursery and every worker."""

@@ -40,6 +40,7 @@ class Plan:
     wears: float = 0.0  # ... and some leave their worker too big
     actors: bool = False
     groups: bool = False  # some run in placement groups
+    drains: bool = False  # nodes are told to go
     keys: bool = False  # programs keep something at the head, and that may die
     gpus: bool = False
     hunger: bool = False  # nodes run out of memory
@@ -68,6 +69,11 @@ def add_limits(plan: Plan, rng: random.Random) -> None:
     """By a chance of its own, so that the worlds without are what they were before there were such things."""
     plan.limits = rng.random() < 0.4
     plan.wears = 0.05 if rng.random() < 0.15 else 0.0
+
+
+def add_drains(plan: Plan, rng: random.Random) -> None:
+    """By a chance of its own, as well. A node can only go if there is another."""
+    plan.drains = plan.nodes > 1 and rng.random() < 0.5
 
 
 def write_program(world: World, program: Program) -> None:

@@ -26,7 +26,7 @@ from .loop import Loop, Violation
 from .machine import HeadShell, Machine
 from .network import Network
 from .owner import OwnerShell
-from .plan import SAFETY_S, Plan, add_limits, draw, write_program
+from .plan import SAFETY_S, Plan, add_drains, add_limits, draw, write_program
 from .program import Children, Program
 from .shell import Shell
 from .worker import Worker
@@ -61,6 +61,7 @@ class World:
         self.eve_chance = random.Random(f"eve {seed}")
         self.hunger_chance = random.Random(f"hunger {seed}")
         self.key_chance = random.Random(f"keys {seed}")
+        self.drain_chance = random.Random(f"drains {seed}")
         if plan is None:
             add_limits(self.plan, self.more_chance)
             groups.add(self.plan, self.group_chance)
@@ -68,6 +69,7 @@ class World:
             gpus.add(self.plan, self.gpu_chance)
             hunger.add(self.plan, self.hunger_chance)
             keys.add(self.plan, self.key_chance)
+            add_drains(self.plan, self.drain_chance)
         self.trace = trace
         self.limits = limits or Limits()
         self.network = Network(self.loop, self.plan.latency_s, trace)
@@ -138,6 +140,8 @@ class World:
         hunger.schedule(self, self.hunger_chance)
         if self.plan.keys:
             self.keys.schedule()
+        if self.plan.drains:
+            faults.schedule_drains(self)
         self.loop.after(SAMPLE_S, self._sample)
 
     # --------------------------------------------------------------------- asked by the processes
@@ -238,7 +242,8 @@ class World:
         why = message.reason if message.death is None else message.reason + message.death.reason
         if book.strategy.group and "was removed" in why:
             return
-        if "no node has" in message.reason and not self._feasible(book):
+        gone = any(machine.has_left for machine in self.machines.values())
+        if "no node has" in message.reason and (gone or not self._feasible(book)):
             return
         raise Violation("pools_break_with_cause", f"pool {book.number} of {book.owner}: {message!r}")
 

@@ -103,7 +103,7 @@ class HeadCore:
         self.deadlines: Deadlines[tuple[str, str]] = Deadlines()
         self._out: Output = []
         self.groups = Groups(
-            lambda: (node.facts for node in self.nodes.values() if not node.awaited),
+            lambda: (n.facts for n in self.nodes.values() if not (n.awaited or n.facts.draining)),
             self._free_now,
             self._send,
             self._record,
@@ -145,8 +145,8 @@ class HeadCore:
         match message:
             case NodeHello():
                 self._hello(sender, message, now)
-            case NodeReport(incarnation=incarnation, available=available):
-                self._report(sender, incarnation, available, now)
+            case NodeReport():
+                self._report(sender, message, now)
             case NodeBye(incarnation=incarnation):
                 if (node := self._known(sender, incarnation)) is not None:
                     self._remove(node, now)
@@ -253,14 +253,17 @@ class HeadCore:
         node = self.nodes.get(_name(sender))
         return node if node is not None and node.incarnation == incarnation else None
 
-    def _report(self, sender: str, incarnation: int, available: dict[str, float], now: float) -> None:
-        node = self._known(sender, incarnation)
+    def _report(self, sender: str, report: NodeReport, now: float) -> None:
+        node = self._known(sender, report.incarnation)
         if node is None or node.awaited:
             # It was taken for dead, or this head is new: it has to introduce itself again.
-            self._out.append((sender, NodeWelcome(incarnation, False, "not known here", again=True)))
+            self._out.append((sender, NodeWelcome(report.incarnation, False, "not known here", again=True)))
             return
         self._heard(node.facts.node, now)
-        self._free_now(node.facts.node, available)
+        self._free_now(node.facts.node, report.available)
+        if report.draining and not node.facts.draining:
+            node.facts = msgspec.structs.replace(node.facts, draining=True)
+            self._spread(now)
         self.groups.place_all()
 
     def _free_now(self, name: str, available: Mapping[str, float]) -> None:

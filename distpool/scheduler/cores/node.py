@@ -28,6 +28,7 @@ import msgspec
 
 from distpool.scheduler.cores import devices
 from distpool.scheduler.cores.deadlines import Deadlines
+from distpool.scheduler.cores.node_draining import Draining
 from distpool.scheduler.cores.node_groups import NodeGroups
 from distpool.scheduler.cores.node_head import HeadLink, Key
 from distpool.scheduler.cores.node_memory import NodeMemory
@@ -56,6 +57,7 @@ from distpool.scheduler.messages import (
     Attach,
     Blocked,
     Death,
+    Drain,
     DropPool,
     Exited,
     FactsQuery,
@@ -152,6 +154,7 @@ class NodeCore:
         self.groups = NodeGroups(self)
         self.pressure = Pressure(self.send)
         self.memory = NodeMemory(self)
+        self.draining = Draining(self)
         self.surveys = NodeSurveys(self)
         self.head = HeadLink(
             self._facts,
@@ -187,6 +190,9 @@ class NodeCore:
             case "memory":
                 assert isinstance(message, MemoryLow)
                 self.memory.low(message)
+            case "shell":
+                assert isinstance(message, Drain)
+                self.draining.begin(now)
             case _:
                 raise AssertionError(f"a node has no dealings with {sender}")
         self._grant(now)
@@ -292,6 +298,7 @@ class NodeCore:
             owner.pressed, self.pressure.news = Pressed(False), True
             self.deadlines.clear(("owner", name))
         self._square_up(owner, set(hello.held))
+        self.draining.tell(owner)
 
     def _welcome(self) -> AgentWelcome:
         total = to_floats(self.total)
@@ -327,6 +334,8 @@ class NodeCore:
             self.refuse(pool, str(error))
             return
         more = want.count > pool.count
+        if more and want.spilled:
+            self.draining.tell(owner)
         pool.count, pool.dedicated, pool.resources = want.count, want.dedicated, want.resources
         pool.spilled, pool.elsewhere, pool.dropping, pool.asked_s = want.spilled, 0, False, now
         pool.strategy, pool.once = want.strategy, want.once
@@ -443,6 +452,8 @@ class NodeCore:
     def _grant_one(self, pool: WantedPool, reserved: Amounts, now: float) -> bool:
         if pool.strategy.kind == "group":
             return self.groups.grant(pool, now)
+        if pool.spilled and self.draining.on:
+            return False  # its owner has been told, and looks elsewhere
         if pool.strategy.kind == "spread" and pool.elsewhere:
             return False  # one turn after the other: the owner moves that one first
         if self._is_for_all(pool) and (other := self._roomier()) is not None:
@@ -451,7 +462,8 @@ class NodeCore:
             return True
         placed = self._place(pool, reserved)
         if placed is None:
-            self._refuse_in_time(pool, now)
+            if not self._may_come_again(pool):
+                self._refuse_in_time(pool, now)
             return False
         if placed.node.node != self.node:
             room = how_often(pool.need, to_units(placed.node.available)) if placed.now else None
@@ -480,7 +492,7 @@ class NodeCore:
 
         No View tells of such workers, as they take nothing; what pools of this node's owners have there is counted.
         """
-        if not self.head.others:
+        if not self.head.takers():
             return None
         here = sum(lease.pool.dedicated and not lease.need for lease in self.leases.values())
         if here < self._cpus():
@@ -493,7 +505,7 @@ class NodeCore:
                     sent.update(pool.sent)
         rooms = [
             ((how_often(one, to_units(node.available)) or 0) - sent[node.node], node)
-            for node in self.head.others.values()
+            for node in self.head.takers()
         ]
         room, node = max(rooms, key=lambda pair: (pair[0], pair[1].node))
         return (node, room) if room > 0 else None
@@ -509,6 +521,10 @@ class NodeCore:
 
     def _place(self, pool: WantedPool, reserved: Amounts) -> Placed | None:
         """Where the pool's next lease should be: here if that is as good as anywhere, or where it is better to wait."""
+        if self.draining.on:
+            placed = place(pool.need, pool.strategy, self.head.takers(), self.node, pool.last)
+            if placed is not None:
+                return placed  # else it is needed here, by what still runs
         able = fits(pool.need, self.total) and may_be(pool.strategy, self.me)
         if pool.spilled:
             return Placed(self.me, True) if able else None
@@ -519,7 +535,7 @@ class NodeCore:
         if able and has_slot and fits(pool.need, free) and home_is_best(pool.strategy, self.me):
             return Placed(self.me, True)
         here = [msgspec.structs.replace(self.me, available=to_floats(free))] if has_slot else []
-        placed = place(pool.need, pool.strategy, [*here, *self.head.others.values()], self.node, pool.last)
+        placed = place(pool.need, pool.strategy, [*here, *self.head.takers()], self.node, pool.last)
         if able and not has_slot and (placed is None or not placed.now):
             return Placed(self.me, False)
         return placed
@@ -556,6 +572,13 @@ class NodeCore:
         self.send("nursery", Fork(number, slot, attach))
         self._look(pool)
         return True
+
+    def _may_come_again(self, pool: WantedPool) -> bool:
+        """Whether it is only a node that drains that could have it: when that has gone, or is back, it will be decided."""
+        return any(
+            node.draining and fits(pool.need, to_units(node.total)) and may_be(pool.strategy, node)
+            for node in self.head.others.values()
+        )
 
     def _refuse_in_time(self, pool: WantedPool, now: float) -> None:
         """What no node can ever have is refused, but not before the head has told us who there is."""
@@ -816,6 +839,8 @@ class NodeCore:
                     self.head.beat(now)
                 case "survey", int(number):
                     self.surveys.late(number)
+                case "drain", _:
+                    self.draining.tell_all(now)
                 case "reckoned", str(node):
                     self.head.reckoned(node)
                 case "owed", str(name):
@@ -836,7 +861,9 @@ class NodeCore:
             self.kill(worker, f"it did not start within {self.limits.worker_start_s:g} s")
 
     def _facts(self) -> NodeFacts:
-        return msgspec.structs.replace(self.me, available=to_floats(self.free), store=self.head.store)
+        return msgspec.structs.replace(
+            self.me, available=to_floats(self.free), store=self.head.store, draining=self.draining.on
+        )
 
     def check(self) -> None:
         """Assert every invariant; for tests and the simulator."""

@@ -108,5 +108,7 @@ def _check_deadlines(node: NodeCore) -> None:
                 assert number in node.surveys.open
             case "owed", str():
                 pass  # it may have been paid meanwhile
+            case "drain", _:
+                assert node.draining.on
             case _:
                 assert kind in ("heartbeat", "report")

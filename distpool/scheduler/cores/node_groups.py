@@ -95,7 +95,7 @@ class NodeGroups:
             add(whole, need)
         left = to_floats(core.free)
         gpus = _devices_for(needs, core.free_gpus)
-        granted = fits(whole, core.free) and gpus is not None
+        granted = fits(whole, core.free) and gpus is not None and not core.draining.on
         if granted and gpus is not None:
             subtract(core.free, whole)
             left = to_floats(core.free)

@@ -186,13 +186,18 @@ class HeadLink:
             self._deadlines.set(_REPORT, self._told_s + self._limits.report_s)
 
     def _report(self, now: float) -> None:
-        self._send("head", NodeReport(self.incarnation, to_floats(self._free), self._queued()))
+        draining = self._facts().draining
+        self._send("head", NodeReport(self.incarnation, to_floats(self._free), self._queued(), draining))
         self._note(now)
 
     def _note(self, now: float) -> None:
         self._told, self._told_s = dict(self._free), now
         self._deadlines.clear(_REPORT)
         self._deadlines.set(_HEARTBEAT, now + self._limits.heartbeat_s)
+
+    def takers(self) -> list[NodeFacts]:
+        """The other nodes that take something new."""
+        return [node for node in self.others.values() if not node.draining]
 
     def reckon(self, node: NodeFacts, taken: Amounts, now: float) -> None:
         """We have sent somebody there: count it until the head knows better, or all would be sent to one place.

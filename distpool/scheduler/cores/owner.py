@@ -59,6 +59,7 @@ from distpool.scheduler.messages import (
     LeaseHello,
     LeaseRefused,
     LinkLost,
+    NodeDrains,
     NodeLost,
     OpenPool,
     OwnerHello,
@@ -148,6 +149,7 @@ class OwnerCore:
             Reclaim: self._on_reclaim,
             LinkLost: self._on_link_lost,
             NodeLost: self._on_node_lost,
+            NodeDrains: self._on_node_drains,
             ClusterLost: self._on_cluster_lost,
             Tick: self._on_tick,
         }
@@ -433,6 +435,11 @@ class OwnerCore:
             if pool.live:
                 self.leasing.ask(pool)
                 self._after_loss(pool, now)
+
+    def _on_node_drains(self, _sender: str, message: NodeDrains, _now: float) -> None:
+        for pool in list(self.pools.values()):
+            if pool.live:
+                self.leasing.leave(pool, message.node)
 
     # --------------------------------------------------------------------------------- agents
 

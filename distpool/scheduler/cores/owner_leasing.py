@@ -119,6 +119,20 @@ class Leasing:
         """What the pool wanted of a lost node is to be had elsewhere."""
         pool.wanted_in_all -= pool.wanted.pop(node, 0)
 
+    def leave(self, pool: Pool, node: str) -> None:
+        """A node is about to go: what the pool wants of it is wanted by way of home, and its workers go when they can.
+
+        An actor stays: there would be two of it for a while.
+        """
+        if is_borrowed(pool) or (pool.actor is not None and pool.leases):
+            return
+        if node != self.home and pool.wanted.get(node):
+            self._want(pool, node, 0)
+        for lease in list(pool.leases.values()):
+            if lease.node == node and lease.state is LeaseState.READY:
+                self.retire(lease)
+        self.ask(pool)
+
     # ------------------------------------------------------------------------------------ leases
 
     def hello(self, pool: Pool, message: LeaseHello, now: float) -> None:

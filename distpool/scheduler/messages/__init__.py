@@ -36,7 +36,7 @@ Who says what to whom::
     owner   -> app      Done Failed PoolReady PoolBroken PoolGone WorkerUp WorkerGone ActorUp ActorRestarts
     owner   -> agent    OwnerHello WantLeases ReturnLease KillWorker LookAt DropPool Blocked Lingers Preload OwnerBye
     agent   -> owner    AgentWelcome LeaseElsewhere LeaseRefused WorkerDied Seen PoolDropped Pressed Reclaim NodeLost
-                        Beat
+                        Beat NodeDrains
     worker  -> owner    LeaseHello ControlHello SetupDone Results Recalled WornOut ActorExit Remarks
     owner   -> worker   Setup LogLevels Execute Serve Retire   (data)      Recall Interrupt RemarksSeen   (control)
     owner  <-> owner    WantActor EndActor / ActorDown

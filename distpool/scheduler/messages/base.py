@@ -35,6 +35,10 @@ class Record(Message, frozen=True):
     value: bytes | None
 
 
+class Drain(Message, frozen=True):
+    """The shell's word to a node's core: the node is to go, and takes nothing new."""
+
+
 class LinkLost(Message, frozen=True):
     """The shell's word that the link to the sender is gone; nothing more will come over that incarnation."""
 

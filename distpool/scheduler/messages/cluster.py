@@ -46,6 +46,7 @@ class NodeFacts(Message, frozen=True):
     labels: dict[str, str] = {}
     host: str = ""
     store: int = 0  # the number of its store; 0: it has none, or the head has not given it one yet
+    draining: bool = False  # it is about to go, and takes nothing new
 
 
 class NodeHello(Message, frozen=True):
@@ -70,6 +71,7 @@ class NodeReport(Message, frozen=True):
     incarnation: int
     available: dict[str, float]
     queued: int = 0  # leases wanted here and not granted
+    draining: bool = False
 
 
 class NodeBye(Message, frozen=True):

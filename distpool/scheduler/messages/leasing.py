@@ -171,6 +171,12 @@ class Reclaim(Message, frozen=True):
     lease: str
 
 
+class NodeDrains(Message, frozen=True):
+    """A node takes nothing new: let go of what you have there as it is done, and want no more of it. Said again."""
+
+    node: str
+
+
 #: The node had no memory left, and the worker had more than its lease asked for.
 OUT_OF_MEMORY = "out of memory"
 

@@ -13,7 +13,8 @@
 It sleeps in one poll: over its ROUTER, its nursery's link, pidfds of driver, nursery and owners, and the fates of links
 to other nodes. It wakes by events, and by a clock only when a core has asked for it. When the driver is dead, or says
 goodbye, everything below the agent is killed and reaped and the session directory removed; likewise when anything here
-goes wrong, and on a node that has joined, when the head is gone, will not have it, or a SIGTERM comes.
+goes wrong, and on a node that has joined, when there is no head any more or it will not have it (``uplink``). After a
+SIGTERM a node of a cluster first lets its work go (``cores.node_draining``).
 
 A pid means nothing on another node. Who is there is watched by a link of our own to where it can be dialled
 (``Peers``): owners of other nodes, and the agents of nodes that have joined.
@@ -48,6 +49,7 @@ from distpool.scheduler.messages import (
     VIA_HOME,
     Beat,
     BringOwner,
+    Drain,
     Exited,
     FactsQuery,
     Fork,
@@ -206,6 +208,7 @@ class Agent:
         self._terminated = Waker()
         self._to_node: deque[tuple[str, Message]] = deque()
         self._wake_s = math.inf  # when the node's core wants a Tick
+        self._drain_until_s = math.inf  # when a node that is to go leaves, whatever still runs there
         self._owner_fds: dict[int, str] = {}  # pidfd -> owner
         for source in (self._router, self._brood.link, self._brood.pidfd, self._driver_fd):
             if source is not None:
@@ -308,6 +311,19 @@ class Agent:
         if self._head_keeper is not None:
             self._end_cluster(self._head_keeper)
 
+    def _asked_to_go(self) -> None:
+        """A SIGTERM. A node that has joined a cluster lets its work go first; a second one cuts that short."""
+        if self._uplink is None or not self._request.head.startswith("tcp:") or self._node.draining.on:
+            self.leaving = True
+            return
+        self._drain_until_s = time.monotonic() + self._request.limits.drain_s
+        self._feed("shell", Drain())
+
+    def _leave_when_done(self, now: float) -> None:
+        """Whether nothing runs here any more, and no program has its way by here; or it has had its time."""
+        guests = [] if self._gateway is None else self._gateway.direct()
+        self.leaving = self.leaving or now >= self._drain_until_s or not (self._node.leases or guests)
+
     def _end_cluster(self, keeper: HeadKeeper) -> None:
         """Tell the other nodes that there will be no head again, and give them a moment to say goodbye."""
         until_s = time.monotonic() + self._request.limits.farewell_s
@@ -332,8 +348,11 @@ class Agent:
                 self._hear_nursery(message)
         elif source == self._brood.pidfd:
             self._replace_nursery()
-        elif source in (self._driver_fd, self._terminated.fd):
+        elif source == self._driver_fd:
             self.leaving = True
+        elif source == self._terminated.fd:
+            self._terminated.clear()
+            self._asked_to_go()
         elif self._uplink is not None and (words := self._uplink.read(source, time.monotonic())) is not None:
             self._hear_head(words)
         elif self._head_keeper is not None and source == self._head_keeper.pidfd:
@@ -752,6 +771,8 @@ class Agent:
 
     def _tick(self) -> None:
         now = time.monotonic()
+        if self._node.draining.on:
+            self._leave_when_done(now)
         if self._wake_s <= now:
             self._wake_s = math.inf
             self._feed("timer", Tick())
