@@ -324,9 +324,28 @@ def modules(folder: str) -> None:
     distpool.shutdown()
 
 
+def keep(path: str) -> None:
+    """A big value that was made on the node with "only_here", and is looked at when that has gone."""
+    import numpy as np
+
+    @distpool.remote(max_retries=0, resources={"only_here": 1})
+    def make() -> object:
+        return np.arange(1_000_000)
+
+    distpool.init()
+    made = make.remote()
+    distpool.wait([made], fetch_local=False)
+    print("begun", flush=True)
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    print(json.dumps({"sum": int(np.sum(distpool.get(made)))}))  # type: ignore[call-overload]
+    distpool.shutdown()
+
+
 PROGRAMS = {
     "callers": callers,
     "modules": modules,
+    "keep": keep,
     "objects": objects,
     "peers": peers,
     "spread": lambda count, times="1": [spread(int(count)) for _ in range(int(times))],

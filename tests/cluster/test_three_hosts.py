@@ -153,6 +153,19 @@ def test_a_machine_is_stopped_in_the_middle_and_comes_back(cluster: list[Host]) 
     assert a.run("-m", "distpool", "status")[1].startswith("2 nodes")
 
 
+def test_what_lies_on_a_machine_that_is_stopped_is_kept_by_who_needs_it(three: list[Host]) -> None:
+    a, b, c = three
+    start(a, "--head")
+    start(b, "--address", f"{a.address}:{PORT}", "--resources", '{"only_here": 1}')
+    gone = c.folder / "gone"
+    child = started_on(c, a, "begun", "keep", str(gone))
+    assert b.run("-m", "distpool", "stop") == (0, "Node b has ended.\n")
+    gone.touch()
+    text, _ = child.communicate(timeout=60)
+    assert child.returncode == 0, text
+    assert facts_of(text) == {"sum": 499_999_500_000}
+
+
 def test_a_program_is_killed_and_its_workers_end(cluster: list[Host]) -> None:
     a, b, c = cluster
     before = len(a.pids()) + len(b.pids())

@@ -267,6 +267,7 @@ class Machine:
             )
         if number in self.workers:
             raise Violation("slots_unique", f"{self.name}: worker number {number} is taken")
+        self._expect_wanted_here(attach)
         worker = Worker(self.world, self, number, self.next_pid(), attach)
         worker.slot = slot
         self.workers[number] = worker
@@ -275,6 +276,15 @@ class Machine:
         self.world.gpus.forked(self)
         self.tell_agent(Forked(number, worker.pid))
         worker.start_up()
+
+    def _expect_wanted_here(self, attach: Any) -> None:
+        """A node that is to go begins nothing that another could have."""
+        book = self.world.books.get((attach.owner, attach.pool))
+        if self.agent is None or not self.agent.core.draining.on or book is None or book.strategy.group:
+            return
+        for node in self.agent.core.head.takers():
+            if all(node.total.get(name, 0.0) >= amount for name, amount in book.resources.items()):
+                raise Violation("who_leaves_begins_nothing", f"{self.name} forks for pool {book.number}")
 
     def ended(self, worker: Worker, death: Death) -> None:
         """A worker has ended; reaped a moment later."""

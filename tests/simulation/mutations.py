@@ -704,6 +704,13 @@ MUTATIONS = (
         "a placement group's bundles are released when the head has died",
         "calls_end", 356,
     ),
+    Mutation(
+        "begin_work_on_leaving", node, "NodeCore._place",
+        'if self.draining.on:',
+        'if False:',
+        "a node that was told to go goes on taking work",
+        "who_leaves_begins_nothing", 16,
+    ),
 )
 # fmt: on
 

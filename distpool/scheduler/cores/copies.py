@@ -13,7 +13,7 @@ A process **refers** to an object of another node by messages to its own agent, 
 own node. While somebody refers to one, the source is asked to keep it (``SourceTake``): once for the whole node,
 whoever needs it, and though a copy may be here, since others ask the source for what the number says is there. So an
 object is moved once for each node, and goes when nobody anywhere needs it. When the source has lost it, a copy is still
-good.
+good. Where a node is about to go, those that need what it has get their copies at once.
 
 Stores are numbered as they join, so a number above all that were heard of is one of a node that we have yet to hear of:
 what lies there is waited for, up to ``node_silent_s``.
@@ -103,10 +103,14 @@ class ProcessGone(Message, frozen=True):
 
 
 class Stores(Message, frozen=True):
-    """From the shell: the stores of the cluster's other nodes, in full, and the node's own."""
+    """From the shell: the stores of the cluster's other nodes, in full, and the node's own.
+
+    Those that are ``leaving`` will soon be none.
+    """
 
     numbers: tuple[int, ...]
     own: int
+    leaving: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -146,6 +150,7 @@ class Copies:
         self.queue: deque[int] = deque()  # what is to be pulled when there are fewer
         self.stores: frozenset[int] = frozenset()
         self.newest = 0  # the highest number of a store that was heard of
+        self.leaving: frozenset[int] = frozenset()
         self._limits = limits
         self._is_used = is_used
         self._requests: dict[tuple[Process, int], _Request] = {}
@@ -234,6 +239,7 @@ class Copies:
             if message.soon and not known.copy and not known.lost:
                 self._want(known)
             self._settle(known, now)
+            self._bring_here(known, now)
 
     def _fetch(self, process: Process, request: int, ids: tuple[int, ...], now: float) -> None:
         asked = _Request(process, request, ids, set())
@@ -304,6 +310,7 @@ class Copies:
                     if not asked.missing:
                         self._answer(asked, now)
                 self._settle(known, now)
+                self._bring_here(known, now)
             case CopyFailed(number=number, reason=reason, lost=lost):
                 self.coming -= 1
                 known = self.objects[number]
@@ -315,14 +322,15 @@ class Copies:
                 self._settle(known, now)
             case ProcessGone(process=process):
                 self._process_gone(process, now)
-            case Stores(numbers=numbers, own=own):
-                self.stores = frozenset(numbers)
+            case Stores(numbers=numbers, own=own, leaving=leaving):
+                self.stores, self.leaving = frozenset(numbers), frozenset(leaving)
                 self.newest = max((self.newest, own, *numbers))
                 for store in [store for store in self._takes if self.is_gone(store)]:
                     del self._takes[store]
                 for known in list(self.objects.values()):
                     if self._note_loss(known):
                         self._settle(known, now)
+                    self._bring_here(known, now)
             case Tick():
                 self._tick(now)
             case _:
@@ -456,6 +464,7 @@ class Copies:
         if needed and not known.is_held and not self._note_loss(known):
             known.is_held = True
             self._tell_source(known, SourceTake((known.number,)))
+            self._bring_here(known, now)
         elif known.is_held and not needed:
             known.is_held = False
             self._tell_source(known, SourceRelease((known.number,)))
@@ -465,6 +474,16 @@ class Copies:
             self._linger(known, now)
         else:
             del self.objects[known.number]
+
+    def _bring_here(self, known: _Object, now: float) -> None:
+        """Where its node is about to go, what is needed here is copied now; then that node need not keep it."""
+        if not known.is_held or store_of(known.number) not in self.leaving:
+            return
+        if known.copy:
+            known.lost = "the node where it was is gone"
+            self._settle(known, now)
+        else:
+            self._want(known)
 
     # ----------------------------------------------------------------------------------- oracle
 

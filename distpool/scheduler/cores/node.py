@@ -574,7 +574,7 @@ class NodeCore:
         return True
 
     def _may_come_again(self, pool: WantedPool) -> bool:
-        """Whether it is only a node that drains that could have it: when that has gone, or is back, it will be decided."""
+        """Whether a node that drains could have it: when that has gone, or is back, it will be decided."""
         return any(
             node.draining and fits(pool.need, to_units(node.total)) and may_be(pool.strategy, node)
             for node in self.head.others.values()

@@ -5,7 +5,9 @@
     Drain (the shell: a SIGTERM) ──► NodeReport(draining) ──► head ──► View: nobody places anything there
                                  └─► NodeDrains ──► owners: workers retire when they have done what they hold, and
                                                             what was wanted here is wanted by way of their home
-    nothing runs here any more ──► the shell says NodeBye and leaves; it does so too when ``drain_s`` are over
+                                     agents of other nodes: what they need of our store they copy now (``copies``)
+    nothing runs here any more, no other node needs what lies here ──► the shell says NodeBye and leaves;
+                                                                        it does so too when ``drain_s`` are over
 
 It is said again until nothing is left: an owner may come, or a worker be set up, meanwhile. What is wanted of this node
 first is pointed to others, if there is one that can have it. Actors stay to the end, and are lost with the node, as is

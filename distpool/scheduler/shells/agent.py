@@ -106,6 +106,8 @@ if TYPE_CHECKING:
 
 #: Head and node share a process here, so the one needs no sign of life from the other.
 EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"))
+#: So long a node that is to go has had nothing to do: its last words have left, and what they tell of is claimed.
+REST_S = 0.5
 #: The ways by which other nodes come, before a peer's routing id; see ``HeadShell``.
 BY_PORT, BY_SOCKET = b"p", b"s"
 
@@ -208,6 +210,7 @@ class Agent:
         self._terminated = Waker()
         self._to_node: deque[tuple[str, Message]] = deque()
         self._wake_s = math.inf  # when the node's core wants a Tick
+        self._idle_s = math.inf  # since when a node that is to go has nothing to do
         self._drain_until_s = math.inf  # when a node that is to go leaves, whatever still runs there
         self._owner_fds: dict[int, str] = {}  # pidfd -> owner
         for source in (self._router, self._brood.link, self._brood.pidfd, self._driver_fd):
@@ -320,9 +323,16 @@ class Agent:
         self._feed("shell", Drain())
 
     def _leave_when_done(self, now: float) -> None:
-        """Whether nothing runs here any more, and no program has its way by here; or it has had its time."""
+        """Leave if nothing runs here any more, no program has its way by here, and no node needs what lies here.
+
+        Or if the time for that is up.
+        """
         guests = [] if self._gateway is None else self._gateway.direct()
-        self.leaving = self.leaving or now >= self._drain_until_s or not (self._node.leases or guests)
+        if self._node.leases or guests or (self._mover is not None and self._mover.is_needed):
+            self._idle_s = math.inf
+        else:
+            self._idle_s = min(self._idle_s, now)
+        self.leaving = self.leaving or now >= min(self._drain_until_s, self._idle_s + REST_S)
 
     def _end_cluster(self, keeper: HeadKeeper) -> None:
         """Tell the other nodes that there will be no head again, and give them a moment to say goodbye."""

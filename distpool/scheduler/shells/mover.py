@@ -220,7 +220,8 @@ class Mover:
 
     def see(self, nodes: Iterable[NodeFacts], now: float) -> None:
         """These are the cluster's other nodes."""
-        addresses = {facts.store: facts.address for facts in nodes if facts.store}
+        facts_of = {facts.store: facts for facts in nodes if facts.store}
+        addresses = {store: facts.address for store, facts in facts_of.items()}
         gone, new = self._addresses.keys() - addresses.keys(), addresses.keys() - self._addresses.keys()
         self._addresses = addresses
         for store in gone:
@@ -228,13 +229,19 @@ class Mover:
             self._pauses_s.pop(store, None)
             self._drop_link(store)
             self._uploads.node_gone(store)
-        self._feed("shell", Stores(tuple(addresses), self._store.number), now)
+        leaving = tuple(store for store, facts in facts_of.items() if facts.draining)
+        self._feed("shell", Stores(tuple(addresses), self._store.number, leaving), now)
         for download in [one for one in self._downloads.values() if one.source in gone]:
             self._try_source(download, now)
         for store in new:
             self._uploads.node_came(store)
             if store in self._met or self.core.held(store) or self.core.unheard(store):
                 self._link_to(store)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether other nodes need something that lies here."""
+        return self._uploads.are_needed
 
     def tick(self, now: float) -> None:
         """A time that was asked for has come."""

@@ -114,6 +114,11 @@ class Uploads:
 
     # ------------------------------------------------------------------------------- peers
 
+    @property
+    def are_needed(self) -> bool:
+        """Whether other nodes need something that lies here."""
+        return any(self._kept.values())
+
     def hear(self, identity: bytes, message: Message) -> None:
         """Another node's agent speaks, by its link to this one."""
         if type(message) is SourceKeep:
