@@ -105,13 +105,13 @@ def test_what_it_has_is_copied_by_who_needs_it_and_then_it_need_not_keep_it() ->
     store = 5
     number = store << (SERIAL_BITS + INDEX_BITS) | 1
     copies = Copies(DEFAULTS, lambda _: False)
-    copies.receive("shell", Stores((store,)), 0.0)
+    copies.receive("shell", Stores((store,), 1), 0.0)
     assert (f"store:{store}", SourceTake((number,))) in copies.receive("process:1", FarHold((number,)), 0.0)
-    assert copies.receive("shell", Stores((store,), (store,)), 0.0) == [("shell", StartPull(number))]
+    assert copies.receive("shell", Stores((store,), 1, (store,)), 0.0) == [("shell", StartPull(number))]
     copies.check()
     said = copies.receive("shell", Copied(number, 7), 0.0)
     assert (f"store:{store}", SourceRelease((number,))) in said
-    copies.receive("shell", Stores(()), 0.0)
+    copies.receive("shell", Stores((), 1), 0.0)
     copies.check()
     assert copies.copy_of(number) == 7
     assert not copies.is_lost(number)
