@@ -92,7 +92,7 @@ def test_a_big_array_crosses_a_line_once(cluster: list[Host]) -> None:
     assert status == 0, text
     facts = facts_of(text)
     assert (facts["sums"], facts["map"]) == (True, True)
-    assert 2.0 <= facts["sent_arrays"] < 2.2, "one was put, and the function has brought one along"  # type: ignore[operator]
+    assert 2.0 <= facts["sent_arrays"] < 2.5, "one was put, and the function has brought one along"  # type: ignore[operator]
     assert facts["received_mib"] == 0
     assert facts["passed_on_mib"] == 0, "results stay where they are made"
     assert (facts["value"], facts["nested"]) == (8.0, 1.0)
