@@ -16,7 +16,9 @@ from distpool import worker_hooks
 from distpool.cluster import node_id_of
 from distpool.remote_plans import job
 from distpool.scheduler import client
+from distpool.scheduler.remote.refs import task_id_of
 from distpool.scheduler.shells import worker_start
+from distpool.scheduler.shells.actor_links import Call
 
 __all__ = ["RuntimeContext", "get_gpu_ids", "get_runtime_context"]
 
@@ -83,7 +85,15 @@ class RuntimeContext:
         if start is None or start.attach is None:
             return None
         frame = _frame_of_call() or {}
-        attempt = getattr(frame.get("call"), "attempt", None) or frame.get("attempt") or start.slot[0]
+        call, attempt = frame.get("call"), frame.get("attempt") or start.slot[0]
+        number, base = 0, ""
+        if isinstance(call, Call):  # of an actor's method
+            number, base = call.number, call.link.base
+        elif "attempt" in frame:
+            number, base = frame["self"].number_of(attempt), frame["self"].base
+        if number:
+            return task_id_of(base, number)
+        # Of a pool's task nobody else knows it.
         return digits(f"task {start.attach.owner} {start.attach.lease} {attempt}", 48)
 
     def get_task_name(self) -> str | None:

@@ -26,6 +26,7 @@ from distpool.scheduler import client
 from distpool.scheduler.messages import CALLER_SHIFT, Surveyed, WorkerFacts
 from distpool.scheduler.remote import cluster_facts, placement, records
 from distpool.scheduler.remote.records import About, TaskFacts, Told
+from distpool.scheduler.remote.refs import task_id_of
 from distpool.scheduler.shells import worker_start
 from distpool.util import state
 from distpool.util.state_records import RayStateApiException
@@ -104,10 +105,9 @@ def _task(answers: Answers, told: Told, facts: TaskFacts) -> dict[str, Any]:
     name = _STATES[facts.state]
     if facts.state == records.OFFERED and worker is not None and _runs(worker, about, facts, index):
         name = "RUNNING"
-    base = told.base.replace("-", "").rjust(32, "0")
     ended_ms = int(facts.ended_s * 1000) or None
     return {
-        "task_id": f"{base}{facts.number:024x}"[8:],
+        "task_id": task_id_of(told.base, facts.number),
         "attempt_number": 0,
         "name": about.name,
         "state": name,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 
 import pytest
 
@@ -151,19 +152,46 @@ def test_the_functions_name(ray):
     assert ray.get(ask.remote()).endswith("ask")
 
 
-@pytest.mark.differs(
-    "a call's own id names its attempt, a reference's its object: no number travels with a call"
-)
-def test_a_reference_knows_its_task(ray, ours):
+def test_a_reference_knows_its_task(ray):
     @ray.remote
-    def ask():
+    def ask(*_values):
         return ray.get_runtime_context().get_task_id()
 
+    first = ask.remote()
+    refs = [first, ask.remote(first), *[ask.remote(number) for number in range(50)]]
+    assert ray.get(refs) == [ref.task_id().hex() for ref in refs]
+
+
+def test_the_reference_of_an_actors_call_knows_its_task_whoever_calls(ray):
+    @ray.remote
+    class Asked:
+        def ask(self):
+            return ray.get_runtime_context().get_task_id()
+
+    @ray.remote
+    def ask_it(asked):
+        refs = [asked.ask.remote() for _ in range(20)]
+        return ray.get(refs) == [ref.task_id().hex() for ref in refs]
+
+    asked = Asked.remote()
+    refs = [asked.ask.remote() for _ in range(20)]
+    assert ray.get(refs) == [ref.task_id().hex() for ref in refs]
+    assert ray.get(ask_it.remote(asked))
+
+
+def test_a_call_that_is_made_again_is_the_same_task(ray, tmp_path):
+    @ray.remote(max_retries=1)
+    def ask():
+        with open(tmp_path / "tasks", "a+") as file:
+            file.write(ray.get_runtime_context().get_task_id() + "\n")
+            file.seek(0)
+            first = len(file.readlines()) == 1
+        if first:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     ref = ask.remote()
-    if ours:
-        assert len(ray.get(ref)) == len(ref.task_id().hex())
-    else:
-        assert ray.get(ref) == ref.task_id().hex()
+    ray.get(ref)
+    assert (tmp_path / "tasks").read_text().split() == [ref.task_id().hex()] * 2
 
 
 def test_the_timeline_is_a_trace_of_events(ray, tmp_path):

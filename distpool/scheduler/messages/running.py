@@ -48,7 +48,8 @@ class Setup(Message, frozen=True):
     """What the pool's creator wants done once on each worker, before any task; opaque to the engine.
 
     A worker that has more than ``memory_bytes_max`` (0: no bound) for itself after a task runs no other: WornOut.
-    ``log_levels`` are those of the owner's loggers at this moment; its shell adds them. ``self_contained``: answers
+    ``log_levels`` are those of the owner's loggers at this moment, ``base`` names who numbers the calls (see
+    ``Execute``); its shell adds them. ``self_contained``: answers
     rely on nothing that the owner has defined, so that it may pass them on as they are to whatever process.
     ``actor``: the set-up constructs an actor, and the attempts are calls of its methods.
     """
@@ -58,6 +59,7 @@ class Setup(Message, frozen=True):
     log_levels: bytes = b""
     self_contained: bool = False
     actor: ActorTerms | None = None
+    base: str = ""
 
 
 class LogLevels(Message, frozen=True):
@@ -78,7 +80,7 @@ class Execute(Message, frozen=True):
     ``blobs`` are the functions that this worker has not seen, ``forget`` those that it need not keep for later.
     ``careful`` marks a batch whose answers must be left in the mailbox before they are sent (tasks that may not be
     repeated). ``received`` counts the answers that the owner has had from this worker, so that the mailbox can be
-    emptied.
+    emptied. ``numbers`` are the calls' own, the same for each attempt; its shell adds them where calls have such.
     """
 
     first: int
@@ -88,6 +90,7 @@ class Execute(Message, frozen=True):
     forget: tuple[int, ...] = ()
     careful: bool = False
     received: int = 0
+    numbers: list[int] = []  # msgspec makes a new one each time
 
 
 class Results(Message, frozen=True):

@@ -121,6 +121,7 @@ class Following:
         ] = {}  # without a reference: when, with its data
         self._looks_for_old = False
         self._shell.on_peer = self._hear
+        self._shell.base = refs.base
 
     @property
     def owes(self) -> bool:

@@ -249,8 +249,7 @@ class ObjectRef(Promise):
 
     def hex(self) -> str:
         """The object's name, the same in every process: 56 hexadecimal digits."""
-        base = (self.base or _Process.base).replace("-", "").rjust(32, "0")
-        return f"{base}{self.number:024x}"
+        return hex_of(self.base or _Process.base, self.number)
 
     def binary(self) -> bytes:
         """The same, as 28 bytes."""
@@ -258,7 +257,7 @@ class ObjectRef(Promise):
 
     def task_id(self) -> HexId:
         """The call that makes it, or has made it: 48 hexadecimal digits."""
-        return HexId(self.hex()[8:])
+        return HexId(task_id_of(self.base or _Process.base, self.number))
 
     def job_id(self) -> HexId:
         """The process that has made it: 8 hexadecimal digits."""
@@ -413,6 +412,16 @@ def followed(owner: str | None) -> list[ObjectRef]:
     ]
 
 
+def hex_of(base: str, number: int) -> str:
+    """An object's name: 56 hexadecimal digits."""
+    return f"{base.replace('-', '').rjust(32, '0')}{number:024x}"
+
+
+def task_id_of(base: str, number: int) -> str:
+    """The name of the call that has this object for its (first) result: 48 hexadecimal digits."""
+    return hex_of(base, number)[8:]
+
+
 def known(base: str, number: int) -> ObjectRef | None:
     """The reference of this name, if it is here and others may have it, too."""
     return EXPORTED.get(number) if base == _Process.base else BORROWED.get((base, number))
@@ -442,7 +451,7 @@ def next_number() -> int:
 
 
 def base() -> str:
-    """What this process's objects are named after."""
+    """What this process's objects, and its calls, are named after."""
     return _Process.base
 
 

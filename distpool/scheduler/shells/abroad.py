@@ -99,6 +99,7 @@ def _batches(message: Execute) -> Iterator[Execute]:
             functions=functions,
             payloads=payloads,
             blobs=blobs,
+            numbers=message.numbers[start:end],
             forget=message.forget if not start else (),
         )
         start = end

@@ -47,6 +47,7 @@ class CallerLink:
         self.process = process
         self.data = data
         self.fate = fate
+        self.base = ""  # who numbers its calls
         self.functions: dict[int, Method] = {}
         self.done: deque[tuple[int, Any]] = deque()
         self.failed: deque[tuple[int, bytes]] = deque()
@@ -74,13 +75,14 @@ class CallerLink:
         mark = self.index << CALLER_SHIFT
         with self._lock:
             unwanted = self._unwanted
-            for attempt, (number, payload) in enumerate(
-                zip(message.functions, message.payloads, strict=True), message.first
+            numbers = message.numbers or [0] * len(message.payloads)
+            for attempt, (number, payload, own) in enumerate(
+                zip(message.functions, message.payloads, numbers, strict=True), message.first
             ):
                 if attempt in unwanted:
                     unwanted.discard(attempt)
                 else:
-                    calls.append(Call(mark | attempt, functions[number], payload, self))
+                    calls.append(Call(mark | attempt, functions[number], payload, self, own))
             self._latest = max(self._latest, message.first + len(message.functions) - 1)
         return calls
 
@@ -146,13 +148,14 @@ class Method:
 class Call:
     """One call that lies here, or runs."""
 
-    __slots__ = ("link", "mark", "method", "payload")
+    __slots__ = ("link", "mark", "method", "number", "payload")
 
-    def __init__(self, mark: int, method: Method, payload: Any, link: CallerLink) -> None:
+    def __init__(self, mark: int, method: Method, payload: Any, link: CallerLink, number: int) -> None:
         self.mark = mark
         self.method = method
         self.payload = payload
         self.link = link
+        self.number = number  # its caller's, the same for each attempt; 0 if it has none
 
     @property
     def name(self) -> str:

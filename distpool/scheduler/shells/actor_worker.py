@@ -80,6 +80,7 @@ class ActorServer:
             worker.data_fate,
         )
         self.creator = creator
+        creator.base = setup.base
         self.links: dict[int, CallerLink] = {0: creator}
         self.arrivals: deque[CallerLink] = deque()  # for the second thread: new, or gone
         self.departures: deque[CallerLink] = deque()  # for the main thread: lost, or let go by the second
@@ -133,6 +134,7 @@ class ActorServer:
             case LogLevels():
                 pass  # a caller's
             case Setup():  # a caller's; the actor has had its own
+                link.base = message.base
                 self.send(link, encode(SetupDone()))
             case _:
                 raise AssertionError(f"an owner does not say {message} to an actor")

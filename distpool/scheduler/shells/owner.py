@@ -46,6 +46,7 @@ from distpool.scheduler.messages import (
     ControlHello,
     Dial,
     Done,
+    Execute,
     Failed,
     GateIs,
     GateOf,
@@ -136,6 +137,8 @@ class OwnerShell:
         self._ways: dict[bytes, bytes] = {}  # routing id of a worker on such a node -> "w:NODE"
         self.node_of_store: dict[int, str] = {}  # as far as workers there have told
         self.contacts: dict[str, Contact] = {}  # other owners that we have had to do with
+        #: Who numbers the calls of this process.
+        self.base: Callable[[], str] = lambda: ""
         #: Gets what another owner says of objects, None when it is gone; called like a delivery.
         self.on_peer: Callable[[str, Any], None] = lambda _owner, _message: None
         #: Gets, in a step, what somebody in the cluster asks, and what to call with the answer, also in a step.
@@ -516,7 +519,9 @@ class OwnerShell:
             if self._level_watch.has_changed():
                 self._tell_levels()
             if type(message) is Setup:
-                message = msgspec.structs.replace(message, log_levels=self._levels)
+                message = msgspec.structs.replace(message, log_levels=self._levels, base=self.base())
+            elif type(message) is Execute:
+                message = self._numbered(name, message)
             if (store := self._abroad.get(address)) is not None:
                 for frame in abroad.frames(message, fetches=store > 0 and self.core.store > 0):
                     self._send_to_worker(identity, frame)
@@ -546,6 +551,15 @@ class OwnerShell:
             assert isinstance(message, Dial)
             if message.node not in self.nodes:  # two pools may be sent there before it has said welcome
                 self.dial(message.node, message.address)
+
+    def _numbered(self, name: str, message: Execute) -> Execute:
+        """With the numbers of remote calls, which know by them who they are."""
+        lease = self.core.leases[name]
+        if not lease.pool.self_contained:
+            return message
+        offered, first = lease.offered, message.first
+        tokens = [offered[first + place].token for place in range(len(message.payloads))]
+        return msgspec.structs.replace(message, numbers=[getattr(token, "number", 0) for token in tokens])
 
     def _tell_levels(self) -> None:
         """Levels of loggers may have changed: workers are told before they are sent anything else."""

@@ -110,6 +110,8 @@ class Worker:
         self.answers_to: int | None = None
         self.worn = False  # it has more memory than that, and runs nothing more
         self._weigh_s = 0.0  # when to look again
+        self.base = ""  # who numbers the calls of the pool
+        self._numbered: deque[tuple[int, list[int]]] = deque()  # first attempts, and numbers from there on
         self.actor_setup: Setup | None = None  # it is to be an actor's worker
         self.actor: ActorServer | None = None  # and is one
         self.status = 0  # what to exit with, unless exit handlers fail
@@ -199,7 +201,7 @@ class Worker:
 
     def set_up(self, message: Setup) -> None:
         """Do what is to be done before any task."""
-        self.memory_bytes_max = message.memory_bytes_max
+        self.memory_bytes_max, self.base = message.memory_bytes_max, message.base
         self.answers_to = 0 if message.self_contained else None
         error = None
         try:
@@ -222,6 +224,7 @@ class Worker:
         for number, blob in message.blobs.items():
             (functions if number > 0 else passing)[number] = Function(blob, number > 0)
         self.received = message.received
+        self._number(message)
         careful = message.careful
         self.queue.extend(
             [
@@ -231,6 +234,21 @@ class Worker:
                 )
             ]
         )
+
+    def _number(self, message: Execute) -> None:
+        """Remember which calls these are, for as long as they lie or run here."""
+        numbered = self._numbered
+        while numbered and numbered[0][0] + len(numbered[0][1]) <= self.slot[0]:
+            numbered.popleft()
+        if message.numbers:
+            numbered.append((message.first, message.numbers))
+
+    def number_of(self, attempt: int) -> int:
+        """The call's own number; 0 if it has none."""
+        for first, numbers in self._numbered:
+            if first <= attempt < first + len(numbers):
+                return numbers[attempt - first]
+        return 0
 
     def _run_queue(self) -> None:
         """Run what has been offered, oldest first, and send the results in batches."""
