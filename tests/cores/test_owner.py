@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from distpool.scheduler.cores.head_groups import NOT_PLACED
 from distpool.scheduler.cores.owner import OwnerCore
 from distpool.scheduler.cores.tasks import Task, TimeLimit
 from distpool.scheduler.limits import Limits
@@ -94,6 +95,17 @@ def test_a_worker_whose_death_is_told_before_its_first_word_is_turned_away() -> 
     assert owner("worker:n.1.1", hello) == [("worker:n.1.1", Retire())]
     owner.with_workers("n.1.2")
     assert list(owner.core.leases) == ["n.1.2"]
+
+
+def test_workers_whose_bundle_moves_to_another_node_are_no_failures_of_the_set_up() -> None:
+    owner = Owner(1, dedicated=True, setup_attempts=2)
+    moved = Death(100, "host", 9, -9, reason=NOT_PLACED)
+    for number in range(5):
+        said = owner("agent:n", WorkerDied(f"n.1.{number}", 1, moved, 0))
+        assert not any(isinstance(message, PoolBroken) for _, message in said)
+    owner("agent:n", WorkerDied("n.1.6", 1, KILLED, 0))
+    said = owner("agent:n", WorkerDied("n.1.7", 1, KILLED, 0))
+    assert any(isinstance(message, PoolBroken) for _, message in said)
 
 
 def test_what_has_died_unheard_is_remembered_for_as_long_as_a_silent_node_is_given() -> None:

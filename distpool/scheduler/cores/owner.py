@@ -32,6 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 from distpool.scheduler.cores.deadlines import Alarm
+from distpool.scheduler.cores.head_groups import NOT_PLACED
 from distpool.scheduler.cores.owner_actors import Actors
 from distpool.scheduler.cores.owner_idling import Idling
 from distpool.scheduler.cores.owner_leasing import Leasing, is_borrowed
@@ -52,6 +53,7 @@ from distpool.scheduler.messages import (
     ClusterLost,
     Consumed,
     ControlHello,
+    Death,
     EndActor,
     HangUp,
     KillActor,
@@ -373,7 +375,7 @@ class OwnerCore:
                 self.actors.forget_early(pool, message.lease)
             if pool is not None and pool.live:
                 self.leasing.ended_unheard(message.lease, now)
-                self.pool_life.setup_failed(pool, None, message.death)
+                self._set_up_in_vain(pool, message.death)
             return
         pool = lease.pool
         if pool.actor is not None:
@@ -394,8 +396,13 @@ class OwnerCore:
         self.outcomes.requeue(lease, unstarted)
         self.outcomes.charge(lease, message.running, message.death, now)
         if was_setting_up and pool.live:
-            self.pool_life.setup_failed(pool, None, message.death)
+            self._set_up_in_vain(pool, message.death)
         self._after_loss(pool, now)
+
+    def _set_up_in_vain(self, pool: Pool, death: Death) -> None:
+        """A worker has died before it was ready. That its bundle goes to another node is not the set-up's doing."""
+        if death.reason != NOT_PLACED:
+            self.pool_life.setup_failed(pool, None, death)
 
     def _lose(self, lease: Lease, reason: str) -> None:
         """A worker is lost, and nobody saw how it ended."""
