@@ -71,7 +71,7 @@ def _start_parser() -> argparse.ArgumentParser:
     add("--host", metavar="ADDRESS", help="the address of this machine to listen at (the one on the way out)")
     add(
         "--port",
-        type=int,
+        type=_port,
         metavar="PORT",
         help=f"the port to listen at ({PORT} with --head, else any that is free)",
     )
@@ -103,8 +103,17 @@ def _start_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, or 0 for any, not {text!r}")
+    return int(text)
+
+
 def _amounts(text: str) -> dict[str, float]:
-    return {str(name): float(amount) for name, amount in _table(text).items()}
+    try:
+        return {str(name): float(amount) for name, amount in _table(text).items()}
+    except (TypeError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} has something else than numbers as amounts") from None
 
 
 def _labels(text: str) -> dict[str, str]:
@@ -191,8 +200,11 @@ def _secret(options: argparse.Namespace, journal: str) -> str:
     path = options.secret_file or os.environ.pop("DISTPOOL_SECRET_FILE", "")
     if path:
         file = Path(path)
-        if options.head and not file.exists():
-            _write_private(path, curve.new_secret() + "\n")
+        try:
+            if options.head and not file.exists():
+                _write_private(path, curve.new_secret() + "\n")
+        except OSError as error:
+            raise ClusterError(f"the secret that was made cannot be kept: {error}") from None
         try:
             return file.read_text().strip()
         except OSError as error:

@@ -16,7 +16,7 @@ from distpool.scheduler.messages import PROTOCOL_VERSION, Knock, OwnerHello, enc
 from distpool.scheduler.shells import curve, knocking
 from distpool.scheduler.shells.joining import JoiningAgent
 from tests.nodes.conftest import expect_gone
-from tests.processes.scene import SOAK
+from tests.processes.scene import SOAK, wait_until
 
 SECRET = "a secret of the tests"
 ATTEMPTS = 100_000 if SOAK else 2_000
@@ -77,6 +77,35 @@ def test_strangers_get_no_word_in(head: JoiningAgent) -> None:
     assert sent + noisy > ATTEMPTS * 0.99
     assert knock(head) == "h"
     assert Path(head.directory, "log").read_text() == ""
+
+
+def test_connections_that_stay_half_open_keep_nobody_out(head: JoiningAgent) -> None:
+    """After ten seconds they are closed; until then they are no more than descriptors."""
+    place = ("127.0.0.1", int(head.port_address.rpartition(":")[2]))
+    before = len(os.listdir(f"/proc/{head.pid}/fd"))
+    links = [socket.create_connection(place, 5) for _ in range(200)]
+    try:
+        for number, link in enumerate(links):
+            link.sendall((b"\xff" + bytes(8) + b"\x7f")[: number % 11])
+        assert knock(head) == "h"
+        if SOAK:
+            wait_until(lambda: len(os.listdir(f"/proc/{head.pid}/fd")) <= before + 5, "they are closed", 60.0)
+            assert knock(head) == "h"
+    finally:
+        for link in links:
+            link.close()
+
+
+def test_a_port_that_is_silent_is_said_to_be() -> None:
+    """As behind a firewall; or of a machine that has stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            with pytest.raises(ClusterError, match=rf"{place} has not answered within 0.2 s: a firewall"):
+                knocking.knock(context, f"tcp://{place}", curve.derive(SECRET), 0.2)
+        finally:
+            context.destroy(linger=0)
 
 
 def test_nonsense_of_one_who_knows_the_secret_harms_nobody(head: JoiningAgent) -> None:

@@ -286,9 +286,7 @@ class Agent:
         if self._gateway is not None and self._gateway.keys is not None and self._uplink is not None:
             from distpool.scheduler.shells import knocking
 
-            knocking.knock(
-                self._context, self._request.head, self._gateway.keys, self._request.limits.start_s
-            )
+            knocking.knock(self._context, self._request.head, self._gateway.keys)
         if self._head_keeper is not None:
             self._head_keeper.start()
             self._poller.register(self._head_keeper.pidfd, zmq.POLLIN)

@@ -58,7 +58,7 @@ class Asker:
             keys = None
             if not address.startswith("ipc:"):
                 address, keys = knocking.tcp_address(address), curve.derive(secret)
-                knocking.knock(self._context, address, keys, DEFAULTS.start_s)
+                knocking.knock(self._context, address, keys)
             self.place = address.partition("://")[2]
             identity = b"q:" + os.urandom(6).hex().encode()
             self._link, self._fate = watched_dealer(self._context, address, identity, keys)

@@ -10,7 +10,6 @@ import os
 
 import zmq
 
-from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.shells import curve, knocking, session_dir
 from distpool.scheduler.shells.guest_store import GuestStore
 
@@ -26,12 +25,12 @@ class AttachedCluster:
     guest = True  # the program is on none of its nodes
     title = "the cluster"  # to people
 
-    def __init__(self, address: str, secret: str, limits: Limits = DEFAULTS) -> None:
+    def __init__(self, address: str, secret: str) -> None:
         self.home_address = knocking.tcp_address(address)
         self.keys = curve.derive(secret)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         try:
-            admission = knocking.knock(context, self.home_address, self.keys, limits.start_s)
+            admission = knocking.knock(context, self.home_address, self.keys)
         finally:
             context.destroy(linger=0)
         self.node, self._store = admission.node, admission.store

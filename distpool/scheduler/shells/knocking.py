@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import time
 from contextlib import suppress
 from typing import Any
@@ -28,7 +29,10 @@ from distpool.scheduler.shells.curve import Keys
 from distpool.scheduler.shells.links import HANDSHAKE_FAILED, close_watched, watched_dealer
 from distpool.scheduler.text_tables import in_columns
 
-__all__ = ["admission", "introduction", "knock", "tcp_address"]
+__all__ = ["KNOCK_S", "admission", "introduction", "knock", "tcp_address"]
+
+#: Who has not answered by then is out of reach. Whoever waits for us to start waits for longer than that.
+KNOCK_S = 10.0
 
 
 def tcp_address(place: str) -> str:
@@ -68,9 +72,20 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def knock(context: zmq.Context[Any], address: str, keys: Keys, timeout_s: float) -> Admission:
+def _look_up(place: str) -> None:
+    """ZeroMQ would go on looking up a name that is not there, and say nothing."""
+    host, _, port = place.rpartition(":")
+    try:
+        socket.getaddrinfo(host, int(port), socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        why = "it is no IPv4 address" if ":" in host else error.strerror or str(error)
+        raise ClusterError(f"there is no machine called {host}, as far as this one knows: {why}") from None
+
+
+def knock(context: zmq.Context[Any], address: str, keys: Keys, timeout_s: float = KNOCK_S) -> Admission:
     """Knock at a port, and return the answer of who lets us in. Raises ClusterError with what stands against it."""
     place = address.removeprefix("tcp://")
+    _look_up(place)
     until_s = time.monotonic() + timeout_s
     identity = b"q:" + os.urandom(6).hex().encode()
     link, fate = watched_dealer(context, address, identity, keys, handshakes=True)
@@ -78,8 +93,8 @@ def knock(context: zmq.Context[Any], address: str, keys: Keys, timeout_s: float)
         with suppress(zmq.Again):  # it has failed already, and ``fate`` knows why
             link.send(encode(introduction()), zmq.NOBLOCK)
         poller = zmq.Poller()
-        for socket in (link, fate):
-            poller.register(socket, zmq.POLLIN)
+        for source in (link, fate):
+            poller.register(source, zmq.POLLIN)
         ready = dict(poller.poll(max(0, int((until_s - time.monotonic()) * 1000))))
         if link in ready:
             answer = decode(link.recv())
