@@ -14,7 +14,7 @@ from tests.cluster.hosts import Host
 from tests.cluster.test_three_hosts import started_on
 from tests.processes.scene import wait_until
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 def said(host: Host, head: Host, *words: str) -> tuple[int, str]:
@@ -65,8 +65,9 @@ def test_what_is_to_be_seen_from_a_third_machine(cluster: list[Host]) -> None:
     (c.folder / "go").touch()
     child.communicate(timeout=60)
     assert child.returncode == 0
-    text, _ = following.communicate(timeout=60)
-    assert following.returncode == 0, "the worker has ended, and with it its log"
+    text = following.stdout.read()
+    assert following.wait(60) == 0, "the worker has ended, and with it its log"
+    following.stdout.close()
     assert text.startswith("to stderr\nlast words\n"), "perhaps it has run the fourth call, too"
 
 
