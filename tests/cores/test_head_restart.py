@@ -121,7 +121,8 @@ def test_an_earlier_start_of_a_node_is_refused_by_a_later_head_too(gone: bool) -
         heads.tell("agent:a", NodeBye(2))
     heads.restart()
     ((_, welcome),) = heads.hello(A, 1)
-    assert welcome == NodeWelcome(1, False, "a later start of node a has joined already", 2)
+    reason = "a later start of node a has joined already"
+    assert welcome == NodeWelcome(1, False, reason, epoch=2, latest=2)
 
 
 def test_a_head_with_an_old_journal_takes_nobody_in() -> None:

@@ -332,6 +332,19 @@ def test_a_node_that_the_head_lost_introduces_itself_again() -> None:
     assert node.tell("head", LinkLost()) == [("head", NodeHello(1, mine))]
 
 
+def test_a_node_whose_clock_has_gone_back_begins_as_the_next_start_of_its_name() -> None:
+    node = Node({"CPU": 4})
+    mine = NodeFacts("n", "ipc://n", {"CPU": 4.0}, {"CPU": 4.0}, host="host")
+    later = NodeWelcome(1, False, "a later start of node n has joined already", latest=7)
+    assert node.tell("head", later) == [("head", NodeHello(8, mine))]
+    assert node.core.head.refusal == ""
+    assert node.tell("head", later) == [], "that is not meant for this one any more"
+    node.tell("head", NodeWelcome(8, True))
+    assert node.core.incarnation == 8
+    assert node.tell("head", NodeWelcome(8, False, "one has begun since", latest=9)) == []
+    assert node.core.head.refusal == "one has begun since", "who has joined before is the earlier one"
+
+
 def test_an_old_view_is_ignored() -> None:
     node = Node({"CPU": 1})
     node.view(facts("a", 1), version=5)

@@ -192,7 +192,11 @@ class HeadCore:
         """A rejoin replaces; a second living node of the same name, or a late word of an earlier life, is refused."""
         name, incarnation = hello.facts.node, hello.incarnation
         if reason := self._refusal(hello):
-            self._out.append((sender, NodeWelcome(incarnation, False, reason, self.epoch)))
+            latest = self._latest(name)
+            latest = latest if latest > incarnation else 0
+            self._out.append(
+                (sender, NodeWelcome(incarnation, False, reason, epoch=self.epoch, latest=latest))
+            )
             return
         self._lose_awaited_at(hello.facts, now)
         known = self.nodes.get(name)
@@ -229,9 +233,14 @@ class HeadCore:
             and not (known.awaited and hello.incarnation > known.incarnation)
         ):
             return f"a node named {name} is alive at {known.facts.address}; give this one another name"
-        if hello.incarnation < (self.incarnations.get(name, 0) if known is None else known.incarnation):
+        if hello.incarnation < self._latest(name):
             return f"a later start of node {name} has joined already"
         return ""
+
+    def _latest(self, name: str) -> int:
+        """The latest start of a node of this name that is remembered; 0: none is."""
+        known = self.nodes.get(name)
+        return self.incarnations.get(name, 0) if known is None else known.incarnation
 
     def _lose_awaited_at(self, facts: NodeFacts, now: float) -> None:
         """Nobody else is where this node is: whoever was there, and is awaited, does not come again."""

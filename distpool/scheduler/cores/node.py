@@ -132,7 +132,6 @@ class NodeCore:
         self.node, self.host, self.pid, self.address = node, host, pid, address
         self.limits = limits
         self.labels = dict(labels)
-        self.incarnation = incarnation
         self._has_port = has_port
         self.total: Amounts = to_units(total)
         self.free: Amounts = dict(self.total)
@@ -202,6 +201,11 @@ class NodeCore:
             self.send("timer", WakeAt(at_s))
         out, self._out = self._out, []
         return out
+
+    @property
+    def incarnation(self) -> int:
+        """Which of the starts of a node of this name it is; the head may give it another number before it joins."""
+        return self.head.incarnation
 
     def send(self, address: str, message: Message) -> None:
         """To be said when this step is done."""

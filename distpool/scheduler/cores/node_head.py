@@ -77,7 +77,7 @@ class HeadLink:
         self.others: dict[str, NodeFacts] = {}
         self._viewed: dict[str, NodeFacts] = {}  # the same, as the View had it
         self.version = 0  # of the View that ``others`` comes from; 0: none yet
-        self.introduced = self.registered = False
+        self.introduced = self.registered = self._has_joined = False
         self.refusal = ""  # why the head will not have us
         self.epoch = 0  # of the latest head that has taken us in
         self.asked: dict[str, dict[int, HeadQuestion]] = {}  # owner -> request -> not answered yet
@@ -112,6 +112,11 @@ class HeadLink:
             case NodeWelcome(incarnation=incarnation, accepted=accepted, reason=reason, epoch=epoch):
                 if incarnation != self.incarnation:
                     return lost
+                if message.latest and not self._has_joined:  # this machine's clock has gone back since then
+                    self.incarnation = message.latest + 1
+                    self.introduce(now)
+                    return lost
+                self._has_joined |= accepted
                 if accepted and not self.registered:
                     for owner, questions in self.asked.items():
                         for question in questions.values():

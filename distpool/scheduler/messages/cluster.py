@@ -84,7 +84,8 @@ class NodeWelcome(Message, frozen=True):
     """Whether the head takes the node in, and if not, why; ``store`` is the number of its store from now on.
 
     ``epoch`` counts the starts of a head that has a journal; 0: it has none, and forgets all when it ends.
-    ``again``: the node is not known (any more), and may say hello.
+    ``again``: the node is not known (any more), and may say hello. ``latest``: it has begun before
+    by a later clock, and that was its incarnation; if it begins just now, it takes the next one.
     """
 
     incarnation: int
@@ -93,6 +94,7 @@ class NodeWelcome(Message, frozen=True):
     store: int = 0
     epoch: int = 0
     again: bool = False
+    latest: int = 0
 
 
 class HeadUp(Message, frozen=True):

@@ -307,7 +307,7 @@ class Agent:
         while not self.leaving:
             self._turn(_SLEEP_MS_MAX)
         if self._uplink is not None:
-            self._uplink.say(NodeBye(self._request.incarnation))
+            self._uplink.say(NodeBye(self._node.incarnation))
             self._uplink.close()
         if self._head_keeper is not None:
             self._end_cluster(self._head_keeper)

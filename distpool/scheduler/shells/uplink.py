@@ -121,6 +121,8 @@ class Uplink:
         if welcome.accepted:
             self._joined, self._refusals, self._epoch = True, 0, welcome.epoch
             self._lost_s, self.wake_s = None, math.inf
+        elif welcome.latest and not self._joined:
+            pass  # the core says hello again, as a later start
         elif not welcome.again and not 0 < welcome.epoch < self._epoch:  # or it is that head which is wrong
             self._refusals += 1
             if self._refusals >= REFUSALS_MAX:
