@@ -64,7 +64,11 @@ def pytest_configure(config: pytest.Config) -> None:
         import distpool.dask as door
 
         # The bound method, since Dask looks there for ``persist``.
-        scheduler = type("Counted", (door.Scheduler,), {"get": _counted_method(door.Scheduler.get)})()
+        scheduler = type(
+            "Counted",
+            (door.Scheduler,),
+            {name: _counted_method(getattr(door.Scheduler, name)) for name in ("get", "persist")},
+        )()
         get = scheduler.get
     else:
         os.environ.setdefault("PYTHONHASHSEED", "6640")

@@ -30,7 +30,7 @@ from distpool.dask.callbacks import Told
 from distpool.dask.calls import call_of
 from distpool.dask.chains import find_chains
 from distpool.dask.graph import Graph
-from distpool.dask.persisted import stored_reference
+from distpool.dask.persisted import Persisted
 from distpool.dask.plans import Plans
 from distpool.errors import CannotUnpickle, Failure, StoreError
 from distpool.scheduler.client import NativePool
@@ -80,9 +80,7 @@ class Computation:
         numbers = {key: number for number, key in enumerate(keys)}
         keep = set(wanted)
         inputs = [[numbers[needed] for needed in node.dependencies] for node in nodes.values()]
-        local = [
-            type(node) in (DataNode, Alias) or stored_reference(node) is not None for node in nodes.values()
-        ]
+        local = [type(node) in (DataNode, Alias, Persisted) for node in nodes.values()]
 
         def may_join(before: int, after: int) -> bool:
             if told.of_tasks or local[before] or local[after] or keys[before] in keep:
@@ -161,7 +159,8 @@ class Computation:
             return
         self._told_before(number)
         value: ObjectRef | DataNode
-        if (reference := stored_reference(node)) is not None:
+        if type(node) is Persisted:
+            reference = node.reference
             objects.wait([reference])
             if not reference.settled or reference.failure is not None or objects.is_of_the_past(reference):
                 objects.value_of(reference)  # raises why there is none
