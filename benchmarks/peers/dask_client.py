@@ -48,6 +48,14 @@ class DaskAdapter:
     def submit_put(self, function: Function, reference: Any) -> Any:
         return self.submit(function, reference)
 
+    def graph(self, graph: Any, key: Any) -> Any:
+        """The value of one key of a graph (`graphs.GraphAdapter`)."""
+        return self._client.get(graph, key)
+
+    def compute(self, collection: Any) -> Any:
+        """The value of a collection (`graphs.GraphAdapter`)."""
+        return collection.compute(scheduler=self._client)
+
     def warm_store(self) -> None:
         """Do nothing: its workers keep values in their own memory."""
 

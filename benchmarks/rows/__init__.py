@@ -33,6 +33,7 @@ _ORDER = (
     "progress",
     "remote",
     "joblib_calls",
+    "dask_graphs",
 )
 
 

@@ -98,7 +98,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: Any = yield
     if call.when == "call" or (call.when == "setup" and report.outcome != "passed"):
-        outcome = "xfailed" if hasattr(report, "wasxfail") and report.outcome == "skipped" else report.outcome
+        outcome = f"x{report.outcome}" if hasattr(report, "wasxfail") else report.outcome
         record = {
             "test": f"{item.getparent(pytest.Module).obj.__name__}::{item.nodeid.partition('::')[2]}",
             "outcome": outcome,
