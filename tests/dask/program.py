@@ -18,9 +18,9 @@ import distpool.dask
 from distpool.scheduler.node_identity import current_node
 
 
-def where(_value: Any) -> str:
+def where(_value: Any) -> tuple[str, int]:
     time.sleep(0.05)
-    return current_node()
+    return current_node(), hash("a word")
 
 
 def cluster() -> None:
@@ -36,7 +36,8 @@ def cluster() -> None:
     nodes = dask.compute(*[dask.delayed(where)(i) for i in range(40)], scheduler="distpool")
     kept = x.persist(scheduler="distpool")
     facts = {
-        "nodes": sorted(set(nodes)),
+        "nodes": sorted({node for node, _ in nodes}),
+        "hashes": len({found for _, found in nodes}),
         "set_index": rows.compute(scheduler="distpool").equals(rows.compute(scheduler="sync")),
         "groups": sorted(groups.compute(scheduler="distpool")) == sorted(groups.compute(scheduler="sync")),
         "array": bool(

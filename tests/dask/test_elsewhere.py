@@ -26,6 +26,7 @@ def test_on_a_cluster_no_row_is_lost_and_nothing_differs(cluster: list[Host]) ->
     assert status == 0, text
     assert facts_of(text) == {
         "nodes": ["a", "b"],
+        "hashes": 1,
         "set_index": True,
         "groups": True,
         "array": True,

@@ -10,6 +10,7 @@ Not here: what is asked of it (``embedded``, ``joining``), and what it does (``a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import select
@@ -56,7 +57,7 @@ class AgentProcess:
                     stdout=output,
                     stderr=output,
                     pass_fds=(ask_read, tell_write, *fds),
-                    env=_with_package(environment),
+                    env=_with_package({**_hash_seed(request.get("secret", "")), **environment}),
                 )
         except BaseException:
             os.close(self._ask)
@@ -102,6 +103,17 @@ class AgentProcess:
                 raise ClusterError(f"the agent process {what}; it may have said why on stderr")
             data += chunk
         return data
+
+
+def _hash_seed(secret: str) -> dict[str, str]:
+    """One seed for ``hash`` on all nodes of a cluster, which strangers cannot guess.
+
+    Work that is shared out by the hashes of strings must be so alike everywhere; of one node all workers are forks.
+    """
+    if not secret:
+        return {}
+    seed = hashlib.blake2b(b"distpool hash seed", key=secret.encode()[:64], digest_size=4).digest()
+    return {"PYTHONHASHSEED": str(int.from_bytes(seed, "little"))}
 
 
 def _with_package(environment: Mapping[str, str]) -> dict[str, str]:
