@@ -41,7 +41,8 @@ SAMPLE: tuple[str, ...] = (
     "dask.array.tests.test_array_core::test_field_access",
     "dask.array.tests.test_array_core::test_map_blocks_with_constants",
     "dask.array.tests.test_overlap::test_overlap",
-    "dask.dataframe.tests.test_shuffle::test_set_index_general",
+    "dask.dataframe.tests.test_shuffle::test_set_index_self_index",
+    "dask.dataframe.tests.test_shuffle::test_set_index_2",
 )
 
 

@@ -25,15 +25,16 @@ def where(_value: Any) -> tuple[str, int]:
 
 def cluster() -> None:
     random = np.random.default_rng(7)
-    frame = pd.DataFrame(
-        {"key": random.integers(0, 50, 200_000), "name": random.choice(list("abcd"), 200_000)}
-    )
-    rows = dd.from_pandas(frame, npartitions=8).set_index("key")
-    words = db.from_sequence([f"word {i % 17}" for i in range(400)], npartitions=8)
+    frame = pd.DataFrame({"key": random.integers(0, 50, 20_000), "name": random.choice(list("abcd"), 20_000)})
+    rows = dd.from_pandas(frame, npartitions=4).set_index("key")
+    words = db.from_sequence([f"word {i % 17}" for i in range(100)], npartitions=4)
     groups = words.groupby(str).map(lambda pair: (pair[0], len(pair[1])))
-    x = da.random.default_rng(1).random((2048, 1024), chunks=(256, 1024))
+    x = da.random.default_rng(1).random((512, 1024), chunks=(256, 1024))
     products = x.dot(x.T).sum(axis=0)
-    nodes = dask.compute(*[dask.delayed(where)(i) for i in range(40)], scheduler="distpool")
+    nodes: set[tuple[str, int]] = set()
+    until_s = time.monotonic() + 60.0  # for the workers of the other machine to start
+    while len(nodes) < 2 and time.monotonic() < until_s:
+        nodes.update(dask.compute(*[dask.delayed(where)(i) for i in range(20)], scheduler="distpool"))
     kept = x.persist(scheduler="distpool")
     facts = {
         "nodes": sorted({node for node, _ in nodes}),
