@@ -45,7 +45,8 @@ class Plans:
             exporter = _EXPORTERS[session] = Exporter(snapshot=False)
         self._exporter = exporter
         self._workers: dict[tuple[tuple[str, float], ...], Workers] = {}
-        self._plans: dict[tuple[Options, int], Plan] = {}
+        # By the addresses of functions, which they keep.
+        self._plans: dict[tuple[Options, int], tuple[Any, Plan]] = {}
         self._functions: dict[int, tuple[Callable[..., Any], tuple[int, bytes, Any]]] = {}
         self._retries = default_retries(None)
         self._count = client.worker_count()
@@ -64,12 +65,13 @@ class Plans:
         function = node.func if isinstance(node, Task) else type(node)
         known = self._plans.get((options, id(function)))
         if known is None:
-            known = self._plans[options, id(function)] = self._make(options, funcname(function))
-            self._functions.setdefault(~id(function), (function, (0, b"", None)))  # keeps its address its own
-        pool = known.pool
+            made = function, self._make(options, funcname(function))
+            known = self._plans[options, id(function)] = made
+        plan = known[1]
+        pool = plan.pool
         if pool is None or pool.closed or pool.failure is not None:
-            pool = self._remote.pool(known)
-        return known, pool
+            pool = self._remote.pool(plan)
+        return plan, pool
 
     def _make(self, options: Options, name: str) -> Plan:
         workers = self._workers.get(options.resources)

@@ -63,6 +63,15 @@ def test_and_is_given_back_when_none_comes() -> None:
     ]
 
 
+def test_a_pool_may_have_them_kept_for_longer_unless_others_wait() -> None:
+    owner = Owner(size=8, dedicated=False, linger_s=60.0)
+    working(owner, "a", 1)
+    owner.now = 59.0
+    assert owner("timer", Tick()) == []
+    owner("agent:n", Pressed(True))
+    assert ("worker:a", Retire()) in owner("timer", Tick())
+
+
 def test_soon_where_others_wait() -> None:
     owner = shared()
     working(owner, "a", 1)
