@@ -18,24 +18,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Native:
     """One operation.
 
-    heavy    a big frame in memory starts a plan here
+    heavy    a big frame in memory starts a plan here, if there are cores that make it pay
+    meets    a frame in memory joins in where the first argument is lazy
     mutates  the result takes the place of the object
     """
 
     run: Callable[..., Any]
     heavy: bool = False
+    meets: bool = False
     mutates: bool = False
 
 
 TABLE: dict[str, dict[str, Native]] = {}
 
 
-def native(owner: str, *names: str, heavy: bool = False, mutates: bool = False) -> Callable[[F], F]:
+def native(
+    owner: str, *names: str, heavy: bool = False, meets: bool = False, mutates: bool = False
+) -> Callable[[F], F]:
     """Register an operation under the names of a class's methods."""
 
     def register(run: F) -> F:
         for name in names:
-            TABLE.setdefault(owner, {})[name] = Native(run, heavy, mutates)
+            TABLE.setdefault(owner, {})[name] = Native(run, heavy, meets, mutates)
         return run
 
     return register

@@ -247,15 +247,13 @@ def dispatch(self: Any, label: str, native: Native, original: Any, args: Any, kw
 
 def _method(owner: str, name: str, original: Any, native: Native) -> Any:
     label = f"{owner}.{name}"
-    heavy, exact = native.heavy, {"DataFrame": DataFrame, "Series": Series}[owner]
+    heavy, meets, exact = native.heavy, native.meets, {"DataFrame": DataFrame, "Series": Series}[owner]
 
     @functools.wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         manager = self.__dict__.get("_mgr")
-        if (
-            manager is not None
-            and not routes.forced
-            and not (heavy and (routes.pays(manager) or _any_lazy(args)))
+        if manager is not None and not (
+            routes.forced or (heavy and routes.pays(manager)) or (meets and args and is_lazy(args[0]))
         ):
             return original(self, *args, **kwargs)
         if type(self) is not exact:
@@ -263,10 +261,6 @@ def _method(owner: str, name: str, original: Any, native: Native) -> Any:
         return dispatch(self, label, native, original, args, kwargs)
 
     return method
-
-
-def _any_lazy(args: Any) -> bool:
-    return bool(args) and is_lazy(args[0])
 
 
 def _answer(kind: type, name: str) -> Any:

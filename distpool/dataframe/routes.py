@@ -3,7 +3,7 @@ know.
 
     pandas    everything in this process by pandas; readers too
     polars    everything that has a native kernel, however small
-    (unset)   what is lazy stays so; a frame in memory of many cells starts a plan at the calls that pay for it
+    (unset)   what is lazy stays so; a frame in memory of many cells starts a plan at a group-by, where there are cores
 
 Small frames must not be slower than pandas', so the look at the size is a few attribute reads.
 """
@@ -11,12 +11,19 @@ Small frames must not be slower than pandas', so the look at the size is a few a
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
 
-# A group-by or join of fewer cells takes pandas milliseconds, which the way to Polars and back costs as well.
+from distpool.cpus import cpu_count
+
+# A file of fewer cells is read by pandas at once, and a group-by of fewer takes pandas milliseconds.
 LIFTED_CELLS_MIN = 1_000_000
+
+# A frame in memory goes to Polars and back by one core, so what it saves there must come from others. Measured with
+# pandas 3.1: a group-by of two million rows takes both libraries about the same CPU time.
+LIFTING_CPUS_MIN = 4
 
 _ROUTES = ("", "pandas", "polars")
 
@@ -41,8 +48,13 @@ def route(name: str) -> Iterator[None]:
         forced = before
 
 
+@functools.cache
+def _has_cores() -> bool:
+    return cpu_count() >= LIFTING_CPUS_MIN
+
+
 def pays(manager: Any) -> bool:
-    """Say whether a frame in memory is big enough that a plan pays for a group-by, join or sort."""
+    """Say whether a frame in memory is big enough that a plan pays for a group-by."""
     axes = manager.axes
     cells = len(axes[-1]) * (len(axes[0]) if len(axes) == 2 else 1)
-    return cells >= LIFTED_CELLS_MIN
+    return cells >= LIFTED_CELLS_MIN and _has_cores()

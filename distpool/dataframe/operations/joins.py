@@ -14,7 +14,7 @@ from distpool.dataframe.operations import operands
 from distpool.dataframe.plan import Join, Node, Slice
 
 
-@native("DataFrame", "merge", heavy=True)
+@native("DataFrame", "merge", meets=True)
 def merge(
     header: Header,
     right: Any,

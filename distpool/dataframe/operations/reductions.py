@@ -83,7 +83,7 @@ def count(header: Header) -> Any:
     return np.int64(_reduced(header, "count", header.fields[0].computed("count").expr))
 
 
-@native("Series", "nunique", heavy=True)
+@native("Series", "nunique")
 def nunique(header: Header, dropna: bool = True) -> Any:
     """How many different values there are."""
     if dropna is not True:

@@ -78,7 +78,7 @@ def tail(header: Header, n: int = 5) -> Header:
     return last(header, n)
 
 
-@native("DataFrame", "sort_values", heavy=True)
+@native("DataFrame", "sort_values")
 def sort_values(
     header: Header,
     by: Any,
@@ -99,7 +99,7 @@ def sort_values(
     return _sort(header, fields, ascending, kind, na_position, ignore_index)
 
 
-@native("Series", "sort_values", heavy=True)
+@native("Series", "sort_values")
 def sort_series(
     header: Header,
     *,

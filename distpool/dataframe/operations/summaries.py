@@ -16,7 +16,7 @@ from distpool.dataframe.plan import Aggregate, Slice, Sort
 _WHOLE = frozenset(("int64", "float64", "bool"))
 
 
-@native("Series", "value_counts", heavy=True)
+@native("Series", "value_counts")
 def value_counts(
     header: Header,
     normalize: bool = False,
@@ -55,14 +55,14 @@ def _extreme(header: Header, field: Field, count: Any, keep: Any, *, largest: bo
 
 
 def _register_extreme(name: str, *, largest: bool) -> None:
-    @native("DataFrame", name, heavy=True)
+    @native("DataFrame", name)
     def of_frame(header: Header, n: int, columns: Any, keep: str = "first") -> Header:
         names, header = operands.labels(columns), header.grounded()
         if len(names) != 1:
             raise NotNative("several columns")
         return _extreme(header, header.field(names[0]), n, keep, largest=largest)
 
-    @native("Series", name, heavy=True)
+    @native("Series", name)
     def of_series(header: Header, n: int = 5, keep: str = "first") -> Header:
         header = header.grounded()
         return _extreme(header, header.fields[0].computed(name), n, keep, largest=largest)
