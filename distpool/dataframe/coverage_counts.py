@@ -14,7 +14,7 @@ _counts: Counter[tuple[str, str, str]] = Counter()
 _lock = threading.Lock()
 _PANDAS = str(Path(pandas.__file__).parent)
 # Decorators and dispatchers: the function that they call is the one that was meant.
-_WRAPPERS = ("util/_decorators.py", "ops/common.py")
+_WRAPPERS = frozenset(("wrapper", "new_method", "inner"))
 _OURS = str(Path(__file__).parent)
 
 # Somebody looks: the rows are wanted, and this is no fall-back.
@@ -26,6 +26,7 @@ LOOKS = frozenset(
         "__bool__",
         "__dataframe__",
         "__getstate__",
+        "__init__",
         "__iter__",
         "__len__",
         "__reduce__",
@@ -60,7 +61,16 @@ LOOKS = frozenset(
 
 
 def count(outcome: str, method: str, reason: str = "") -> None:
-    """Count a call: `native`, `look` or `fall-back`."""
+    """Count a call of the user's (native, look, fall-back). What pandas' own code calls is part of another."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    if frame is not None and frame.f_code.co_filename.startswith(_PANDAS):
+        return
+    _add(outcome, method, reason)
+
+
+def _add(outcome: str, method: str, reason: str = "") -> None:
     with _lock:
         _counts[outcome, method, reason] += 1
 
@@ -70,9 +80,9 @@ def count_filling(kind: str) -> None:
     method = _method_called()
     name = method if "." in method else f"{kind}.{method}"
     if method in LOOKS or method.startswith("to_"):
-        count("look", name)
+        _add("look", name)
     else:
-        count("fall-back", name, "no native kernel")
+        _add("fall-back", name, "no native kernel")
 
 
 def _method_called() -> str:
@@ -84,7 +94,7 @@ def _method_called() -> str:
         if file.startswith(_OURS):
             pass
         elif file.startswith(_PANDAS):
-            if not file.endswith(_WRAPPERS):
+            if frame.f_code.co_name not in _WRAPPERS:
                 found = frame.f_code.co_name
         else:
             break

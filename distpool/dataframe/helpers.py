@@ -226,6 +226,8 @@ def equip() -> None:
         parent = kind.__mro__[2]
         for name, native in TABLE.get(kind.__name__, {}).items():
             original = getattr(parent, name)
+            if isinstance(original, property) and ".. deprecated::" in (original.__doc__ or ""):
+                continue  # it warns, and the warning names the line that asked: pandas' to do
             make = _helper_property if isinstance(original, property) else _helper_method
             setattr(kind, name, make(kind.__name__, name, original, native))
         kind.__doc__ = parent.__doc__

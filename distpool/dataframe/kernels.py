@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pandas
 import polars
 
 from distpool.dataframe.expressions import Call, Column, Expr, Literal
-from distpool.dataframe.polars_columns import polars_type, ticks_per_unit
+from distpool.dataframe.polars_columns import polars_type, ticks_per_unit, to_pandas_key, to_polars
 
 P = polars.Expr
 
@@ -38,6 +39,16 @@ def _round(value: P, decimals: int) -> P:
 
 def _slice(value: P, start: int, length: int | None) -> P:
     return value.str.slice(start, length)
+
+
+def _by_pandas(value: P, method: str, args: tuple[Any, ...], options: tuple[tuple[str, Any], ...]) -> P:
+    """Ask pandas for each batch: libraries differ in what the capital of a letter is."""
+
+    def run(batch: polars.Series) -> polars.Series:
+        text = pandas.Series(to_pandas_key(batch))
+        return to_polars(getattr(text.str, method)(*args, **dict(options)).array, "str")
+
+    return value.map_batches(run, return_dtype=polars.String, is_elementwise=True)
 
 
 _KERNELS: dict[str, Callable[..., P]] = {
@@ -83,8 +94,7 @@ _KERNELS: dict[str, Callable[..., P]] = {
     "str.contains": lambda a, pattern: a.str.contains(pattern),
     "str.slice": _slice,
     "str.len": lambda a: a.str.len_chars().cast(polars.Int64),
-    "str.lower": lambda a: a.str.to_lowercase(),
-    "str.upper": lambda a: a.str.to_uppercase(),
+    "str.by_pandas": _by_pandas,
     "concat_str": lambda a, b: a + b,
     "dt.year": lambda a: a.dt.year(),
     "dt.month": lambda a: a.dt.month().cast(polars.Int32),

@@ -239,7 +239,7 @@ def _parts(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
         ]()
     else:
         f["z"] = getattr(
-            series.dt, ["year", "month", "day", "hour", "dayofweek", "dayofyear", "quarter"][k % 7]
+            series.dt, ["year", "month", "day", "hour", "day_of_week", "day_of_year", "quarter"][k % 7]
         )
     return f
 

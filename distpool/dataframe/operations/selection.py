@@ -148,6 +148,13 @@ def rename_series(header: Header, index: Any = None, **options: Any) -> Header:
     return header.with_(proto=header.proto.rename(index))
 
 
+@native("DataFrame", "rename_axis")
+@native("Series", "rename_axis")
+def rename_axis(header: Header, mapper: Any = pandas.api.extensions.no_default, **options: Any) -> Header:
+    """`df.rename_axis("name")`: names of the index and of the columns are no rows."""
+    return header.with_(proto=header.proto.rename_axis(mapper, **options))
+
+
 @native("DataFrame", "copy")
 @native("Series", "copy")
 def copy(header: Header, deep: bool = True) -> Header:

@@ -91,3 +91,44 @@ def length(header: Header) -> Header:
         fields=(Field(call("str.len", field.expr), "int64", missing=False),),
         proto=header.proto.str.len().astype("int64"),
     )
+
+
+# Each value by itself, with the dtype of the result told by the schema: pandas' own kernel is a step of the plan.
+_BY_PANDAS = (
+    "capitalize",
+    "casefold",
+    "center",
+    "lower",
+    "lstrip",
+    "pad",
+    "removeprefix",
+    "removesuffix",
+    "repeat",
+    "replace",
+    "rstrip",
+    "slice_replace",
+    "strip",
+    "swapcase",
+    "title",
+    "translate",
+    "upper",
+    "zfill",
+)
+
+
+def _register_by_pandas(name: str) -> None:
+    @native("StringMethods", name)
+    def run(header: Header, *args: Any, **options: Any) -> Header:
+        field = _text(header)
+        given = (*args, *options.values())
+        if not all(value is None or type(value) in (str, int, bool) for value in given):
+            raise NotNative("arguments that are not plain")
+        proto = getattr(header.proto.str, name)(*args, **options)
+        if proto.dtype != header.proto.dtype:
+            raise NotNative(f"a result of {proto.dtype}")
+        expr = Call("str.by_pandas", (field.expr,), (name, args, tuple(sorted(options.items()))))
+        return header.with_(fields=(Field(expr, "str", field.missing),))
+
+
+for _name in _BY_PANDAS:
+    _register_by_pandas(_name)

@@ -104,7 +104,9 @@ def _reduced(header: Header, name: str) -> Any:
     for at, field in enumerate(header.fields):
         field.computed(name)
         if name != "count" and field.kind not in ("int64", "float64"):
-            raise NotNative(f"{name} of {field.kind}")
+            if field.kind != "bool" or name not in ("sum", "mean"):
+                raise NotNative(f"{name} of {field.kind}")
+            field = Field(call("cast", field.expr, options=("int64",)), "int64", missing=False)
         found.add(field.kind)
         floats = name == "mean" or field.kind == "float64"
         kernel = "sum_float" if name == "sum" and floats else name
