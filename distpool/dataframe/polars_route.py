@@ -28,17 +28,24 @@ from distpool.dataframe.plan import (
     Scan,
     Slice,
     Sort,
+    walk,
 )
 from distpool.dataframe.polars_columns import to_pandas_key
+
+# Files of more bytes than this are run in batches: slower for small ones, and bounded in memory.
+STREAMED_BYTES_MIN = 1 << 30
 
 
 def run(root: Node) -> polars.DataFrame:
     """Optimize and run the plan."""
-    return _collected(_lazy(optimize(root), {}))
+    plan = optimize(root)
+    files = {node.paths: node.stamps for node in walk(plan) if isinstance(node, Scan)}
+    size = sum(bytes_ for stamps in files.values() for bytes_, _ in stamps)
+    return _collected(_lazy(plan, {}), streamed=size >= STREAMED_BYTES_MIN)
 
 
-def _collected(query: polars.LazyFrame) -> polars.DataFrame:
-    return query.collect()
+def _collected(query: polars.LazyFrame, *, streamed: bool = False) -> polars.DataFrame:
+    return query.collect(engine="streaming" if streamed else "auto")
 
 
 def _lazy(node: Node, made: dict[bytes, polars.LazyFrame]) -> polars.LazyFrame:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import distpool.dataframe as pd
-from distpool.dataframe import routes
+from distpool.dataframe import polars_route, routes
 from tests.dataframe.random_programs import frames, steps
 
 EXAMPLES = int(os.environ.get("DISTPOOL_DF_EXAMPLES", "50"))
@@ -36,12 +36,15 @@ def chosen(route):
     if route == "mixed":
         with unittest.mock.patch.object(routes, "pays", return_value=True):
             yield
+    elif route == "batches":
+        with pd.route("polars"), unittest.mock.patch.object(polars_route, "STREAMED_BYTES_MIN", 0):
+            yield
     else:
         with pd.route(route):
             yield
 
 
-@pytest.mark.parametrize("route", ["polars", "mixed"])
+@pytest.mark.parametrize("route", ["polars", "batches", "mixed"])
 @settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES <= 50
 )

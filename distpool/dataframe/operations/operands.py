@@ -16,7 +16,7 @@ from pandas.api.types import is_list_like, is_scalar
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Expr, Literal, call
 from distpool.dataframe.header import Field, Header, NotNative
-from distpool.dataframe.plan import Aggregate, Slice
+from distpool.dataframe.plan import Aggregate
 
 
 def header_beside(value: Any, header: Header) -> Header:
@@ -104,14 +104,6 @@ def cast(field: Field, kind: str) -> Expr:
 def labels(value: Any) -> list[Hashable]:
     """Make a list of one label or of many."""
     return list(value) if is_list_like(value) and not isinstance(value, tuple) else [value]
-
-
-def require_rows(header: Header) -> None:
-    """Look whether there is a row, where pandas makes another dtype of nothing."""
-    from distpool.dataframe import polars_route
-
-    if polars_route.run(Slice(header.base, 0, 1)).height == 0:
-        raise NotNative("an empty frame")
 
 
 def really_missing(header: Header, field: Field) -> bool:

@@ -253,7 +253,7 @@ def set_index(
     at = [from_pandas(lambda name=name: header.position(name)) for name in names]  # type: ignore[misc]
     proto = from_pandas(lambda: header.proto.set_index(keys, drop=drop))
     if any(header.fields[where].kind in kinds.INTEGERS - {"int64"} for where in at):
-        operands.require_rows(header)
+        raise NotNative("whole numbers in even steps become a range, of int64")
     proto.index = empty_index([header.dtypes[where] for where in at], names)
     kept = [field for where, field in enumerate(header.fields) if not drop or where not in at]
     if not kept:
