@@ -40,8 +40,8 @@ from distpool.scheduler.text_tables import in_columns
 __all__ = ["COMMANDS", "found_cluster", "started_nodes"]
 
 PORT = 9437
-#: How long a node has to end by itself: what runs there ends first.
-STOP_S = DEFAULTS.drain_s + 10.0
+#: How long a node has to end by itself, when what runs there has ended or had its time.
+STOP_S = 10.0
 _NODE_FILE, _SECRET_FILE = "node.json", "secret"
 SECRET_SUFFIX = ".secret"  # of the file beside a journal
 #: Documentation's own network (RFC 5737): asked for the way out of this machine, never sent to.
@@ -83,11 +83,19 @@ def _start_parser() -> argparse.ArgumentParser:
     )
     add(
         "--head-away",
-        type=float,
+        type=_seconds,
         metavar="SECONDS",
         default=DEFAULTS.head_away_s,
         help="how long a node that has joined waits for a head that is lost "
         f"({DEFAULTS.head_away_s:g}), before it ends",
+    )
+    add(
+        "--drain",
+        type=_seconds,
+        metavar="SECONDS",
+        default=DEFAULTS.drain_s,
+        help="how long what runs on a node that has joined may go on when that is told to end "
+        f"({DEFAULTS.drain_s:g})",
     )
     add("--name", metavar="NAME", help="what to call the node (the machine's name, and some digits)")
     add("--num-cpus", type=float, metavar="N", help="how many CPUs it offers (those that there are)")
@@ -107,6 +115,16 @@ def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, or 0 for any, not {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
 
 
 def _amounts(text: str) -> dict[str, float]:
@@ -147,7 +165,7 @@ def start(words: Sequence[str]) -> int:
         head,
         options.name or current_node(),
         {name: amount for name, amount in given.items() if amount is not None},
-        msgspec.structs.replace(DEFAULTS, head_away_s=options.head_away),
+        msgspec.structs.replace(DEFAULTS, head_away_s=options.head_away, drain_s=options.drain),
         labels=options.labels,
         listen=f"{host}:{port}",
         secret=secret,
@@ -156,7 +174,8 @@ def start(words: Sequence[str]) -> int:
     )
     place = agent.port_address.removeprefix("tcp://")
     cluster = place if options.head else head.removeprefix("tcp://")
-    _leave_word(agent, place, cluster, secret, "" if options.journal else journal)
+    own_journal = "" if options.journal else journal
+    _leave_word(agent, place, cluster, secret, {"journal": own_journal, "drain": options.drain})
     print(
         f"Node {agent.node} is up at {place}" + ("." if options.head else f", in the cluster of {cluster}.")
     )
@@ -228,9 +247,11 @@ def _own_address(towards: str) -> str:
         return "127.0.0.1"  # no network
 
 
-def _leave_word(agent: JoiningAgent, place: str, cluster: str, secret: str, journal: str) -> None:
-    """``journal``: one that goes when the node is stopped."""
-    facts = {"node": agent.node, "pid": agent.pid, "at": place, "cluster": cluster, "journal": journal}
+def _leave_word(
+    agent: JoiningAgent, place: str, cluster: str, secret: str, ending: dict[str, object]
+) -> None:
+    """``ending``: the journal that goes when the node is stopped, and how long what runs there may go on."""
+    facts = {"node": agent.node, "pid": agent.pid, "at": place, "cluster": cluster, **ending}
     _write_private(f"{agent.directory}/{_SECRET_FILE}", secret)
     _write_private(f"{agent.directory}/{_NODE_FILE}", json.dumps(facts))
 
@@ -287,14 +308,14 @@ def stop(words: Sequence[str]) -> int:
         print("distpool stop: no node of yours is running on this machine", file=sys.stderr)
         return 1
     for directory, facts in started:
-        _end(facts["pid"], directory)
+        _end(facts["pid"], directory, facts["drain"] + STOP_S)
         for file in _journal_files(facts["journal"]) if facts["journal"] else ():
             Path(file).unlink(missing_ok=True)
         print(f"Node {facts['node']} has ended.")
     return 0
 
 
-def _end(pid: int, directory: str) -> None:
+def _end(pid: int, directory: str, within_s: float) -> None:
     fd = processes.open_pidfd(pid)
     if fd is None:
         session_dir.sweep_one(directory)
@@ -303,7 +324,7 @@ def _end(pid: int, directory: str) -> None:
         signal.pidfd_send_signal(fd, signal.SIGTERM)
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        if not poll.poll(STOP_S * 1000):
+        if not poll.poll(within_s * 1000):
             processes.kill(pid)
     finally:
         os.close(fd)

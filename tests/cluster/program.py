@@ -126,7 +126,9 @@ def objects() -> None:
 
     def held() -> int:
         facts = stored.current().ledger.facts()  # type: ignore[union-attr]
-        return sum(known.extent.bytes > 10_000_000 for known in facts)  # not what the pools keep for their workers
+        return sum(
+            known.extent.bytes > 10_000_000 for known in facts
+        )  # not what the pools keep for their workers
 
     facts: dict[str, object] = {}
     mib = 1 << 20

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.timeout(120)
         (["--address", "no-such-host:9437"], {}, "there is no machine called no-such-host"),
         (["--address", "[::1]:9437"], {}, "it is no IPv4 address"),
         (["--address", "10.99.0.1:9437"], {}, "nothing answers at 10.99.0.1:9437"),
+        (["--address", "{a}", "--drain", "-1"], {}, "'-1' is no number of seconds"),
+        (["--address", "{a}", "--journal", "j"], {}, "--journal is for --head"),
         (["--address", "{a}", "--head"], {}, "not allowed with argument"),
         ([], {}, "one of the arguments --head --address is required"),
     ],

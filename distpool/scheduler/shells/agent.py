@@ -47,6 +47,7 @@ from distpool.scheduler.messages import (
     AGENT,
     DRIVER,
     VIA_HOME,
+    Admission,
     Beat,
     BringOwner,
     Drain,
@@ -430,9 +431,12 @@ class Agent:
             return
         kind, _, name = heard.peer.decode(errors="replace").partition(":")
         if isinstance(message, Knock) and self._gateway is not None:
-            self._gateway.answer(
-                heard.peer, encode(knocking.admission(message, self.node_name, self._node.head.store))
-            )
+            admission = knocking.admission(message, self.node_name, self._node.head.store)
+            if admission.accepted and self._node.draining.on:
+                admission = Admission(
+                    False, f"node {self.node_name} is about to go; use another", self.node_name
+                )
+            self._gateway.answer(heard.peer, encode(admission))
         elif kind == "n":
             self._from_node(BY_PORT + heard.peer, name.partition(":")[0], message, heard.frame)
         elif isinstance(message, BringOwner):
