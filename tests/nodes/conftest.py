@@ -10,13 +10,12 @@ import pytest
 
 from distpool import Pool
 from distpool.scheduler import client
-from distpool.scheduler.messages import FarDrop
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joining import JoiningAgent
 from tests.processes.conftest import leaks as leaks
 from tests.processes.conftest import own_tmpdir as own_tmpdir
-from tests.processes.conftest import pools_that_end
+from tests.processes.conftest import pools_that_end, reach_agent
 from tests.processes.harness import BOUND_S, survivors
 
 #: What a pool asks for to have its workers on that node: any number of them fits.
@@ -48,10 +47,7 @@ def warm() -> client.Session:
         assert pool.apply(abs, (-1,)) == 1
     pool.join()
     session = client.session()
-    far = session.store.far if session.store is not None else None
-    assert far is not None
-    far.link.tell(FarDrop(()))  # it is dialled when first used
-    assert far.lost(()) == ()
+    reach_agent(session)
     return session
 
 

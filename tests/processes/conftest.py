@@ -22,7 +22,9 @@ import pytest
 from distpool.futures import ProcessPoolExecutor
 from distpool.pool import Pool
 from distpool.scheduler import client
+from distpool.scheduler.messages import FarDrop
 from distpool.scheduler.shells import processes
+from distpool.scheduler.store.store import ObjectStore
 from tests.processes.scene import SOAK, check_core, session_directories, wait_until
 
 SETTLE_S = 8.0  # above Limits.retire_grace_s: a worker with slow exit handlers is not a leak
@@ -68,7 +70,17 @@ def warm_session() -> client.Session:
     pool.join()
     with ProcessPoolExecutor(1) as executor:
         assert executor.submit(abs, -1).result() == 1
-    return client.session()
+    session = client.session()
+    reach_agent(session)
+    return session
+
+
+def reach_agent(session: client.Session) -> None:
+    """Have the links by which objects of other nodes are had: they are dialled when first used."""
+    far = session.store.far if isinstance(session.store, ObjectStore) else None
+    if far is not None:
+        far.link.tell(FarDrop(()))
+        assert far.lost(()) == ()
 
 
 @contextmanager

@@ -123,7 +123,16 @@ class Owner:
         self.contact = Contact(name, address, "n", 1)
         self.router = router(context, address)
         self.poller = zmq.Poller()
-        self.links = PeerLinks(context, self.poller, lambda: self.contact, lambda: self.router)
+        self.links = PeerLinks(
+            context, self.poller, lambda: self.contact, self._answer, lambda _: True, lambda *_: None
+        )
+
+    def _answer(self, owner: str, frame: bytes) -> bool:
+        try:
+            self.router.send_multipart([f"p:{owner}".encode(), frame], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            return False
+        return True
 
     def close(self) -> None:
         self.links.close()
