@@ -36,7 +36,7 @@ class Reference:
 
     def __init__(self, held: Any) -> None:
         self.held = held
-        self.blob = stored.pack_struct("<BBII1Q", stored.MARK, 0, 1, 0, *held.ids) + b"inner"
+        self.blob = stored.pack_struct("<BBII2Q", stored.MARK, 0, 1, 0, *held.ids, MB) + b"inner"
 
     @staticmethod
     def describe(refs: Sequence[Any], pending: list[Any]) -> bytes:
