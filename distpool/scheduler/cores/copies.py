@@ -255,9 +255,10 @@ class Copies:
             self._answer(asked, now)
             return
         self._requests[process, request] = asked
-        for known in self._each(asked.missing):
-            known.waiting.append(asked)
-            self._want(known)
+        for known in self._each(dict.fromkeys(ids)):
+            known.waiting.append(asked)  # also what is here: it is to stay until all is
+            if not known.copy:
+                self._want(known)
             self._settle(known, now)
 
     def _answer(self, asked: _Request, now: float) -> None:
@@ -266,8 +267,7 @@ class Copies:
         copies = tuple(self.objects[number].copy for number in asked.ids)
         self._out += [("shell", Lend(copy, asked.process)) for copy in copies]
         self._out.append((f"process:{asked.process}", Fetched(asked.number, copies)))
-        for number in asked.ids:
-            self._linger(self.objects[number], now)
+        self._forget_request(asked, now)
 
     def _refuse(self, asked: _Request, reason: str, lost: bool, now: float) -> None:
         if self._requests.pop((asked.process, asked.number), None) is not None:
@@ -275,7 +275,7 @@ class Copies:
         self._forget_request(asked, now)
 
     def _forget_request(self, asked: _Request, now: float) -> None:
-        for number in asked.missing:
+        for number in dict.fromkeys(asked.ids):
             if (known := self.objects.get(number)) is not None and asked in known.waiting:
                 known.waiting.remove(asked)
                 self._settle(known, now)
@@ -304,8 +304,7 @@ class Copies:
                 self.coming -= 1
                 known = self.objects[number]
                 known.is_coming, known.copy = False, local
-                waiting, known.waiting = known.waiting, []
-                for asked in waiting:
+                for asked in list(known.waiting):
                     asked.missing.discard(number)
                     if not asked.missing:
                         self._answer(asked, now)
@@ -501,7 +500,7 @@ class Copies:
                     assert ("transit", number, to, via) in self._deadlines.at_s, (
                         "who claims or is to claim may not"
                     )
-            assert not known.waiting or known.is_coming, "somebody waits for what does not come"
+            assert not known.waiting or known.is_coming or known.copy, "somebody waits for what does not come"
             assert known.refs or known.transit or known.waiting or known.is_coming or known.copy, (
                 "nobody needs it"
             )
@@ -511,7 +510,8 @@ class Copies:
         assert coming == self.coming + len(self.queue)
         for asked in self._requests.values():
             assert asked.missing
-            assert all(asked in self.objects[number].waiting for number in asked.missing)
+            assert all(self.objects[number].is_coming for number in asked.missing)
+            assert all(asked in self.objects[number].waiting for number in asked.ids)
 
 
 def _count(counter: Counter[Any], key: Any, by: int) -> int:

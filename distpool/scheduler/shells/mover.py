@@ -281,7 +281,9 @@ class Mover:
         link = self._links[store]
         for _ in range(_READS_MAX):
             try:
-                frame, *data = link.link.recv_multipart(zmq.NOBLOCK)
+                frame = link.link.recv(zmq.NOBLOCK)
+                # What is big is not copied on its way from the socket to the store.
+                data = [link.link.recv(copy=False).buffer] if link.link.getsockopt(zmq.RCVMORE) else []
             except zmq.Again:
                 if source is link.fate:  # only now, as what it had sent before comes first
                     self._lose_link(store, now)
@@ -547,7 +549,7 @@ class Mover:
         else:
             self._fail(download, "the node where it is does not answer", True, now)
 
-    def _from_source(self, store: int, message: Message, data: list[bytes], now: float) -> None:
+    def _from_source(self, store: int, message: Message, data: list[Any], now: float) -> None:
         self._pauses_s.pop(store, None)
         match message:
             case SourceGone(ids=ids):
@@ -603,7 +605,7 @@ class Mover:
         if not size:
             self._complete(download, download.incoming, now)
 
-    def _take(self, download: _Download, incoming: Incoming, data: bytes, now: float) -> None:
+    def _take(self, download: _Download, incoming: Incoming, data: Any, now: float) -> None:
         try:
             incoming.write(data)
         except (OSError, ValueError) as error:

@@ -80,13 +80,6 @@ class Putting:
         access = self._access
         try:
             new = self._allocate(size, 0, label.encode())
-            tier = access.tiers[new.extent.tier]
-            if new.has_holes and new.extent.tier == MEMORY:
-                try:
-                    tier.reserve(new.extent.offset, _whole_blocks(new.extent, access.ledger))
-                except OSError:
-                    access.discard([new.id])
-                    new = self._allocate_on_disk(size, 0, label.encode())
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -208,6 +201,7 @@ class Incoming:
         self._access = access
         self.id = new.id
         self.extent = new.extent
+        self._has_holes = new.has_holes
         self.done_bytes = 0
 
     @property
@@ -221,7 +215,14 @@ class Incoming:
         if self.done_bytes + size > self.extent.bytes:
             raise ValueError("more data than was announced")
         tier = self._access.tiers[self.extent.tier]
-        tier.write(self.extent.offset + self.done_bytes, [data])
+        room = 0
+        if (
+            self._has_holes
+        ):  # pages are made as they are written, by the last piece to the end of the last block
+            is_last = self.done_bytes + size == self.extent.bytes
+            whole = _whole_blocks(self.extent, self._access.ledger)
+            room = whole - self.done_bytes if is_last else size
+        tier.write(self.extent.offset + self.done_bytes, [data], room=room)
         self.done_bytes += size
 
     def read(self, offset: int, size: int) -> bytes:
