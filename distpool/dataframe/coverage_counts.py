@@ -15,7 +15,7 @@ _lock = threading.Lock()
 _PANDAS = str(Path(pandas.__file__).parent)
 # Decorators and dispatchers: the function that they call is the one that was meant.
 _WRAPPERS = frozenset(("wrapper", "new_method", "inner"))
-_OURS = str(Path(__file__).parent)
+OURS = str(Path(__file__).parent)
 
 # Somebody looks: the rows are wanted, and this is no fall-back.
 LOOKS = frozenset(
@@ -63,7 +63,7 @@ LOOKS = frozenset(
 def count(outcome: str, method: str, reason: str = "") -> None:
     """Count a call of the user's (native, look, fall-back). What pandas' own code calls is part of another."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+    while frame is not None and frame.f_code.co_filename.startswith(OURS):
         frame = frame.f_back
     if frame is not None and frame.f_code.co_filename.startswith(_PANDAS):
         return
@@ -91,7 +91,7 @@ def _method_called() -> str:
     found = "look"
     while frame is not None:
         file = frame.f_code.co_filename
-        if file.startswith(_OURS):
+        if file.startswith(OURS):
             pass
         elif file.startswith(_PANDAS):
             if frame.f_code.co_name not in _WRAPPERS:

@@ -109,6 +109,12 @@ class Header:
             base=RowNumber(self.base, name), index=(Field(Column(name), "int64", missing=False),)
         )
 
+    def fewer_rows(self) -> Header:
+        """Itself, where rows may go: a MultiIndex keeps the values that no row has any more, seen by `unstack`."""
+        if self.index is not None and len(self.index) > 1:
+            raise NotNative("rows of a MultiIndex, whose levels remember the others")
+        return self
+
     def index_proto(self) -> Any:
         """The empty index as it is when its rows have moved: integers instead of a range."""
         index = self.proto.index

@@ -70,6 +70,8 @@ def lift(frame: Any) -> Header:
     if not len(manager.axes[-1]):
         # Of nothing pandas often makes other dtypes than of something.
         raise NotNative("an empty frame")
+    if isinstance(manager.axes[-1], pandas.MultiIndex):
+        raise NotNative("a MultiIndex in memory, whose levels may remember values that no row has")
     if not frame.flags.allows_duplicate_labels:
         raise NotNative("labels that may not repeat")
     snapshot = manager.copy(deep=False)

@@ -15,6 +15,7 @@ Objects are handles: a mutation gives the handle another header, never changes o
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from typing import Any, ClassVar
 
@@ -263,6 +264,14 @@ def _method(owner: str, name: str, original: Any, native: Native) -> Any:
     return method
 
 
+def _query(self: Any, expr: Any, **options: Any) -> Any:
+    """pandas looks for `@x` among the variables of its caller, which is as many frames above as there are of ours."""
+    ours, frame = 0, sys._getframe(0)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(coverage_counts.OURS):
+        ours, frame = ours + 1, frame.f_back
+    return pandas.DataFrame.query(self, expr, level=options.pop("level", 0) + ours, **options)
+
+
 def _answer(kind: type, name: str) -> Any:
     """A property that the empty frame can answer."""
     original = getattr(kind, name)
@@ -318,6 +327,8 @@ def equip() -> None:
         kind.__doc__ = parent.__doc__
         for name, native in TABLE.get(kind.__name__, {}).items():
             setattr(kind, name, _method(kind.__name__, name, getattr(parent, name), native))
+    original = functools.wraps(pandas.DataFrame.query)(_query)
+    DataFrame.query = _method("DataFrame", "query", original, TABLE["DataFrame"]["query"])
     DataFrame.columns = _columns()
     DataFrame.dtypes = _answer(pandas.DataFrame, "dtypes")
     for name in ("keys", "__iter__", "__contains__"):

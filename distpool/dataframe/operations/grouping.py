@@ -219,6 +219,8 @@ def _aggregated(grouping: Grouping, wanted: list[tuple[Field | None, str]], prot
         for key, field in zip(key_names, grouping.keys, strict=True)
     )
     if as_index:
+        if len(key_names) > 1 and options["dropna"] and any(field.missing for field in grouping.keys):
+            raise NotNative("a MultiIndex whose levels remember the keys of rows that were dropped")
         proto.index = empty_index(grouping.key_dtypes, proto.index.names)
         return Header(base, tuple(fields), keys, proto)
     return Header(base, keys + tuple(fields), None, proto)

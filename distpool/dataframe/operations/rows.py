@@ -23,7 +23,7 @@ def filtered(header: Header, mask: Any) -> Header:
 
 def kept(header: Header, predicate: Any) -> Header:
     """Keep the rows for which an expression is true, with their labels."""
-    numbered = header.with_index()
+    numbered = header.fewer_rows().with_index()
     return numbered.with_(base=Filter(numbered.base, predicate), proto=numbered.proto_with_index())
 
 
@@ -39,14 +39,14 @@ def sliced(header: Header, key: slice) -> Header:
         raise NotNative("a slice that counts from the end")
     if start == 0 and stop is not None:
         return head(header, stop)
-    numbered = header.with_index()
+    numbered = header.fewer_rows().with_index()
     length = None if stop is None else max(0, stop - start)
     return numbered.with_(base=Slice(numbered.base, start, length), proto=numbered.proto_with_index())
 
 
 def last(header: Header, count: int) -> Header:
     """The last rows, with their labels."""
-    numbered = header.with_index()
+    numbered = header.fewer_rows().with_index()
     if count == 0:
         return numbered.with_(base=Slice(numbered.base, 0, 0), proto=numbered.proto_with_index())
     return numbered.with_(base=Slice(numbered.base, -count, count), proto=numbered.proto_with_index())
@@ -66,7 +66,7 @@ def head(header: Header, n: int = 5) -> Header:
     """The first rows."""
     if type(n) is not int or n < 0:
         raise NotNative("a count from the end")
-    return header.with_(base=Slice(header.base, 0, n))
+    return header.fewer_rows().with_(base=Slice(header.base, 0, n))
 
 
 @native("DataFrame", "tail")
@@ -176,7 +176,7 @@ def _distinct(header: Header, at: list[int], keep: str, ignore_index: bool) -> H
         header.fields[where].computed("drop_duplicates")
     if ignore_index and header.index is not None:
         raise NotNative("an empty frame would keep its index")
-    flat = (header if ignore_index else header.with_index()).flattened()
+    flat = (header if ignore_index else header.fewer_rows().with_index()).flattened()
     subset = tuple(dict.fromkeys(_column_name(flat.fields[where].expr) for where in at))
     base = Distinct(flat.base, subset, keep)
     if ignore_index:

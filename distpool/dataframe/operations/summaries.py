@@ -49,7 +49,7 @@ def value_counts(
 def _extreme(header: Header, field: Field, count: Any, keep: Any, *, largest: bool) -> Header:
     if type(count) is not int or count < 0 or keep != "first" or field.kind not in kinds.NUMBERS:
         raise NotNative("ties that are kept, or what is not a number")
-    numbered = header.with_index()
+    numbered = header.fewer_rows().with_index()
     ordered = Sort(numbered.base, (field.expr,), (largest,))
     return numbered.with_(base=Slice(ordered, 0, count), proto=numbered.proto_with_index())
 

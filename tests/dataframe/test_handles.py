@@ -1,0 +1,142 @@
+"""Lazy objects under everything that is done to a frame beside computing with it."""
+
+import copy
+
+import numpy
+import pandas
+import pytest
+
+import distpool.dataframe as pd
+
+RAW = pandas.DataFrame(
+    {"a": [1, 2, 3, 4], "b": [1.5, numpy.nan, 2, 4], "s": ["x", "y", None, "x"]}, index=[9, 8, 7, 6]
+)
+
+
+def deleted(d):
+    del d["a"]
+    return d
+
+
+def popped(d):
+    d["q"] = d.pop("a")
+    return d
+
+
+def inserted(d):
+    d.insert(1, "z", d.a * 2)
+    return d
+
+
+def labelled(d):
+    d.index = list("wxyz")
+    d.columns = ["x", "y", "z"]
+    return d.groupby("x")[["y"]].sum()
+
+
+def by_attribute(d):
+    d.a = d.b
+    d.b = 5
+    return d
+
+
+def copied(d):
+    shallow, deep = copy.copy(d), copy.deepcopy(d)
+    shallow["a"], deep["b"] = 0, 1
+    return pandas.concat([d, shallow, deep], axis=1)
+
+
+def selected_and_changed(d):
+    part = d[["a", "b"]]
+    part["a"] = 7
+    return pandas.concat([d, part], axis=1)
+
+
+def set_by_labels(d):
+    d.loc[d.a > 2, "b"] = 0.0
+    return d[d.b == 0]
+
+
+def set_by_numbers(d):
+    before = d["b"]
+    d.iloc[0, 1] = 99
+    d["before"] = before
+    return d
+
+
+def named(d):
+    series = d["a"]
+    series.name = "new"
+    return (series + 1).to_frame()
+
+
+def variable_of_the_caller(d):
+    least = 2  # noqa: F841 - the text names it
+    return d.query("a > @least")
+
+
+def by_numpy(d):
+    return pandas.DataFrame({"x": numpy.sqrt(d["b"]), "y": numpy.where(d["a"] > 2, 1, 0)})
+
+
+def unstacked(d):
+    return d.groupby(["s", "a"])["b"].sum().unstack()
+
+
+def unstacked_in_part(d):
+    counted = d.groupby(["b", "a"]).size()
+    return counted[counted.index.get_level_values(1) != 3].unstack()
+
+
+def transformed(d):
+    d["mean"] = d.groupby("s")["b"].transform("mean")
+    return d
+
+
+def of_python(d):
+    return d.groupby("s").apply(lambda group: group.b.sum()).to_frame()
+
+
+def constant(d):
+    d["one"] = 1
+    return d.groupby("s")["one"].sum().to_frame()
+
+
+DONE = [
+    deleted,
+    popped,
+    inserted,
+    labelled,
+    by_attribute,
+    copied,
+    selected_and_changed,
+    set_by_labels,
+    set_by_numbers,
+    named,
+    variable_of_the_caller,
+    by_numpy,
+    unstacked,
+    unstacked_in_part,
+    transformed,
+    of_python,
+    constant,
+]
+
+
+@pytest.mark.parametrize("route", ["polars", ""])
+@pytest.mark.parametrize("done", DONE)
+def test_it_is_as_with_pandas(done, route):
+    frame = pd.DataFrame(RAW)
+    with pd.route("polars"):
+        lazy = frame[frame.a > 0]
+    with pd.route(route):
+        found = pandas.DataFrame(done(lazy))
+    pandas.testing.assert_frame_equal(found, done(RAW.copy()))
+
+
+def test_attrs_go_along():
+    with pd.route("polars"):
+        frame = pd.DataFrame(RAW)
+        lazy = frame[frame.a > 0]
+        lazy.attrs["source"] = "here"
+        assert lazy[lazy.a > 1].attrs == {"source": "here"}
