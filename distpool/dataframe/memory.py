@@ -111,11 +111,11 @@ def _header(frame: Any, proto: Any) -> Header:
         columns = [
             _add(arrays, str(label), frame._get_column_array(at)) for at, label in enumerate(frame.columns)
         ]
+    if not columns:
+        raise NotNative("a frame without columns")
     index = frame.index
     levels: list[str] | None = None
     if isinstance(index, pandas.RangeIndex) and index.start == 0 and index.step == 1:
-        if not columns:
-            raise NotNative("a frame without columns")
         proto.index = pandas.RangeIndex(0, name=index.name)
     else:
         if isinstance(index, pandas.RangeIndex):
