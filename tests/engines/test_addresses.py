@@ -38,6 +38,7 @@ def test_of_no_kind(address: str, hint: str, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the text is compared as a whole
         distpool.init(address=address)
     assert str(caught.value) == text
+    client.shutdown()  # of a test of another file
     monkeypatch.setenv("DISTPOOL_ADDRESS", address)
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         distpool.Pool(1)

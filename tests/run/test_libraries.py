@@ -162,8 +162,11 @@ def test_the_end_says_what_was_parallel(tmp_path: Path) -> None:
     title, headings, pool, joblib = outcome.err.splitlines()
     assert re.fullmatch(r"distpool: 2 pools in \d+\.\d s", title)
     assert headings.split()[:3] == ["what", "opened", "at"]
-    assert pool.split()[:6] == ["Pool", "script.py:3", "2", "1", "10", "100"]
-    assert joblib.split()[:4] == ["joblib", "script.py:5", "2", "1"]
+    workers, *rest = pool.split()[2:6]
+    assert pool.split()[:2] == ["Pool", "script.py:3"]
+    assert workers in ("1", "2"), "one may have been so quick that the other never came"
+    assert rest == ["1", "10", "100"]
+    assert joblib.split()[:2] == ["joblib", "script.py:5"]
     assert joblib.split()[5] == "40"
     assert on_distpool("--summary", "-c", "1", cwd=tmp_path).err.startswith(
         "distpool: nothing was parallel in"

@@ -338,6 +338,8 @@ class NodeCore:
             self.refuse(pool, str(error))
             return
         more = want.count > pool.count
+        if pool.elsewhere and want.count != pool.count - pool.elsewhere:
+            pool.last = pool.before  # the owner's level had changed meanwhile, and nobody has gone there
         if more and want.spilled:
             self.draining.tell(owner)
         pool.count, pool.dedicated, pool.resources = want.count, want.dedicated, want.resources
@@ -598,7 +600,7 @@ class NodeCore:
         count = pool.missing if room is None else min(pool.missing, room)
         wanted = pool.count - pool.elsewhere
         pool.elsewhere += count
-        pool.last = node.node
+        pool.before, pool.last = pool.last, node.node
         pool.owner.pointed.add(node.node)
         self._look(pool)
         self.send(

@@ -69,6 +69,7 @@ class WantedPool:
     dropping: bool = False  # PoolDropped is owed once ``leases`` is empty
     strategy: Strategy = field(default_factory=Strategy)
     last: str = ""  # the node that had the last lease, for one that is spread
+    before: str = ""  # what that was when its owner was last pointed elsewhere
     tried: set[str] = field(
         default_factory=set
     )  # other nodes of its placement group that were pointed to, lately
