@@ -19,7 +19,7 @@ help:
 	@echo "make test     run the tests"
 	@echo "make check    all that a change must pass: lint, types, layers, suites, tests (what CI runs)"
 	@echo "make soak     the long tests: thousands of kills, cycles and seeds"
-	@echo "make compat   CPython's own tests, every interpreter on this machine; then programs for Ray; then joblib's and Dask's own tests"
+	@echo "make compat   CPython's own tests, every interpreter on this machine; then programs for Ray; then joblib's, Dask's and pandas' own tests"
 	@echo "make bench    the comparison tables; PEERS=all installs the other libraries first"
 	@echo "make clean    remove what the others made"
 
@@ -60,6 +60,7 @@ compat: $(VENV)/dev.made
 	@$(BIN)/python -m compat_tests.ray --on both --results compat_tests/RESULTS-ray.md
 	@$(BIN)/python -m compat_tests.joblib --results compat_tests/RESULTS-joblib.md
 	@$(BIN)/python -m compat_tests.dask --results compat_tests/RESULTS-dask.md
+	@$(BIN)/python -m compat_tests.pandas --results compat_tests/RESULTS-pandas.md
 
 bench: $(VENV)/dev.made
 	@$(BIN)/python -m benchmarks --peers $(PEERS) --results benchmarks/RESULTS.md

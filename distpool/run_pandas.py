@@ -19,7 +19,7 @@ from typing import Any
 from distpool.program_code import is_of_a_library
 from distpool.worker_hooks import HOOKS
 
-__all__ = ["complaint", "stand_for_pandas"]
+__all__ = ["PandasImport", "complaint", "stand_for_pandas"]
 
 
 def complaint() -> str:
@@ -34,16 +34,22 @@ def complaint() -> str:
 
 def stand_for_pandas() -> None:
     """From now on ``import pandas`` in the program's own modules gives ``distpool.dataframe``; in its workers too."""
-    if not isinstance(builtins.__import__, _PandasImport):
-        builtins.__import__ = _PandasImport(builtins.__import__)
+    if not isinstance(builtins.__import__, PandasImport):
+        builtins.__import__ = PandasImport(builtins.__import__, _is_programs_own)
         HOOKS.append(stand_for_pandas)
 
 
-class _PandasImport:
-    """Stands in for ``__import__``, which is told who asks: libraries, ours too, are built on pandas itself."""
+class PandasImport:
+    """Stands in for ``__import__``, which is told who asks: libraries, ours too, are built on pandas itself.
 
-    def __init__(self, original: Callable[..., Any]) -> None:
+    ``is_meant`` says of the namespace of the module that asks whether it gets ours.
+    """
+
+    def __init__(
+        self, original: Callable[..., Any], is_meant: Callable[[Mapping[str, Any] | None], bool]
+    ) -> None:
         self.original = original
+        self.is_meant = is_meant
 
     def __call__(
         self,
@@ -55,7 +61,7 @@ class _PandasImport:
     ) -> Any:
         """Import, as the statement does."""
         module = self.original(name, globals, locals, fromlist, level)
-        if level or name.partition(".")[0] != "pandas" or not _is_programs_own(globals):
+        if level or name.partition(".")[0] != "pandas" or not self.is_meant(globals):
             return module
         ours = importlib.import_module("distpool.dataframe")
         if "." not in name:

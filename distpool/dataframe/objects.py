@@ -15,12 +15,14 @@ Objects are handles: a mutation gives the handle another header, never changes o
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
 from typing import Any, ClassVar
 
 import pandas
 from pandas.core.flags import Flags
+from pandas.util import _exceptions
 
 from distpool.dataframe import coverage_counts, memory, routes
 from distpool.dataframe.header import Header, NotNative, SchemaError
@@ -320,6 +322,13 @@ def _columns() -> property:
     return property(get, put, doc=original.__doc__)
 
 
+def _warn_callers() -> None:
+    """Let pandas' warnings name the line that called: what lies between it and pandas, ours too, is not meant."""
+    pandas_folder = os.path.dirname(pandas.__file__) + os.sep
+    _exceptions._pkg_dir = (pandas_folder, coverage_counts.OURS + os.sep)
+    _exceptions._test_dir = os.path.join(pandas_folder, "tests") + os.sep
+
+
 def equip() -> None:
     """Put the native operations on the classes. Called once, when the package is imported."""
     for kind in (DataFrame, Series):
@@ -335,3 +344,4 @@ def equip() -> None:
         setattr(DataFrame, name, _answering_method(pandas.DataFrame, name))
     for name in ("dtype", "dtypes"):
         setattr(Series, name, _answer(pandas.Series, name))
+    _warn_callers()

@@ -1,6 +1,7 @@
 """Lazy objects under everything that is done to a frame beside computing with it."""
 
 import copy
+import warnings
 
 import numpy
 import pandas
@@ -140,3 +141,13 @@ def test_attrs_go_along():
         lazy = frame[frame.a > 0]
         lazy.attrs["source"] = "here"
         assert lazy[lazy.a > 1].attrs == {"source": "here"}
+
+
+def test_warnings_name_the_line_that_called():
+    frame = pd.DataFrame({0: [1]})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for label in range(1, 110):
+            frame[label] = 1
+    assert [each.category for each in caught] == [pandas.errors.PerformanceWarning] * len(caught)
+    assert {each.filename for each in caught} == {__file__}

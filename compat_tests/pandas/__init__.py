@@ -1,0 +1,1 @@
+"""pandas' own tests, from the installed package, with distpool.dataframe as `pandas`."""
