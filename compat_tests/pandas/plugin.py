@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import json
 import os
+import sys
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 import pandas
 import pytest
 from pandas.core.generic import NDFrame
+
+from distpool.run_pandas import PandasImport
 
 #: "distpool", or "pandas" to measure what pandas itself passes.
 UNDER_TEST = os.environ["DISTPOOL_COMPAT_PANDAS"]
@@ -44,11 +47,12 @@ def _kinds() -> tuple[type, ...]:
     return DataFrame, Series
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if UNDER_TEST == "distpool":
-        from distpool.run_pandas import PandasImport
+if UNDER_TEST == "distpool":
+    # Now, since pytest imports pandas' fixtures before it configures its plugins.
+    builtins.__import__ = PandasImport(builtins.__import__, _of_a_test)
 
-        builtins.__import__ = PandasImport(builtins.__import__, _of_a_test)
+
+def pytest_configure(config: pytest.Config) -> None:
     kinds = _kinds()
     original = NDFrame.__init__
 
@@ -62,16 +66,18 @@ def pytest_configure(config: pytest.Config) -> None:
     NDFrame.__init__ = counted
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The guard: a test file that holds pandas' own classes is not a test of distpool."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The guard: a test file, or its fixtures, that holds pandas' own classes is not a test of distpool."""
     if UNDER_TEST == "pandas":
         return
-    theirs = {id(pandas): "pandas", id(pandas.DataFrame): "DataFrame", id(pandas.Series): "Series"}
-    modules: list[Any] = [item.getparent(pytest.Module) for item in items]
-    for module in {each.obj for each in modules}:
-        found = [name for name, value in vars(module).items() if id(value) in theirs]
-        if found:
-            raise pytest.UsageError(f"{module.__name__} has pandas' own {', '.join(found)}, not distpool's")
+    theirs = {id(pandas), id(pandas.DataFrame), id(pandas.Series)}
+    for module in [*sys.modules.values()]:
+        if _of_a_test(getattr(module, "__dict__", None)):
+            found = [name for name, value in vars(module).items() if id(value) in theirs]
+            if found:
+                raise pytest.UsageError(
+                    f"{module.__name__} has pandas' own {', '.join(found)}, not distpool's"
+                )
 
 
 def pytest_runtest_logstart() -> None:
