@@ -149,6 +149,8 @@ def _indexed(self: Any, key: Any, run: Any, original: Any, name: str) -> Any:
     if routes.forced == "pandas":
         return original(key)
     try:
+        if _is_view(key) and not is_lazy(self.obj):
+            raise NotNative("a slice of rows in memory is a view, and costs nothing")
         result = run(header_of(self.obj), key)
     except SchemaError as error:
         raise error.__cause__ from None  # type: ignore[misc]
@@ -157,6 +159,10 @@ def _indexed(self: Any, key: Any, run: Any, original: Any, name: str) -> Any:
         return original(key)
     coverage_counts.count("native", label)
     return wrap(result)
+
+
+def _is_view(key: Any) -> bool:
+    return isinstance(key[0] if isinstance(key, tuple) and key else key, slice)
 
 
 def _by_labels(header: Header, key: Any) -> Any:

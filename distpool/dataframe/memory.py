@@ -72,6 +72,10 @@ def lift(frame: Any) -> Header:
         raise NotNative("an empty frame")
     if isinstance(manager.axes[-1], pandas.MultiIndex):
         raise NotNative("a MultiIndex in memory, whose levels may remember values that no row has")
+    if getattr(manager.axes[-1], "freq", None) is not None and not isinstance(
+        manager.axes[-1], pandas.PeriodIndex
+    ):
+        raise NotNative("an index with a frequency, which depends on the rows that are left")
     if not frame.flags.allows_duplicate_labels:
         raise NotNative("labels that may not repeat")
     snapshot = manager.copy(deep=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pandas
@@ -39,6 +40,8 @@ def getitem(header: Header, key: Any) -> Header:
         return sliced(header, key)
     if operands.is_series(key):
         return filtered(header, key)
+    if callable(key) or isinstance(key, Iterator):
+        raise NotNative("a key that pandas asks, which it may do only once")
     if is_hashable(key) and not isinstance(key, tuple):
         return header.column(from_pandas(lambda: header.position(key)))
     if isinstance(key, list) and key and not isinstance(key[0], bool):
