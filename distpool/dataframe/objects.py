@@ -15,6 +15,7 @@ Objects are handles: a mutation gives the handle another header, never changes o
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import sys
 import threading
@@ -223,13 +224,20 @@ def header_of(value: Any) -> Header:
     raise NotNative(f"a {type(value).__name__}")
 
 
+def _check_inplace(original: Any, inplace: Any) -> None:
+    if inplace:
+        raise NotNative("in place")
+    if inspect.signature(original).parameters["inplace"].default is not False:
+        raise NotNative("a keyword that pandas warns of")
+
+
 def dispatch(self: Any, label: str, native: Native, original: Any, args: Any, kwargs: Any) -> Any:
     """Run the native operation on a handle; where there is none that is exact, pandas' method."""
     try:
         if routes.forced == "pandas":
             raise NotNative("the route is pandas")
-        if kwargs.get("inplace"):
-            raise NotNative("in place")
+        if "inplace" in kwargs:
+            _check_inplace(original, kwargs["inplace"])
         result = native.run(header_of(self), *args, **kwargs)
     except NotNative as reason:
         coverage_counts.count("fall-back", label, str(reason))

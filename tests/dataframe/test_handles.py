@@ -151,3 +151,29 @@ def test_warnings_name_the_line_that_called():
             frame[label] = 1
     assert [each.category for each in caught] == [pandas.errors.PerformanceWarning] * len(caught)
     assert {each.filename for each in caught} == {__file__}
+
+
+@pytest.mark.parametrize("key", [lambda d: ["a", "b"], iter(["a", "b"])], ids=["callable", "iterator"])
+def test_a_key_that_pandas_asks(key):
+    with pd.route("polars"):
+        found = pd.DataFrame(RAW)[key]
+    pandas.testing.assert_frame_equal(pandas.DataFrame(found), RAW[["a", "b"]])
+
+
+def test_a_slice_of_rows_in_memory_is_a_view():
+    with pd.route("polars"):
+        whole = pd.Series([1, 2, 3])
+        assert numpy.shares_memory(whole.iloc[1:].array, whole.array)
+
+
+@pytest.mark.parametrize(
+    "done",
+    [lambda d: d[d.a > 1], lambda d: d.tail(2), lambda d: d.sort_values("b"), lambda d: d.assign(c=d.a)],
+    ids=["mask", "tail", "sort", "assign"],
+)
+def test_an_index_with_a_frequency(done):
+    days = RAW.set_axis(pandas.date_range("2020-01-01", periods=4, freq="D"))
+    with pd.route("polars"):
+        found = pandas.DataFrame(done(pd.DataFrame(days)))
+    pandas.testing.assert_frame_equal(found, done(days))
+    assert found.index.freq == done(days).index.freq
