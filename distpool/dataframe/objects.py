@@ -19,9 +19,11 @@ import inspect
 import os
 import sys
 import threading
+import warnings
 from typing import Any, ClassVar
 
 import pandas
+from pandas.api.extensions import no_default
 from pandas.core.flags import Flags
 from pandas.util import _exceptions
 
@@ -86,6 +88,18 @@ class _Handle:
         values.pop("_mgr", None)
         values.pop("_lifted", None)
 
+    def _check_inplace_deprecation(self, inplace: Any, method: str) -> Any:
+        """pandas counts the frames up to its caller, and ours lie between: what it says is said at the user's line."""
+        check = super()._check_inplace_deprecation  # type: ignore[misc]
+        if inplace is no_default:
+            return check(inplace, method)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            given = check(inplace, method)
+        for each in caught:
+            warnings.warn(each.message, stacklevel=_exceptions.find_stack_level())
+        return given
+
     def explain(self) -> str:
         """Tell how this object comes about: the plan as written, and after the optimizer.
 
@@ -116,10 +130,6 @@ class DataFrame(_Handle, pandas.DataFrame, metaclass=_StandsFor):
         if type(self) is DataFrame:
             return DataFrame._from_mgr(mgr, axes)
         return super()._constructor_from_mgr(mgr, axes)
-
-    @property
-    def _constructor_sliced(self) -> type[Series]:
-        return Series
 
     def _constructor_sliced_from_mgr(self, mgr: Any, axes: Any) -> Any:
         if type(self) is DataFrame:
@@ -344,6 +354,7 @@ def equip() -> None:
         kind.__doc__ = parent.__doc__
         for name, native in TABLE.get(kind.__name__, {}).items():
             setattr(kind, name, _method(kind.__name__, name, getattr(parent, name), native))
+    DataFrame._constructor_sliced = Series
     original = functools.wraps(pandas.DataFrame.query)(_query)
     DataFrame.query = _method("DataFrame", "query", original, TABLE["DataFrame"]["query"])
     DataFrame.columns = _columns()

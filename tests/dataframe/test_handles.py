@@ -177,3 +177,13 @@ def test_an_index_with_a_frequency(done):
         found = pandas.DataFrame(done(pd.DataFrame(days)))
     pandas.testing.assert_frame_equal(found, done(days))
     assert found.index.freq == done(days).index.freq
+
+
+def test_a_keyword_that_pandas_warns_of_is_warned_of_at_the_same_line():
+    filenames = []
+    for frame in (RAW.copy(), pd.DataFrame(RAW)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            frame.sort_values("b", inplace=False)
+        filenames.append([each.filename for each in caught])
+    assert filenames[0] == filenames[1]
