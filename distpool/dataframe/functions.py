@@ -22,6 +22,8 @@ def function(name: str) -> Callable[..., Any]:
     """Give pandas' function of this name, as ours."""
     original = getattr(pandas, name)
     native = TABLE["pandas"].get(name)
+    if name == "eval":
+        return _eval
 
     @functools.wraps(original)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -40,6 +42,12 @@ def function(name: str) -> Callable[..., Any]:
         return wrap(result)
 
     return run
+
+
+@functools.wraps(pandas.eval)
+def _eval(*args: Any, level: int = 0, **kwargs: Any) -> Any:
+    """pandas looks for variables in its caller, which is one frame above this one."""
+    return adopt(pandas.eval(*args, level=level + 1, **kwargs))
 
 
 def _concerns(args: Any) -> bool:

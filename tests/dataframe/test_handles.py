@@ -187,3 +187,8 @@ def test_a_keyword_that_pandas_warns_of_is_warned_of_at_the_same_line():
             frame.sort_values("b", inplace=False)
         filenames.append([each.filename for each in caught])
     assert filenames[0] == filenames[1]
+
+
+def test_eval_finds_the_variables_of_its_caller():
+    frame, least = pd.DataFrame(RAW), 2
+    assert list(pd.eval("frame.a + least")) == [3, 4, 5, 6]
