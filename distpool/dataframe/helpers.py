@@ -49,12 +49,29 @@ class _NotBegun:
         return getattr(self, name)
 
 
+class _Begins:
+    """An attribute that pandas' class has a default of, which would hide that the object has not begun."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None or "_make" not in instance.__dict__:
+            return None
+        instance._begin()
+        return instance.__dict__[self.name]
+
+
 class DataFrameGroupBy(_NotBegun, pandas_types.DataFrameGroupBy):
     """pandas' own, not begun yet."""
+
+    keys, level = _Begins(), _Begins()
 
 
 class SeriesGroupBy(_NotBegun, pandas_types.SeriesGroupBy):
     """pandas' own, not begun yet."""
+
+    keys, level = _Begins(), _Begins()
 
 
 class StringMethods(_NotBegun, PandasStrings):

@@ -190,5 +190,21 @@ def test_a_keyword_that_pandas_warns_of_is_warned_of_at_the_same_line():
 
 
 def test_eval_finds_the_variables_of_its_caller():
-    frame, least = pd.DataFrame(RAW), 2
+    frame, least = pd.DataFrame(RAW), 2  # noqa: F841
     assert list(pd.eval("frame.a + least")) == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    "done",
+    [
+        lambda d: [key for key, _ in d.groupby(["a"])],
+        lambda d: d.groupby("n").a.sum().to_dict(),
+        lambda d: d.merge(d, on="n").to_dict(),
+        lambda d: d.merge(d, left_on="a", right_on=numpy.array([1, 2, 3, 4])).to_dict(),
+    ],
+    ids=["groups", "group-level", "merge-level", "merge-array"],
+)
+def test_keys_that_are_no_columns(done):
+    named = RAW[["a"]].rename_axis("n")
+    with pd.route("polars"):
+        assert done(pd.DataFrame(named)) == done(named)

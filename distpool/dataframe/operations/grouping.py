@@ -81,6 +81,8 @@ def groupby(
             keys.append((beside.fields[0], beside.proto.dtype))
             empty.append(beside.proto)
         elif not header.is_series and isinstance(one, Hashable) and not callable(one):
+            if one in header.proto.index.names:
+                raise NotNative("by a level of the index")
             position = from_pandas(lambda one=one: header.position(one))  # type: ignore[misc]
             keys.append((header.fields[position], header.proto.dtypes.iloc[position]))
             empty.append(one)

@@ -40,6 +40,7 @@ def merge(
         raise NotNative("by the index, sorted, or with an indicator")
     if how not in ("inner", "left", "right"):
         raise NotNative(f"how={how!r}")
+    _check_keys(header, other, on, left_on, right_on)
     proto = from_pandas(
         lambda: header.proto.merge(
             other.proto,
@@ -85,6 +86,16 @@ def _header(base: Node, fields: list[Field], proto: Any) -> Header:
     return Header(base, tuple(fields), None, proto)
 
 
+def _check_keys(header: Header, other: Header, *keys: Any) -> None:
+    """What the empty frames cannot tell from labels is pandas' to join by."""
+    levels = {*header.proto.index.names, *other.proto.index.names}
+    for label in (label for key in keys if key is not None for label in operands.labels(key)):
+        if not isinstance(label, str | int):
+            raise NotNative("keys that are no labels")
+        if label in levels:
+            raise NotNative("by a level of the index")
+
+
 def _keys(header: Header, other: Header, on: Any, left_on: Any, right_on: Any) -> tuple[list[Any], list[Any]]:
     if on is not None:
         left = right = operands.labels(on)
@@ -92,9 +103,6 @@ def _keys(header: Header, other: Header, on: Any, left_on: Any, right_on: Any) -
         left, right = operands.labels(left_on), operands.labels(right_on)
     else:
         left = right = [label for label in header.proto.columns if label in other.proto.columns]
-    for label in (*left, *right):
-        if not isinstance(label, str | int):
-            raise NotNative("keys that are no labels")
     if not header.proto.columns.is_unique or not other.proto.columns.is_unique:
         raise NotNative("labels that several columns have")
     for one, two in zip(left, right, strict=True):
