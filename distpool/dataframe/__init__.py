@@ -22,6 +22,7 @@ if int(pandas.__version__.partition(".")[0]) < 3:
         f"distpool.dataframe needs pandas 3, this is {pandas.__version__}: pip install 'distpool[dataframe]'"
     )
 
+from distpool.dataframe import applying as _applying
 from distpool.dataframe import functions as _functions
 from distpool.dataframe import helpers as _helpers
 from distpool.dataframe import objects as _objects
@@ -35,6 +36,7 @@ from distpool.dataframe.routes import route
 
 _objects.equip()
 _helpers.equip()
+_applying.equip()
 
 __version__ = pandas.__version__
 __all__ = [*pandas.__all__, "coverage", "route"]

@@ -67,10 +67,11 @@ def count(outcome: str, method: str, reason: str = "") -> None:
         frame = frame.f_back
     if frame is not None and frame.f_code.co_filename.startswith(_PANDAS):
         return
-    _add(outcome, method, reason)
+    add(outcome, method, reason)
 
 
-def _add(outcome: str, method: str, reason: str = "") -> None:
+def add(outcome: str, method: str, reason: str = "") -> None:
+    """Count a call, whoever asks."""
     with _lock:
         _counts[outcome, method, reason] += 1
 
@@ -80,9 +81,9 @@ def count_filling(kind: str) -> None:
     method = _method_called()
     name = method if "." in method else f"{kind}.{method}"
     if method in LOOKS or method.startswith("to_"):
-        _add("look", name)
+        add("look", name)
     else:
-        _add("fall-back", name, "no native kernel")
+        add("fall-back", name, "no native kernel")
 
 
 def _method_called() -> str:

@@ -97,6 +97,15 @@ def wrap_grouping(grouping: Grouping, make: Callable[[], Any]) -> Any:
     return made
 
 
+def begun(made: Any) -> Any:
+    """Make pandas' own GroupBy object one of these classes, so that their methods are there."""
+    if type(made) is pandas_types.DataFrameGroupBy:
+        made.__class__ = DataFrameGroupBy
+    elif type(made) is pandas_types.SeriesGroupBy:
+        made.__class__ = SeriesGroupBy
+    return made
+
+
 def _helper_method(owner: str, name: str, original: Any, native: Native) -> Any:
     label = f"{owner}.{name}"
 
@@ -104,7 +113,7 @@ def _helper_method(owner: str, name: str, original: Any, native: Native) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         subject = self.__dict__.get("_subject")
         if subject is None:
-            return original(self, *args, **kwargs)
+            return begun(original(self, *args, **kwargs))
         try:
             result = native.run(subject, *args, **kwargs)
         except SchemaError as error:
@@ -112,7 +121,7 @@ def _helper_method(owner: str, name: str, original: Any, native: Native) -> Any:
         except (NotNative, TypeError, ValueError, AttributeError, NotImplementedError) as reason:
             coverage_counts.count("fall-back", label, str(reason))
             self._begin()
-            return original(self, *args, **kwargs)
+            return begun(original(self, *args, **kwargs))
         coverage_counts.count("native", label)
         if isinstance(result, Grouping):
             make = self.__dict__["_make"]
@@ -225,7 +234,7 @@ def _grouping_method(owner: str, original: Any) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         manager = self.__dict__.get("_mgr")
         if (manager is not None and not routes.forced and not routes.pays(manager)) or not is_ours(self):
-            return original(self, *args, **kwargs)
+            return begun(original(self, *args, **kwargs))
         try:
             if routes.forced == "pandas":
                 raise NotNative("the route is pandas")
@@ -234,7 +243,7 @@ def _grouping_method(owner: str, original: Any) -> Any:
             raise error.__cause__ from None  # type: ignore[misc]
         except (NotNative, TypeError, ValueError, AttributeError) as reason:
             coverage_counts.count("fall-back", label, str(reason))
-            return original(self, *args, **kwargs)
+            return begun(original(self, *args, **kwargs))
         coverage_counts.count("native", label)
         # The handle may be changed by the user before pandas is asked: the group-by is of what it was.
         frozen = wrap(grouping.header) if is_lazy(self) else self.copy(deep=False)

@@ -3,6 +3,7 @@ know.
 
     pandas    everything in this process by pandas; readers too
     polars    everything that has a native kernel, however small
+    cluster   Python functions of rows and groups on the engine, however quick; the rest as with polars
     (unset)   what is lazy stays so; a frame in memory of many cells starts a plan at a group-by, where there are cores
 
 Small frames must not be slower than pandas', so the look at the size is a few attribute reads.
@@ -25,12 +26,12 @@ LIFTED_CELLS_MIN = 1_000_000
 # pandas 3.1: a group-by of two million rows takes both libraries about the same CPU time.
 LIFTING_CPUS_MIN = 4
 
-_ROUTES = ("", "pandas", "polars")
+_ROUTES = ("", "pandas", "polars", "cluster")
 
 
 def _checked(route: str) -> str:
     if route not in _ROUTES:
-        raise ValueError(f"DISTPOOL_DF_ROUTE={route!r}: it is one of pandas, polars, or not set")
+        raise ValueError(f"DISTPOOL_DF_ROUTE={route!r}: it is one of pandas, polars, cluster, or not set")
     return route
 
 

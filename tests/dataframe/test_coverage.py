@@ -12,7 +12,7 @@ import pytest
 
 import distpool.dataframe as pd
 from benchmarks.tpch import data, queries
-from distpool.dataframe import coverage_counts
+from distpool.dataframe import applying, coverage_counts
 from distpool.dataframe.natives import TABLE
 from tests.dataframe import programs
 
@@ -31,6 +31,11 @@ INTRODUCTION = """# What of pandas is native
 pandas, on the rows that the plan makes, with the same result. A native method may fall back too, where its arguments
 ask for something that it does not do exactly as pandas: `pd.coverage()` says so, with the reason. A test writes this.
 
+Python functions given to `DataFrame.apply(axis=1)`, to `apply` and `map` of a Series, to `groupby.apply`, and to
+`transform` and `agg` of a group-by's column, are timed on the first rows; where the rest would take more than a second
+or two, worker processes do it. Nothing is called twice. What a function changes stays in the worker: one that is seen
+to change what it refers to, or to draw random numbers, is left to pandas. `DISTPOOL_DF_ROUTE=pandas` switches it off.
+
 """
 
 
@@ -42,7 +47,8 @@ def native_names(owner):
     names = set(TABLE.get(owner, {})) | (
         {"groupby", "loc", "iloc"} if owner in ("DataFrame", "Series") else set()
     )
-    return sorted(names)
+    functions = {kind.__name__: methods for kind, methods in applying.METHODS.items()}
+    return sorted(names | set(functions.get(owner, ())))
 
 
 def native_table():
