@@ -202,7 +202,10 @@ def _method(owner: str, name: str, original: Any, subject_of: Callable[..., Any]
             return original(self, func, *args, **kwargs)
         evaluation = Evaluation(label, func, subject)
         try:
-            return original(self, evaluation, *args, **kwargs)
+            stand_in: Any = evaluation
+            if isinstance(subject, Rows) and subject.object.ndim == 1 and not args and not kwargs:
+                stand_in = evaluation.for_values(subject.object.astype(object).to_numpy())
+            return original(self, stand_in, *args, **kwargs)
         finally:
             evaluation.close()
 
