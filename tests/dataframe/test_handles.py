@@ -199,12 +199,20 @@ def test_eval_finds_the_variables_of_its_caller():
     [
         lambda d: [key for key, _ in d.groupby(["a"])],
         lambda d: d.groupby("n").a.sum().to_dict(),
+        lambda d: d.groupby([0, 0, 1, 1]).a.sum().to_dict(),
+        lambda d: d.groupby(pandas.Grouper(key="a")).sum().to_dict(),
         lambda d: d.merge(d, on="n").to_dict(),
         lambda d: d.merge(d, left_on="a", right_on=numpy.array([1, 2, 3, 4])).to_dict(),
     ],
-    ids=["groups", "group-level", "merge-level", "merge-array"],
+    ids=["groups", "group-level", "group-values", "grouper", "merge-level", "merge-array"],
 )
 def test_keys_that_are_no_columns(done):
     named = RAW[["a"]].rename_axis("n")
     with pd.route("polars"):
         assert done(pd.DataFrame(named)) == done(named)
+
+
+def test_a_sum_that_does_not_skip_what_is_missing():
+    with pd.route("polars"):
+        found = pd.DataFrame(RAW).groupby("a").b.sum(skipna=False)
+    pandas.testing.assert_series_equal(pandas.Series(found), RAW.groupby("a").b.sum(skipna=False))

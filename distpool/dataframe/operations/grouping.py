@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas
+from pandas.api.types import is_scalar
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column, Expr, Literal, call
@@ -83,6 +84,10 @@ def groupby(
         elif not header.is_series and isinstance(one, Hashable) and not callable(one):
             if one in header.proto.index.names:
                 raise NotNative("by a level of the index")
+            if isinstance(by, list) and one not in header.proto.columns:
+                raise NotNative("by a list that may be of values")
+            if not is_scalar(one) and not isinstance(one, tuple):
+                raise NotNative(f"by a {type(one).__name__}")
             position = from_pandas(lambda one=one: header.position(one))  # type: ignore[misc]
             keys.append((header.fields[position], header.proto.dtypes.iloc[position]))
             empty.append(one)
@@ -133,7 +138,7 @@ def _register(name: str) -> None:
     @native("DataFrameGroupBy", name)
     @native("SeriesGroupBy", name)
     def aggregate(grouping: Grouping, *args: Any, **options: Any) -> Header:
-        if args or any(value is not False for key, value in options.items() if key != "numeric_only"):
+        if args or options.keys() - {"numeric_only"}:
             raise NotNative("options")
         if options.get("numeric_only"):
             raise NotNative("numeric columns only")
