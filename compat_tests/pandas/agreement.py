@@ -13,7 +13,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +146,18 @@ def as_markdown(routes: Mapping[str, Sequence[Row]], facts: str, waived: Mapping
     for route, rows in routes.items():
         complaints = [complaint for row in rows for complaint in row.complaints]
         if complaints:
-            lines += ["", f"Failed ({route}):", "", "```", *complaints, "```"]
+            lines += ["", f"Failed ({route}):", "", "```", *_by_function(complaints), "```"]
     return "\n".join(lines) + "\n"
+
+
+def _by_function(complaints: Iterable[str]) -> Iterator[str]:
+    """One line for all parameters of a test: how often, and why the first of them."""
+    found: dict[str, list[str]] = {}
+    for complaint in complaints:
+        test, _, why = complaint.removeprefix("FAILED ").partition(": ")
+        found.setdefault(test.partition("[")[0], []).append(why.strip()[:160])
+    for test, reasons in found.items():
+        yield f"{len(reasons):4} {test}: {reasons[0]}"
 
 
 def _line(suite: str, file: str, wanted: int, rows: Sequence[Row]) -> str:
