@@ -48,6 +48,12 @@ class _NotBegun:
         self._begin()
         return getattr(self, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # pandas' methods set `as_index` for a while: what its subject was asked for is no longer what is meant.
+        if "_make" in self.__dict__:
+            self._begin()
+        super().__setattr__(name, value)
+
 
 class _Begins:
     """An attribute that pandas' class has a default of, which would hide that the object has not begun."""

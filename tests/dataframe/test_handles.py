@@ -216,3 +216,11 @@ def test_a_sum_that_does_not_skip_what_is_missing():
     with pd.route("polars"):
         found = pd.DataFrame(RAW).groupby("a").b.sum(skipna=False)
     pandas.testing.assert_series_equal(pandas.Series(found), RAW.groupby("a").b.sum(skipna=False))
+
+
+def test_a_transform_has_the_columns_that_are_not_keys():
+    with pd.route("polars"):
+        found = pd.DataFrame(RAW)[["a", "b"]].groupby("a", as_index=False).transform("sum")
+    pandas.testing.assert_frame_equal(
+        pandas.DataFrame(found), RAW[["a", "b"]].groupby("a", as_index=False).transform("sum")
+    )
