@@ -159,7 +159,18 @@ def _accessor(kind: Any, name: str, parent: Any) -> property:
         getattr(header.proto, name)
         return not_begun(kind, header, lambda: original.__get__(self, type(self)))
 
-    return property(get, doc=parent.__doc__)
+    made = _AccessorProperty(get, doc=parent.__doc__)
+    made.on_class = getattr(parent, name)
+    return made
+
+
+class _AccessorProperty(property):
+    """One that on the class is the accessor's class, as `pandas.Series.str` is."""
+
+    on_class: Any = None
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return super().__get__(instance, owner) if instance is not None else self.on_class
 
 
 class _LazyLoc(_LocIndexer):

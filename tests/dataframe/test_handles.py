@@ -224,3 +224,7 @@ def test_a_transform_has_the_columns_that_are_not_keys():
     pandas.testing.assert_frame_equal(
         pandas.DataFrame(found), RAW[["a", "b"]].groupby("a", as_index=False).transform("sum")
     )
+
+
+def test_accessors_on_the_class_are_pandas():
+    assert (pd.Series.str, pd.Series.dt) == (pandas.Series.str, pandas.Series.dt)
