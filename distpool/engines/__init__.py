@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distpool.cpus import cpu_count
 
@@ -31,9 +31,26 @@ def current() -> Engine:
     """The engine for pools that are opened now. The first call may start the session's processes."""
     if _chosen:
         return _chosen[-1]
-    from distpool.scheduler.client import session
+    session: Engine = _client().session()
+    return session
 
-    return session()
+
+def _client() -> Any:
+    """The module, imported when first needed. A Ctrl-C in the middle of that would leave libraries half imported."""
+    known = sys.modules.get("distpool.scheduler.client")
+    if known is not None and hasattr(known, "session"):
+        return known
+    from distpool.scheduler.signals import DeferredSignals, on_main_thread
+
+    signals = DeferredSignals(lambda: None) if on_main_thread() else None
+    try:
+        if signals is not None:
+            signals.hold()
+        from distpool.scheduler import client
+    finally:
+        if signals is not None:
+            signals.release()
+    return client
 
 
 def worker_count() -> int:

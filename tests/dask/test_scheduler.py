@@ -425,7 +425,7 @@ def test_after_an_error_what_has_not_started_never_does(tmp_path):
         first = delayed(fail)()
     with pytest.raises(RuntimeError, match="first"):
         dask.compute(first, *tasks, scheduler="distpool", optimize_graph=False)
-    assert len(list(tmp_path.iterdir())) < 50
+    assert len(list(tmp_path.iterdir())) < len(tasks)
 
 
 def test_rerun_exceptions_locally_runs_the_task_here():

@@ -32,7 +32,7 @@ def test_one_ctrl_c_is_one_traceback(call: str) -> None:
         it.read_until("ready\n")
         it.type("\x03")
         text = it.finish(within_s=10.0)
-        assert text.count("Traceback (most recent call last)") == 1, text
+        assert text.count("KeyboardInterrupt") == 1, text  # in an except clause of joblib's it has a context
         assert text.rstrip().endswith("KeyboardInterrupt"), text
         assert it.process.returncode == -signal.SIGINT
         it.expect_nothing_left(within_s=10.0)
