@@ -14,8 +14,14 @@ from tests.processes.scene import wait_until
 
 def test_a_worker_in_python_is_shown_with_its_lines_and_goes_on(say: Say, tmp_path: Path) -> None:
     ref = bodies.remote_after.remote(tmp_path / "go", 7)
-    wait_until(lambda: "in wait_for_file" in say("stack")[1], "it is seen where it waits")
-    status, text, complaints = say("stack")
+    said: list[tuple[int, str, str]] = []
+
+    def is_seen() -> bool:
+        said.append(say("stack"))
+        return "in wait_for_file" in said[-1][1]
+
+    wait_until(is_seen, "it is seen where it waits")
+    status, text, complaints = said[-1]
     assert (status, complaints) == (0, "")
     assert "has run its task for" in text
     assert f'File "{bodies.__file__}"' in text
