@@ -55,7 +55,7 @@ def as_markdown(
     """The table as `RESULTS.md` keeps it, with the failures and the waivers below."""
     parts = [
         title,
-        f"{datetime.date.today().isoformat()}, commit {_commit()}, {platform.platform()}, by `{command}`.",
+        f"{datetime.date.today().isoformat()}, commit {commit()}, {platform.platform()}, by `{command}`.",
         counted,
         "\n".join(f"| {' | '.join(line)} |" for line in (HEADINGS, ("---",) * len(HEADINGS), *lines)),
     ]
@@ -140,7 +140,14 @@ def _last_line(text: str) -> str:
     return (errors or lines or ["no detail"])[0][:200]
 
 
-def _commit() -> str:
+def provenance(versions: str, command: str) -> str:
+    """When, of what, on what and by which command a table was made; a sentence."""
+    python = f"Python {platform.python_version()}"
+    return f"{datetime.date.today().isoformat()}, commit {commit()}, {python}, {versions}, by `{command}`."
+
+
+def commit() -> str:
+    """The checkout's, as git names it, and whether it is changed; "unknown" where there is no git."""
     command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)

@@ -10,23 +10,17 @@ Exit status: 0 if all of the denominator that was run passes or is waived; 1 if 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import shlex
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from compat_tests import processes
+from compat_tests import installed, processes, report
 from compat_tests.dask import agreement
 from compat_tests.dask.suites import SAMPLE, SUITES
-from compat_tests.settings import CHECKOUT
+from compat_tests.installed import CannotRun
 
 EXIT_GOOD, EXIT_BAD, EXIT_BROKEN, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -74,40 +68,21 @@ def main(arguments: list[str]) -> int:
     return EXIT_BAD if failed else EXIT_GOOD
 
 
-class CannotRun(Exception):
-    """The tests could not be run, for the reason given."""
-
-
 def run(under_test: str, names: Sequence[str], expression: str = "") -> list[dict[str, Any]]:
     """Dask's tests of these modules, with one scheduler in the place of all. Raises CannotRun."""
-    here = Path(__file__).parent
-    with tempfile.TemporaryDirectory(prefix="compat-dask-") as folder:
-        command = [
-            *(sys.executable, "-m", "pytest", "-c", str(here / "pytest.ini"), "--rootdir", str(here)),
-            *("-p", "compat_tests.dask.plugin", "-q", "--tb=line", "-m", "not network and not gpu"),
-            *(["-k", expression] if expression else []),
-            *("--pyargs", *[_place(name) for name in names]),
-        ]
-        environment = {
-            **os.environ,
-            "DISTPOOL_COMPAT_DASK": under_test,
-            "DISTPOOL_COMPAT_RECORDS": folder,
-            "PYTHONPATH": str(CHECKOUT),
-            "PYTHONHASHSEED": "6640",  # Dask's scheduler of processes wants one
-        }
-        log = Path(folder, "log")
-        with log.open("wb") as file:
-            ended = subprocess.run(
-                command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
-            )
-        records = [
-            json.loads(line)
-            for path in Path(folder).glob("*.jsonl")
-            for line in path.read_text().splitlines()
-        ]
-        if ended.returncode not in (0, 1) or not records:
-            raise CannotRun(f"pytest ended with {ended.returncode}:\n{log.read_text()[-2000:]}")
-        return records
+    words = [
+        *("-m", "not network and not gpu"),
+        *(["-k", expression] if expression else []),
+        *("--pyargs", *[_place(name) for name in names]),
+    ]
+    environment = {
+        "DISTPOOL_COMPAT_DASK": under_test,
+        "PYTHONHASHSEED": "6640",  # Dask's scheduler of processes wants one
+    }
+    ended = installed.run("dask", words, environment)
+    if ended.status < 0:
+        raise CannotRun(f"pytest ended with {ended.status}:\n{ended.said}")
+    return ended.records
 
 
 def _place(name: str) -> str:
@@ -135,15 +110,8 @@ def _judge(records: list[dict[str, Any]], results: Path | None, arguments: Seque
     for row in rows:
         print("\n".join(row.complaints), end="\n" if row.complaints else "")
     if results is not None:
-        commit = subprocess.run(
-            ["git", "-C", str(CHECKOUT), "rev-parse", "--short", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout.strip()
         command = shlex.join(["python", "-m", "compat_tests.dask", *arguments])
-        where = f"Python {platform.python_version()}, Dask {version('dask')}"
-        facts = f"{date.today()}, commit {commit}, {where}, by `{command}`."
+        facts = report.provenance(f"Dask {version('dask')}", command)
         results.write_text(agreement.as_markdown(rows, facts, waived))
     return any(row.failed for row in rows) or not any(row.run for row in rows)
 

@@ -11,24 +11,18 @@ as when a test file holds pandas' own classes.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import shlex
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from datetime import date
 from importlib.metadata import version
 from importlib.resources import files as files_of
 from pathlib import Path
 from typing import Any
 
-from compat_tests import processes
+from compat_tests import installed, processes, report
+from compat_tests.installed import CannotRun
 from compat_tests.pandas import agreement
 from compat_tests.pandas.suites import SAMPLE, SUITES
-from compat_tests.settings import CHECKOUT
 
 EXIT_GOOD, EXIT_BAD, EXIT_BROKEN, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -65,10 +59,6 @@ def main(arguments: list[str]) -> int:
         return EXIT_BROKEN
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-
-
-class CannotRun(Exception):
-    """The tests could not be run, for the reason given."""
 
 
 def _chosen(options: argparse.Namespace) -> tuple[dict[str, Sequence[str]], list[str]]:
@@ -133,48 +123,23 @@ def run(under_test: str, route: str, files: Sequence[str], expression: str = "")
 
     A process that dies in the middle has run what it has run: what is missing counts as failed.
     """
-    here = Path(__file__).parent
     tests = Path(str(files_of("pandas"))) / "tests"
     if missing := [file for file in files if not (tests / file).exists()]:
         raise CannotRun(f"pandas {version('pandas')} has no tests/{', '.join(missing)}")
-    with tempfile.TemporaryDirectory(prefix="compat-pandas-") as folder:
-        command = [
-            *(sys.executable, "-m", "pytest", "-c", str(here / "pytest.ini"), "--rootdir", str(here)),
-            *("-p", "compat_tests.pandas.plugin", "-q", "--tb=line", "--continue-on-collection-errors"),
-            *("-m", "not slow and not network and not db"),
-            *(["-k", expression] if expression else []),
-            *[str(tests / file) for file in files],
-        ]
-        records = Path(folder, "records")
-        environment = {
-            **os.environ,
-            "DISTPOOL_COMPAT_PANDAS": under_test,
-            "DISTPOOL_COMPAT_RECORDS": str(records),
-            "DISTPOOL_DF_ROUTE": route,
-            "PYTHONPATH": str(CHECKOUT),
-        }
-        log = Path(folder, "log")
-        with log.open("wb") as file:
-            ended = subprocess.run(
-                command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
-            )
-        if ended.returncode > 1 or not records.exists():
-            raise CannotRun(f"pytest ended with {ended.returncode}:\n{log.read_text()[-2000:]}")
-        if ended.returncode < 0:
-            print(f"the test process died by signal {-ended.returncode}:\n{log.read_text()[-2000:]}")
-        return [json.loads(line) for line in records.read_text().splitlines()]
+    words = [
+        *("--continue-on-collection-errors", "-m", "not slow and not network and not db"),
+        *(["-k", expression] if expression else []),
+        *[str(tests / file) for file in files],
+    ]
+    ended = installed.run("pandas", words, {"DISTPOOL_COMPAT_PANDAS": under_test, "DISTPOOL_DF_ROUTE": route})
+    if ended.status < 0:
+        print(f"the test process died by signal {-ended.status}:\n{ended.said}")
+    return ended.records
 
 
 def _write(path: Path, results: dict[str, list[agreement.Row]], arguments: Sequence[str]) -> None:
-    commit = subprocess.run(
-        ["git", "-C", str(CHECKOUT), "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     command = shlex.join(["python", "-m", "compat_tests.pandas", *arguments])
-    where = f"Python {platform.python_version()}, pandas {version('pandas')}, Polars {version('polars')}"
-    facts = f"{date.today()}, commit {commit}, {where}, by `{command}`."
+    facts = report.provenance(f"pandas {version('pandas')}, Polars {version('polars')}", command)
     path.write_text(agreement.as_markdown(results, facts, agreement.waivers()))
 
 

@@ -111,6 +111,6 @@ def pytest_runtest_makereport(
             "made": _made,
             "detail": "" if outcome != "failed" else str(report.longrepr)[-500:],
         }
-        with open(RECORDS, "a") as file:
+        with open(f"{RECORDS}/{os.getpid()}.jsonl", "a") as file:
             file.write(json.dumps(record) + "\n")
     return report

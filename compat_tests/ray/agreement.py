@@ -9,11 +9,11 @@ from __future__ import annotations
 import datetime
 import json
 import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from compat_tests import report
 from compat_tests.ray.bodies import Verdict, file_of, last_line
 from compat_tests.settings import CHECKOUT
 
@@ -106,15 +106,12 @@ def as_text(rows: Sequence[Row]) -> str:
 def as_markdown(rows: Sequence[Row], command: str) -> str:
     """The table as `RESULTS-ray.md` keeps it, the failures below, and the differences with their reasons."""
     heading, *lines = _cells(rows)
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True, check=False
-    ).stdout.strip()
     kept = _load()
     complaints = [complaint for row in rows for complaint in row.complaints]
     parts = [
         "# Programs for Ray, run on distpool",
-        f"{datetime.date.today()}, commit {commit}, Python {platform.python_version()}, by `{command}`. Judged by Ray "
-        f"{kept['ray']} on Python {kept['python']}, in a network namespace with nothing but loopback.",
+        f"{datetime.date.today()}, commit {report.commit()}, Python {platform.python_version()}, by `{command}`. "
+        f"Judged by Ray {kept['ray']} on Python {kept['python']}, in a network namespace with nothing but loopback.",
         "A test agrees if it passes on both. Where we differ on purpose it carries both expectations and the reason. "
         "Seconds are of one run each, at different times on a shared machine: they say what the body costs, no more.",
         "\n".join(f"| {' | '.join(line)} |" for line in (heading, ("---",) * len(HEADINGS), *lines)),

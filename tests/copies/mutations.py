@@ -9,7 +9,7 @@ import sys
 
 from distpool.scheduler.cores import copies
 from distpool.scheduler.shells import mover, uploads
-from tests.simulation.mutations import Mutation, hunt
+from tests.simulation.mutations import Mutation, main
 
 from .world import run
 
@@ -140,21 +140,5 @@ MUTATIONS = (
 # fmt: on
 
 
-def main() -> int:
-    """``python -m tests.copies.mutations [NAME...]``: where each planted bug is caught, and by what."""
-    wanted = set(sys.argv[1:])
-    missed = 0
-    for mutation in MUTATIONS:
-        if wanted and mutation.name not in wanted:
-            continue
-        found = hunt(mutation, range(SEEDS), run)
-        if found is None:
-            missed += 1
-            print(f"{mutation.name}: NOT CAUGHT", flush=True)
-        else:
-            print(f"{mutation.name}: seed {found[0]}, {str(found[1])[:150]}", flush=True)
-    return 1 if missed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(MUTATIONS, range(SEEDS), run))  # python -m tests.copies.mutations [NAME...]

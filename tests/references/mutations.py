@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from distpool.scheduler.remote import following, refs, serving
-from tests.simulation.mutations import SEEDS, Mutation, hunt
+from tests.simulation.mutations import SEEDS, Mutation, main
 
 from .world import run
 
@@ -102,21 +102,5 @@ MUTATIONS = (
 # fmt: on
 
 
-def main() -> int:
-    """``python -m tests.references.mutations [NAME...]``: where each planted bug is caught, and by what."""
-    wanted = set(sys.argv[1:])
-    missed = 0
-    for mutation in MUTATIONS:
-        if wanted and mutation.name not in wanted:
-            continue
-        found = hunt(mutation, range(SEEDS), run)
-        if found is None:
-            missed += 1
-            print(f"{mutation.name}: NOT CAUGHT", flush=True)
-        else:
-            print(f"{mutation.name}: seed {found[0]}, {str(found[1])[:150]}", flush=True)
-    return 1 if missed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(MUTATIONS, range(SEEDS), run))  # python -m tests.references.mutations [NAME...]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -765,14 +765,18 @@ def hunt(
     return None
 
 
-def main() -> int:
+def main(
+    mutations: Sequence[Mutation] = MUTATIONS,
+    seeds: range = range(SEEDS),
+    run: Callable[[int], Any] = run,
+) -> int:
     """``python -m tests.simulation.mutations [NAME...]``: where each planted bug is caught, and by what."""
     wanted = set(sys.argv[1:])
     missed = 0
-    for mutation in MUTATIONS:
+    for mutation in mutations:
         if wanted and mutation.name not in wanted:
             continue
-        found = hunt(mutation)
+        found = hunt(mutation, seeds, run)
         if found is None:
             missed += 1
             print(f"{mutation.name}: NOT CAUGHT", flush=True)
