@@ -35,8 +35,17 @@ Out = list[tuple[str, Message]]
 CPU = {"CPU": 1.0}
 
 
-def want(node: Node, strategy: Strategy, count: int = 1, *, spilled: bool = False, pool: int = 1) -> Out:
-    return node.tell("owner:o", WantLeases(pool, count, False, CPU, spilled, strategy))
+def want(
+    node: Node,
+    strategy: Strategy,
+    count: int = 1,
+    *,
+    spilled: bool = False,
+    pool: int = 1,
+    elsewhere: int = 0,
+) -> Out:
+    level = WantLeases(pool, count, False, CPU, spilled, strategy, elsewhere=elsewhere)
+    return node.tell("owner:o", level)
 
 
 def words(out: Out) -> list[str]:
@@ -109,15 +118,24 @@ def test_spread_takes_turns_and_waits_for_its_owner_to_move_each() -> None:
     n = node(4, facts("a", 4), facts("z", 4))
     assert words(want(n, Strategy("spread"), 5)) == ["here", "z 1"]
     assert words(n.starts(1) or []) == []
-    assert words(want(n, Strategy("spread"), 4)) == ["a 1"]
-    assert words(want(n, Strategy("spread"), 3)) == ["here", "z 1"]
-    assert words(want(n, Strategy("spread"), 2)) == []
+    assert words(want(n, Strategy("spread"), 4, elsewhere=1)) == ["a 1"]
+    assert words(want(n, Strategy("spread"), 3, elsewhere=2)) == ["here", "z 1"]
+    assert words(want(n, Strategy("spread"), 2, elsewhere=3)) == []
+
+
+def test_a_turn_that_its_owner_has_not_taken_is_the_next_one_still() -> None:
+    """One worker took all its tasks at first, so its owner wanted no more as it was sent on; then it gave one back."""
+    n = node(4, facts("z", 4))
+    assert words(want(n, Strategy("spread"), 2)) == ["here", "z 1"]
+    assert words(want(n, Strategy("spread"), 1)) == []
+    assert words(want(n, Strategy("spread"), 2)) == ["z 1"]
+    assert words(want(n, Strategy("spread"), 1, elsewhere=1)) == []
 
 
 def test_spread_leaves_out_who_is_full() -> None:
     n = node(1, facts("a", 4, free=0), facts("z", 4))
     assert words(want(n, Strategy("spread"), 4)) == ["here", "z 1"]
-    assert words(want(n, Strategy("spread"), 3)) == ["z 1"]
+    assert words(want(n, Strategy("spread"), 3, elsewhere=1)) == ["z 1"]
 
 
 def test_what_was_sent_here_stays_here() -> None:

@@ -338,8 +338,9 @@ class NodeCore:
             self.refuse(pool, str(error))
             return
         more = want.count > pool.count
-        if pool.elsewhere and want.count != pool.count - pool.elsewhere:
+        if pool.elsewhere and want.elsewhere < pool.followed + pool.elsewhere:
             pool.last = pool.before  # the owner's level had changed meanwhile, and nobody has gone there
+        pool.followed = want.elsewhere
         if more and want.spilled:
             self.draining.tell(owner)
         pool.count, pool.dedicated, pool.resources = want.count, want.dedicated, want.resources

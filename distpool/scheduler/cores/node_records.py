@@ -70,6 +70,7 @@ class WantedPool:
     strategy: Strategy = field(default_factory=Strategy)
     last: str = ""  # the node that had the last lease, for one that is spread
     before: str = ""  # what that was when its owner was last pointed elsewhere
+    followed: int = 0  # how many its owner wants of other nodes
     tried: set[str] = field(
         default_factory=set
     )  # other nodes of its placement group that were pointed to, lately

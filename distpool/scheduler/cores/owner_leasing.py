@@ -73,7 +73,10 @@ class Leasing:
         if node in self.agents:
             spilled = node != self.home
             once = pool.actor is not None and not pool.actor.restarts
-            want = WantLeases(pool.pool, count, pool.dedicated, pool.resources, spilled, pool.strategy, once)
+            elsewhere = pool.wanted_in_all - count if pool.strategy.kind == "spread" and not spilled else 0
+            want = WantLeases(
+                pool.pool, count, pool.dedicated, pool.resources, spilled, pool.strategy, once, elsewhere
+            )
             self._out.append((f"agent:{node}", want))
 
     def ask_elsewhere(self, asked: str, pool: Pool, message: LeaseElsewhere) -> None:

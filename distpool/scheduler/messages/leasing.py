@@ -62,6 +62,7 @@ class WantLeases(Message, frozen=True):
     spilled: bool = False  # already sent on by another agent: grant or queue, do not bounce
     strategy: Strategy = Strategy()
     once: bool = False  # its work is not repeated: for want of memory, another's worker ends rather
+    elsewhere: int = 0  # to the home of a pool that is spread: how many are wanted of other nodes
 
 
 class LeaseElsewhere(Message, frozen=True):
