@@ -26,17 +26,15 @@ from __future__ import annotations
 import importlib
 import os
 import select
-import signal
 import socket
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 import zmq
@@ -64,7 +62,7 @@ from distpool.scheduler.messages import (
     decode,
     encode,
 )
-from distpool.scheduler.shells import processes
+from distpool.scheduler.shells import launched, processes
 from distpool.scheduler.shells.links import router
 from distpool.scheduler.shells.waker import Waker
 
@@ -338,35 +336,17 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if len(lines) < 3 else lines[-1]}"[:500]
 
 
-def main(ask_fd: int, tell_fd: int, directory: str) -> None:
-    """The life of a bridge's process. Does not return. Its ``directory`` is there, and ends with it."""
-    status = 1
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.setsid()
-        processes.become_subreaper()
-        with open(ask_fd, "rb") as ask:
-            asked = ask.readline()
-        if not asked:
-            return  # who has started us died before it could ask
+def main(ask_fd: int, tell_fd: int, directory: str) -> NoReturn:
+    """The life of a bridge's process. Its ``directory`` is there, and ends with it."""
+
+    def begin(asked: bytes) -> launched.Begun:
         request = msgspec.json.decode(asked, type=BridgeRequest)
         threading.Thread(target=_outlive_by_little, args=(request.driver_pid, directory), daemon=True).start()
         os.set_inheritable(request.lock_fd, False)
         bridge, word = _start(request, directory)
-        try:
-            with open(tell_fd, "wb") as tell:
-                tell.write(msgspec.json.encode(word) + b"\n")
-        except BrokenPipeError:
-            return  # nobody waits for it any more
-        if bridge is not None:
-            _serve(bridge)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        processes.end_descendants(directory)
-        os._exit(status)
+        return None if bridge is None else lambda: _serve(bridge), word
+
+    launched.live(ask_fd, tell_fd, directory, begin)
 
 
 def _outlive_by_little(driver_pid: int, directory: str) -> None:

@@ -32,9 +32,9 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 import msgspec
 import zmq
@@ -83,7 +83,7 @@ from distpool.scheduler.messages import (
     encode,
 )
 from distpool.scheduler.node_identity import belong_to, current_node
-from distpool.scheduler.shells import node_resources, processes
+from distpool.scheduler.shells import launched, node_resources, processes
 from distpool.scheduler.shells.agent_answers import AgentAnswers
 from distpool.scheduler.shells.brood import Brood
 from distpool.scheduler.shells.head_keeper import HeadKeeper, HeadRequest
@@ -839,17 +839,10 @@ class Agent:
         return max(0, int(min(left_s * 1000, _SLEEP_MS_MAX - 1)) + 1)
 
 
-def main(ask_fd: int, tell_fd: int, directory: str) -> None:
-    """The life of an agent process. Does not return. The session ``directory`` is there, and ends with the session."""
-    status = 1
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.setsid()  # our own session: no terminal's Ctrl-C, and a name for all that we start
-        processes.become_subreaper()
-        with open(ask_fd, "rb") as ask:
-            asked = ask.readline()
-        if not asked:
-            return  # who has started us died before it could ask
+def main(ask_fd: int, tell_fd: int, directory: str) -> NoReturn:
+    """The life of an agent process. The session ``directory`` is there, and ends with the session."""
+
+    def begin(asked: bytes) -> launched.Begun:
         request = msgspec.json.decode(asked, type=AgentRequest)
         belong_to(request.node or current_node())
         for fd in (request.lock_fd, *(request.store.fds if request.store else ())):
@@ -858,20 +851,9 @@ def main(ask_fd: int, tell_fd: int, directory: str) -> None:
             store = HOME_STORE if request.alone and not request.journal else 0
             request = msgspec.structs.replace(request, store=files.create(store=store))
         agent, word = _start(request, directory, tell_fd)
-        try:
-            with open(tell_fd, "wb") as tell:
-                tell.write(msgspec.json.encode(word) + b"\n")
-        except BrokenPipeError:
-            return  # nobody waits for it any more
-        if agent is not None:
-            agent.run()
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        processes.end_descendants(directory)
-        os._exit(status)
+        return None if agent is None else agent.run, word
+
+    launched.live(ask_fd, tell_fd, directory, begin)
 
 
 def _start(request: AgentRequest, directory: str, tell_fd: int) -> tuple[Agent | None, dict[str, object]]:

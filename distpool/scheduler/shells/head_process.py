@@ -27,6 +27,7 @@ import zmq
 from distpool.errors import ClusterError
 from distpool.scheduler.cores.head import HeadCore
 from distpool.scheduler.messages import HeadUp, Message, decode, encode
+from distpool.scheduler.shells import launched
 from distpool.scheduler.shells.head_keeper import HeadRequest
 from distpool.scheduler.shells.head_shell import HOME, HeadShell
 from distpool.scheduler.shells.journal import SqliteJournal
@@ -111,10 +112,10 @@ def main(ask_fd: int, tell_fd: int) -> None:
         try:
             head = HeadProcess(request)
         except ClusterError as error:
-            if not _tell(tell_fd, {"ready": False, "error": str(error)}):
+            if not launched.tell(tell_fd, {"ready": False, "error": str(error)}):
                 print(f"distpool: {error}", file=sys.stderr)  # nobody waits: for the log
             return
-        _tell(tell_fd, {"ready": True})
+        launched.tell(tell_fd, {"ready": True})
         head.run()
         status = 0
     except ClusterError as error:
@@ -122,16 +123,6 @@ def main(ask_fd: int, tell_fd: int) -> None:
     finally:
         sys.stderr.flush()
         os._exit(status)
-
-
-def _tell(fd: int, word: dict[str, object]) -> bool:
-    """The first word, to who has started us. Whether that waits for it."""
-    try:
-        with open(fd, "wb") as tell:
-            tell.write(msgspec.json.encode(word) + b"\n")
-    except BrokenPipeError:
-        return False
-    return True
 
 
 if __name__ == "__main__":
