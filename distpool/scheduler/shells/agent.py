@@ -102,6 +102,7 @@ from distpool.scheduler.store.store import ObjectStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from distpool.scheduler.shells.gates import Gates
     from distpool.scheduler.shells.gateway import Gateway, Heard
     from distpool.scheduler.shells.mover import Mover
 
@@ -178,9 +179,6 @@ class Agent:
         self._answers = AgentAnswers(directory, self._brood, self._store_report, self._store_use)
         self._tidy_s = 0.0  # when to look at the logs again
         self._beat_s = 0.0  # when to say something to each program that has come by the port
-        self._sought: dict[
-            str, tuple[str, list[Callable[[str], None]]]
-        ] = {}  # owner -> its home, who wants its gate
         self._mover: Mover | None = None  # once it is known that there are other nodes
         self._mover_s = math.inf  # when that wants to look at its clock
         self._memory = NodeMemory(request.limits)
@@ -208,6 +206,7 @@ class Agent:
             store=None if self._keeper is None else self._keeper.store.number,
             has_port=self._gateway is not None,
         )
+        self._gates = self._open_gates()
         self._terminated = Waker()
         self._to_node: deque[tuple[str, Message]] = deque()
         self._wake_s = math.inf  # when the node's core wants a Tick
@@ -266,6 +265,13 @@ class Agent:
         if doorkeeper is not None:
             doorkeeper.check(gateway.address)
         return gateway
+
+    def _open_gates(self) -> Gates | None:
+        if self._gateway is None:
+            return None
+        from distpool.scheduler.shells.gates import Gates
+
+        return Gates(self._gateway, self._node, self._watch_way_to)
 
     def _address_of(self, node: str) -> str:
         facts = self._node.head.others.get(node)
@@ -439,10 +445,10 @@ class Agent:
             self._gateway.answer(heard.peer, encode(admission))
         elif kind == "n":
             self._from_node(BY_PORT + heard.peer, name.partition(":")[0], message, heard.frame)
-        elif isinstance(message, BringOwner):
-            self._bring_owner(heard.peer, message.owner)
-        elif isinstance(message, NoOwner):
-            self._owner_was_brought(message.owner)
+        elif isinstance(message, BringOwner) and self._gates is not None:
+            self._gates.bring(heard.peer, message.owner)
+        elif isinstance(message, NoOwner) and self._gates is not None:
+            self._gates.came(message.owner)
         elif kind in ("b", "f", "g") and (mover := self._use_mover()) is not None:
             if kind == "b":
                 mover.from_peer(heard.peer, message, time.monotonic())
@@ -480,7 +486,8 @@ class Agent:
             self._brood.say(message)
             return
         if isinstance(message, Beat):
-            self._owner_was_brought(name)
+            if self._gates is not None:
+                self._gates.came(name)
             return
         if isinstance(message, GateOf):
             self._find_gate(message, self._gate_for_owner(name, message))
@@ -524,20 +531,11 @@ class Agent:
             self._peers.watch(f"via:{behind}", there)
 
     def _find_gate(self, asked: GateOf, answer: Callable[[str], None]) -> None:
-        """Where an owner can be dialled from here; its home makes it a guest first, if it is none."""
-        gateway, owner = self._gateway, asked.owner
-        if gateway is None:
+        """Where an owner can be dialled from here."""
+        if self._gates is None:
             answer("")
-        elif gateway.is_guest(owner):
-            answer(gateway.open_gate(owner))
-        elif asked.home == self.node_name:
-            known = self._node.owners.get(owner)
-            answer("" if known is None or known.lost else known.address)
         else:
-            first = owner not in self._sought
-            self._sought.setdefault(owner, (asked.home, []))[1].append(answer)
-            if first and not gateway.say_node(asked.home, [encode(BringOwner(owner))]):
-                self._owner_was_brought(owner)
+            self._gates.find(asked, answer)
 
     def _gate_for_owner(self, name: str, asked: GateOf) -> Callable[[str], None]:
         direct = self._gateway is not None and self._gateway.is_guest(name)
@@ -553,24 +551,6 @@ class Agent:
             self._send_to(identity, GateIs(asked.owner, address, asked.request))
 
         return answer
-
-    def _owner_was_brought(self, owner: str) -> None:
-        """Its home has made it a guest; or cannot."""
-        guest = self._gateway is not None and self._gateway.is_guest(owner)
-        if guest:
-            self._watch_way_to(owner)
-        _, answers = self._sought.pop(owner, ("", []))
-        for answer in answers:
-            answer(self._gateway.open_gate(owner) if guest and self._gateway is not None else "")
-
-    def _bring_owner(self, peer: bytes, owner: str) -> None:
-        """Another node's agent wants to reach an owner whose home this is."""
-        assert self._gateway is not None
-        known = self._node.owners.get(owner)
-        if known is None or known.lost or (known.foreign and self._gateway.behind_of(owner)):
-            self._gateway.answer(peer, encode(NoOwner(owner)))
-        else:
-            self._gateway.bring(owner, peer[2:].decode(errors="replace"))
 
     def _watch(self, owner: str, pid: int) -> None:
         """An owner's death is seen by its pid: a ROUTER does not tell that a peer has gone."""
@@ -736,9 +716,8 @@ class Agent:
         """There are others now, or fewer."""
         if self._mover is not None:
             self._mover.see(self._node.head.others.values(), time.monotonic())
-        for owner, (home, _) in list(self._sought.items()):
-            if home not in self._node.head.others:
-                self._owner_was_brought(owner)
+        if self._gates is not None:
+            self._gates.see_nodes()
 
     def _deliver(self, address: str, message: Message) -> None:
         kind, _, name = address.partition(":")
