@@ -12,7 +12,11 @@ PEERS ?= installed
 # For how long the simulator looks for seeds in `make check`; the whole takes seven minutes on two cores.
 SIM_SECONDS ?= 60
 
-.PHONY: help demo test check lint types layers soak compat bench clean
+# The chart library of the dashboard's page, as its package has it; `make vendor` fetches it again.
+UPLOT := 1.6.32
+VENDORED := distpool/commands/dashboard/page/vendor
+
+.PHONY: help demo test check lint types layers soak compat bench vendor pictures clean
 
 help:
 	@echo "make demo     run an unmodified multiprocessing program on distpool, and compare"
@@ -21,6 +25,8 @@ help:
 	@echo "make soak     the long tests: thousands of kills, cycles and seeds"
 	@echo "make compat   CPython's own tests, every interpreter on this machine; then programs for Ray; then joblib's, Dask's and pandas' own tests"
 	@echo "make bench    the comparison tables; PEERS=all installs the other libraries first"
+	@echo "make vendor   fetch the page's chart library by npm (uPlot $(UPLOT))"
+	@echo "make pictures take the pictures of docs/dashboard.md anew (needs Chromium)"
 	@echo "make clean    remove what the others made"
 
 $(VENV)/demo.made $(VENV)/dev.made: setup.cfg pyproject.toml
@@ -64,6 +70,15 @@ compat: $(VENV)/dev.made
 
 bench: $(VENV)/dev.made
 	@$(BIN)/python -m benchmarks --peers $(PEERS) --results benchmarks/RESULTS.md
+
+vendor:
+	@rm -rf build/vendor && mkdir -p build/vendor $(VENDORED)/uplot
+	@cd build/vendor && npm pack --silent uplot@$(UPLOT) && tar -xzf uplot-$(UPLOT).tgz
+	@cp build/vendor/package/LICENSE build/vendor/package/dist/uPlot.esm.js build/vendor/package/dist/uPlot.min.css $(VENDORED)/uplot/
+	@rm -rf build/vendor
+
+pictures: $(VENV)/dev.made
+	@$(BIN)/python -m tests.dashboard.pictures
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -9,6 +9,7 @@ what makes `compat_tests.hook` run at the start of every process.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import json
@@ -106,6 +107,13 @@ def environment(python: Interpreter, settings: Settings, stdlib_only: bool) -> P
     """
     key = hashlib.sha256(f"{python.executable}\n{CHECKOUT}".encode()).hexdigest()[:8]
     folder = CACHE / "venv" / f"{python.version}-{key}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # suites run side by side; let go of when it is closed
+        return _made(python, folder, settings, stdlib_only)
+
+
+def _made(python: Interpreter, folder: Path, settings: Settings, stdlib_only: bool) -> Path:
     executable = folder / "bin" / "python"
     if not executable.exists():
         shutil.rmtree(folder, ignore_errors=True)

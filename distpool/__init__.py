@@ -17,6 +17,7 @@ Stands in for `multiprocessing` and for `ray`; `distpool.futures` stands in for 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from importlib.machinery import ModuleSpec
 
@@ -24,7 +25,7 @@ from importlib.machinery import ModuleSpec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import ModuleType
+    from types import FrameType, ModuleType
     from typing import Any
 
     from distpool.actors import get_actor as get_actor
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from distpool.errors import TimeoutError as TimeoutError
     from distpool.notebook import load_ipython_extension as load_ipython_extension
     from distpool.notebook import unload_ipython_extension as unload_ipython_extension
+    from distpool.objects import DynamicObjectRefGenerator as DynamicObjectRefGenerator
     from distpool.objects import ObjectRef as ObjectRef
     from distpool.objects import ObjectRefGenerator as ObjectRefGenerator
     from distpool.objects import cancel as cancel
@@ -65,6 +67,15 @@ if TYPE_CHECKING:
     from distpool.runtime import shutdown as shutdown
     from distpool.runtime_context import get_gpu_ids as get_gpu_ids
     from distpool.runtime_context import get_runtime_context as get_runtime_context
+    from distpool.scheduler.remote.hex_ids import ActorClassID as ActorClassID
+    from distpool.scheduler.remote.hex_ids import ActorID as ActorID
+    from distpool.scheduler.remote.hex_ids import FunctionID as FunctionID
+    from distpool.scheduler.remote.hex_ids import JobID as JobID
+    from distpool.scheduler.remote.hex_ids import NodeID as NodeID
+    from distpool.scheduler.remote.hex_ids import PlacementGroupID as PlacementGroupID
+    from distpool.scheduler.remote.hex_ids import TaskID as TaskID
+    from distpool.scheduler.remote.hex_ids import UniqueID as UniqueID
+    from distpool.scheduler.remote.hex_ids import WorkerID as WorkerID
     from distpool.tasks import remote as remote
     from distpool.timelines import timeline as timeline
     from distpool.worker_states import worker_state as worker_state
@@ -76,16 +87,23 @@ __version__ = "0.1.0"
 
 # Served by distpool: the name, and the module that has it.
 _OURS = {
+    "ActorClassID": "distpool.scheduler.remote.hex_ids",
+    "ActorID": "distpool.scheduler.remote.hex_ids",
     "Array": "distpool.context",
     "Barrier": "distpool.context",
     "BoundedSemaphore": "distpool.context",
     "Condition": "distpool.context",
+    "DynamicObjectRefGenerator": "distpool.objects",
     "Event": "distpool.context",
+    "FunctionID": "distpool.scheduler.remote.hex_ids",
+    "JobID": "distpool.scheduler.remote.hex_ids",
     "JoinableQueue": "distpool.context",
     "Lock": "distpool.context",
     "Manager": "distpool.context",
+    "NodeID": "distpool.scheduler.remote.hex_ids",
     "ObjectRef": "distpool.objects",
     "ObjectRefGenerator": "distpool.objects",
+    "PlacementGroupID": "distpool.scheduler.remote.hex_ids",
     "Pool": "distpool.pool",
     "Queue": "distpool.context",
     "RLock": "distpool.context",
@@ -93,8 +111,11 @@ _OURS = {
     "RawValue": "distpool.context",
     "Semaphore": "distpool.context",
     "SimpleQueue": "distpool.context",
+    "TaskID": "distpool.scheduler.remote.hex_ids",
     "TimeoutError": "distpool.errors",
+    "UniqueID": "distpool.scheduler.remote.hex_ids",
     "Value": "distpool.context",
+    "WorkerID": "distpool.scheduler.remote.hex_ids",
     "available_resources": "distpool.cluster",
     "cancel": "distpool.objects",
     "cluster_resources": "distpool.cluster",
@@ -156,11 +177,13 @@ _STANDARD_MODULES = (
 # Modules of distpool that are reached as attributes without an import of their own.
 _MODULES = (
     "actor",
+    "autoscaler",
     "cloudpickle",
     "context",
     "errors",
     "exceptions",
     "futures",
+    "job_config",
     "kv",
     "managers",
     "objects",
@@ -186,9 +209,19 @@ def _find(name: str) -> Any:
     elif name in _MODULES or name in _STANDARD_MODULES:
         value = importlib.import_module(f"distpool.{name}")
     else:
-        raise AttributeError(f"module 'distpool' has no attribute {name!r}")
+        raise AttributeError(_why_not(name) or f"module 'distpool' has no attribute {name!r}")
     globals()[name] = value
     return value
+
+
+def _why_not(name: str) -> str | None:
+    """What is to be said of a name of Ray's that was left out on purpose; None of any other.
+
+    `from distpool import run` asks for the attribute before it imports the module: that must not load a table.
+    """
+    if name.startswith("_") or os.path.exists(f"{os.path.dirname(__file__)}/{name}.py"):
+        return None
+    return str(why) if (why := importlib.import_module("distpool.left_out").why(name)) else None
 
 
 if not TYPE_CHECKING:  # which would take every name for one that exists
@@ -198,6 +231,24 @@ if not TYPE_CHECKING:  # which would take every name for one that exists
 def __dir__() -> list[str]:
     """List what can be asked for, loaded or not."""
     return sorted({*globals(), *__all__, *_MODULES, *_STANDARD_MODULES})
+
+
+def _is_only_looked_for() -> bool:
+    """Whether a finder is asked by `importlib.util.find_spec`, by which libraries ask what there is: it has no reasons.
+
+    `run_libraries` looks by it for what `import ray.x` is to give; then it counts who has asked there.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        behind = frame.f_back
+        if module == "importlib.util":
+            if behind is None or behind.f_globals.get("__name__") != "distpool.run_libraries":
+                return True
+        elif module not in ("importlib._bootstrap", "distpool.run_libraries"):
+            return False
+        frame = behind
+    return False
 
 
 class _StandardModules:
@@ -211,9 +262,15 @@ class _StandardModules:
     def find_spec(
         name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Claim the modules of `_STANDARD_MODULES`, and no other."""
+        """Claim the modules of `_STANDARD_MODULES`, and no other; say why there is none where that was decided."""
         package, _, module = name.partition(".")
-        if package != "distpool" or module not in _STANDARD_MODULES:
+        if package != "distpool":
+            return None
+        if module not in _STANDARD_MODULES:
+            if not _is_only_looked_for() and (why := _why_not(module)) is not None:
+                raise ModuleNotFoundError(
+                    why
+                )  # with a name, `from distpool import tune` would drop the reason
             return None
         return ModuleSpec(name, _StandardModules)  # type: ignore[arg-type]
 

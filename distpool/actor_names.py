@@ -14,7 +14,9 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from distpool.errors import Failure
-from distpool.scheduler.remote import cluster_facts
+from distpool.remote_plans import job
+from distpool.scheduler import client
+from distpool.scheduler.remote import actors, adopting, cluster_facts
 from distpool.scheduler.serialize import Exporter, loads
 
 if TYPE_CHECKING:
@@ -49,17 +51,15 @@ def claim(handle: ActorHandle, name: str, namespace: str | None) -> None:
     if mine:
         link.key = key
         link.on_event_too = functools.partial(_forget, key)
+    elif job.driver is not None:
+        adopting.tell_name(job.driver, link, key)
 
 
 def _forget(key: str, event: Any) -> None:
-    """On the thread that delivers, which must not wait: the actor has ended."""
-    if isinstance(event, Failure):
-        from distpool.scheduler import client
-        from distpool.scheduler.messages import KeyDelete
-
-        session = client.current()
-        if session is not None:
-            session.begin_ask(KeyDelete(0, key))
+    """On the thread that delivers: the actor has ended."""
+    session = client.current()
+    if isinstance(event, Failure) and session is not None:
+        actors.forget_name(session, key)
 
 
 def find(name: str, namespace: str | None) -> ActorHandle | None:
@@ -76,11 +76,6 @@ def names(all_namespaces: bool = False) -> list[dict[str, str]]:
     found = [key.removeprefix(_PREFIX).partition("/") for key in cluster_facts.keys(_PREFIX)]
     mine = None if all_namespaces else namespace_of(None)
     return [{"name": name, "namespace": space} for space, _, name in found if mine is None or space == mine]
-
-
-def key_of(name: str | None, namespace: str | None) -> str:
-    """Where the head keeps a name; "" for none."""
-    return "" if name is None else _key(name, namespace)
 
 
 def _key(name: str, namespace: str | None) -> str:

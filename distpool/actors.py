@@ -20,25 +20,42 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from distpool import actor_names, objects, remote_options
+from distpool.left_out import BIND
 from distpool.remote_plans import Here, for_actor, job, workers_of
 from distpool.scheduler.messages import ActorTerms, Contact
 from distpool.scheduler.remote import actors, adopting, refs, submitting
 from distpool.scheduler.remote.actor_pools import ActorSpec, Lent
 from distpool.scheduler.remote.actors import ActorRef, Link
-from distpool.scheduler.remote.refs import HexId, ObjectRef
-from distpool.scheduler.remote.submitting import ENDLESS, Plan
+from distpool.scheduler.remote.hex_ids import ActorID
+from distpool.scheduler.remote.plans import ENDLESS, Plan
+from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.actor_calls import exit_actor
 from distpool.tasks import retry_on, returns_of
 
-__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor", "get_actor", "kill", "make", "method"]
+__all__ = [
+    "ActorClass",
+    "ActorClassInheritanceException",
+    "ActorHandle",
+    "ActorMethod",
+    "exit_actor",
+    "get_actor",
+    "kill",
+    "make",
+    "method",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class ActorClassInheritanceException(TypeError):
+    """A class inherits from an actor class. Stands in for ``ray.actor.ActorClassInheritanceException``."""
+
 
 #: How many calls of an actor with ``async def`` methods run at once, unless it says otherwise.
 ASYNC_CONCURRENCY = 1000
@@ -130,9 +147,15 @@ class ActorClass:
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
         name = self._cls.__name__
-        raise TypeError(
+        raise ActorClassInheritanceException(
             f"a class cannot inherit from the actor class {name}: inherit from a plain class, and make both remote"
         )
+
+    def _remote(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> ActorHandle:
+        """``options(**options).remote(*args, **kwargs)`` in one, as many programs written for Ray have it."""
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
 
     def options(self, **options: Any) -> ActorClass:
         """The same class with some options otherwise: see ``remote``."""
@@ -201,11 +224,11 @@ class ActorClass:
                 keep=(keep, workers.kept),
             )
 
-        detached = options.get("lifetime") == "detached"
+        lifetime = options.get("lifetime")
+        detached = job.detaches if lifetime is None else lifetime == "detached"
         if detached and job.driver is not None:
             link = Link(f"d{refs.base()}", refs.next_number(), facts.name)  # nobody's own
-            key = actor_names.key_of(options.get("name"), options.get("namespace"))
-            return adopting.create_detached(job.driver, spec(link), link, key)
+            return adopting.create_detached(job.driver, spec(link), link)
         return actors.create(spec, facts.name, detached=detached)
 
     def _terms(self, facts: ClassFacts) -> ActorTerms:
@@ -261,6 +284,8 @@ class ActorClass:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
+        if name == "bind" and not hasattr(self._cls, name):
+            raise AttributeError(BIND)
         return getattr(self._cls, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -310,13 +335,14 @@ def _parameters(function: Any, *, skip_first: bool) -> tuple[tuple[str, int, boo
 class _MethodPlan:
     """How calls of a method with some options are made; it knows no handle, which would live as long as it."""
 
-    __slots__ = ("facts", "group", "name", "plan")
+    __slots__ = ("facts", "group", "name", "options", "plan")
 
     def __init__(self, link: Link, of_class: ClassFacts, name: str, options: Mapping[str, Any]) -> None:
+        self.options = dict(options)
         facts = of_class.methods.get(name)
         retries = options.get("max_task_retries")
         retries = of_class.max_task_retries if retries is None else retries
-        returns, yields = returns_of(options, facts is not None and facts.yields)
+        returns, yields, gathers = returns_of(options, facts is not None and facts.yields)
         self.facts = facts
         self.name = name
         self.group = options.get("concurrency_group") or ""
@@ -329,6 +355,7 @@ class _MethodPlan:
             retry_on=retry_on(options.get("retry_exceptions", False)),
             returns=returns,
             yields=yields,
+            gathers=gathers,
             label=options.get("name") or "",
             link=link,
         )
@@ -354,7 +381,8 @@ class ActorMethod:
         """Call the method in its actor; the arguments are copied before this returns.
 
         Returns:
-            An ObjectRef; a list of as many as ``num_returns`` says; None for 0; an ObjectRefGenerator for "streaming".
+            An ObjectRef; a list of as many as ``num_returns`` says; None for 0; an ObjectRefGenerator for "streaming";
+            for "dynamic" an ObjectRef to a DynamicObjectRefGenerator.
 
         Raises:
             TypeError: arguments that the method does not take.
@@ -371,16 +399,32 @@ class ActorMethod:
             handle._count(result)
         return result
 
+    def _remote(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """``options(**options).remote(*args, **kwargs)`` in one, as many programs written for Ray have it."""
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
+    @property
+    def bind(self) -> Any:
+        """Not here: see ``left_out``."""
+        raise AttributeError(BIND)
+
     def options(self, **options: Any) -> ActorMethod:
         """The same method with some options otherwise: see ``method``."""
         given = remote_options.check(remote_options.METHOD, options, f"the method {self._plan.plan.name}")
         of_method = self._plan.facts.options if self._plan.facts is not None else {}
-        handle = self._handle
-        plan = _MethodPlan(handle._ref.link, handle._facts, self._plan.name, {**of_method, **given})
-        return ActorMethod(handle, plan)
+        return _method_of(self._handle, self._plan.name, {**of_method, **given})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _method_of, (self._handle, self._plan.name, self._plan.options)
 
     def __repr__(self) -> str:
         return f"<method {self._plan.name} of {self._handle!r}>"
+
+
+def _method_of(handle: ActorHandle, name: str, options: Mapping[str, Any]) -> ActorMethod:
+    return ActorMethod(handle, _MethodPlan(handle._ref.link, handle._facts, name, options))
 
 
 class ActorHandle:
@@ -407,8 +451,8 @@ class ActorHandle:
         return ActorMethod(self, plan)
 
     @property
-    def _actor_id(self) -> HexId:
-        return HexId(self._ref.link.actor_id)
+    def _actor_id(self) -> ActorID:
+        return ActorID(self._ref.link.actor_id)
 
     _ray_actor_id = _actor_id
 

@@ -29,8 +29,18 @@ usage: distpool COMMAND ...
   distpool stop                      end the nodes of this machine
   distpool nodes, distpool status    what the cluster has, and how it is
 
+a cluster on hosts that SSH logs in to:
+  distpool up cluster.yaml           start what is missing of it, on all hosts at one time
+  distpool down cluster.yaml         end it
+  distpool exec cluster.yaml -- COMMAND ...   run something on one of its hosts
+
+programs that a cluster runs, and that go on when you leave:
+  distpool submit [cluster.yaml] script.py [ARG ...]
+  distpool jobs, distpool logs JOB --follow, distpool stop JOB
+
 of a running cluster, or of the program that runs on this machine:
-  distpool top                       what it does, live
+  distpool dashboard                 what it does, live, as a page in the browser
+  distpool top                       what it does, live, in the terminal
   distpool why [TASK]                what a task, an actor or a placement group waits for; or all that waits
   distpool stack [PID]               where every worker is in its Python code
   distpool logs [WORKER]             what a node, a worker or an actor has printed; --follow
@@ -90,12 +100,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     match words[0]:
         case "run":
             return _run(words[1:])
+        case "stop" if any(word.startswith("job-") for word in words[1:]):
+            return _command("jobs", words[1:], "stop")
         case "start" | "stop" | "nodes" | "status":
             from distpool import cluster_commands
 
             return cluster_commands.run(words[0], words[1:])
-        case "top" | "logs" | "why" | "stack" | "memory" | "timeline":
-            return _look(words[0], words[1:])
+        case "dashboard" | "top" | "logs" | "why" | "stack" | "memory" | "timeline":
+            return _command(words[0], words[1:])
+        case "up" | "down" | "exec" | "submit" | "jobs":
+            return _command(words[0], words[1:])
         case "-V" | "--version":
             print(f"distpool {__version__}")
             return 0
@@ -126,15 +140,15 @@ def _run(words: list[str]) -> int:
     launch(words, _interpreter_options(), options)
 
 
-def _look(name: str, words: list[str]) -> int:
-    """Run a command that asks what runs; what goes wrong is said in a line."""
+def _command(name: str, words: list[str], function: str = "run") -> int:
+    """Run a command that is a module of its own; what goes wrong is said in a line."""
     import importlib
 
     from distpool.errors import ClusterError
 
     command = importlib.import_module(f"distpool.commands.{name}")
     try:
-        status: int = command.run(words)
+        status: int = getattr(command, function)(words)
         sys.stdout.flush()
         return status
     except (ClusterError, ValueError, OSError) as error:

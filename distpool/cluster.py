@@ -43,9 +43,20 @@ def cluster_resources() -> dict[str, float]:
 
 
 def available_resources() -> dict[str, float]:
-    """What of it is free now; what is used up is left out (``ray.available_resources``). Raises as ``nodes`` does."""
-    free = _sum(node.available for node in _facts().nodes)
+    """What of it is free now; what is used up is left out (``ray.available_resources``).
+
+    What workers hold that this process keeps for what it may call next counts as free. Raises as ``nodes`` does.
+    """
+    report = _facts()
+    kept = cluster_facts.kept_idle()
+    free = _sum(_free_of(node, kept.get(node.node, ())) for node in report.nodes)
     return {name: amount for name, amount in free.items() if amount}
+
+
+def _free_of(node: NodeFacts, kept: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """No more than the node has: what is known of it may be from before its workers were given to anybody."""
+    free = _sum([node.available, *kept])
+    return {name: min(amount, node.total.get(name, amount)) for name, amount in free.items()}
 
 
 def _facts() -> FactsReport:

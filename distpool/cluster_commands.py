@@ -4,7 +4,7 @@
 
     start --head                ──► an agent that goes on by itself, with the head; prints what to run on other machines
     start --address HOST:PORT   ──► an agent that joins it
-    stop                        ──► SIGTERM to this machine's agents, and waits for their end
+    stop [NODE ...]             ──► SIGTERM to this machine's agents, and waits for their end
     nodes, status               ──► ask any node (``Asker``), and print
 
 What ``start`` has started is found again by its session directory: ``node.json`` there says what it is, ``secret`` is
@@ -14,51 +14,55 @@ the cluster's. Both go with the node. Not here: what an agent does (``scheduler.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import select
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
+from distpool.command_words import CommandWords
 from distpool.errors import ClusterError
-from distpool.scheduler import client
-from distpool.scheduler.limits import DEFAULTS
-from distpool.scheduler.messages import FactsReport, NodeFacts
+from distpool.scheduler.cores.place import show_terms
+from distpool.scheduler.cores.resources import show
+from distpool.scheduler.limits import DEFAULTS, Limits
+from distpool.scheduler.messages import FactsReport, NodeFacts, ScalingFacts, ScalingSettings
+from distpool.scheduler.messages.insights import GpuLoad
 from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.shells import curve, knocking, processes, session_dir
 from distpool.scheduler.shells.asking import Asker
 from distpool.scheduler.shells.gateway import local_address
+from distpool.scheduler.shells.gpu_show import gpu_rows, gpus_of, in_a_line
 from distpool.scheduler.shells.joining import JoiningAgent
+from distpool.scheduler.shells.started import SECRET_FILE, leave_word, started_nodes, write_private
 from distpool.scheduler.store.files import show_size
 from distpool.scheduler.text_tables import in_columns
 
-__all__ = ["COMMANDS", "found_cluster", "started_nodes"]
+__all__ = ["COMMANDS", "found_cluster"]
 
 PORT = 9437
 #: How long a node has to end by itself, when what runs there has ended or had its time.
 STOP_S = 10.0
-_NODE_FILE, _SECRET_FILE = "node.json", "secret"
+#: The least that may be taken for a node's death: a machine may be that slow.
+SILENCE_S_MIN = 0.5
+#: A node says something so often before it would be taken for dead.
+BEATS = 5
 SECRET_SUFFIX = ".secret"  # of the file beside a journal
 #: Documentation's own network (RFC 5737): asked for the way out of this machine, never sent to.
 _ELSEWHERE = "192.0.2.1:9"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}: see `{self.prog} --help`", file=sys.stderr)
-        sys.exit(2)
-
-
-def _start_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="distpool start",
-        description="Start a node of a cluster on this machine: the first one (--head), or one that joins (--address).",
-        epilog="The secret decides who may come in: `start --head` makes one and prints it, or keeps it in "
+def _start_parser() -> CommandWords:
+    parser = CommandWords(
+        "start",
+        "Start a node of a cluster on this machine: the first one (--head), or one that joins (--address).",
+        "The secret decides who may come in: `start --head` makes one and prints it, or keeps it in "
         "--secret-file, which other machines need a copy of. They may have it in DISTPOOL_SECRET too.",
     )
     add = parser.add_argument
@@ -97,6 +101,22 @@ def _start_parser() -> argparse.ArgumentParser:
         help="how long what runs on a node that has joined may go on when that is told to end "
         f"({DEFAULTS.drain_s:g})",
     )
+    add(
+        "--node-silent",
+        type=_silence,
+        metavar="SECONDS",
+        default=DEFAULTS.node_silent_s,
+        help="after how long a node that says nothing is taken for dead "
+        f"({DEFAULTS.node_silent_s:g}); the same on all nodes, as each says something five times in it",
+    )
+    add(
+        "--autoscale",
+        type=_scaling,
+        metavar="WHAT",
+        help="with --head: start nodes when work waits for them, and stop those that have been idle: "
+        "local:CPU=2,max=3,idle=60 (nodes of 2 CPUs on this machine, 3 at most, idle for 60 s); or a JSON object with "
+        "the keys of `autoscaling` in a cluster's file, and `provider`",
+    )
     add("--name", metavar="NAME", help="what to call the node (the machine's name, and some digits)")
     add("--num-cpus", type=float, metavar="N", help="how many CPUs it offers (those that there are)")
     add("--num-gpus", type=float, metavar="N", help="how many GPUs it offers (those that there are)")
@@ -127,6 +147,24 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _silence(text: str) -> float:
+    seconds = _seconds(text)
+    if seconds < SILENCE_S_MIN:
+        raise argparse.ArgumentTypeError(
+            f"a busy node may well say nothing for {SILENCE_S_MIN:g} s: allow it more"
+        )
+    return seconds
+
+
+def _scaling(text: str) -> ScalingSettings:
+    from distpool.providers.settings import of_description, of_line
+
+    try:
+        return of_description(_table(text)) if text.startswith("{") else of_line(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _amounts(text: str) -> dict[str, float]:
     try:
         return {str(name): float(amount) for name, amount in _table(text).items()}
@@ -154,6 +192,8 @@ def start(words: Sequence[str]) -> int:
     head = "" if options.head else knocking.tcp_address(options.address)
     if options.journal and not options.head:
         raise ValueError("--journal is for --head: other nodes keep nothing that must survive them")
+    if options.autoscale and not options.head:
+        raise ValueError("--autoscale is for --head: it decides for the whole cluster")
     host = options.host or _own_address(head.removeprefix("tcp://") or _ELSEWHERE)
     port = options.port if options.port is not None else PORT if options.head else 0
     journal = (options.journal or _own_journal(port)) if options.head else ""
@@ -165,17 +205,26 @@ def start(words: Sequence[str]) -> int:
         head,
         options.name or current_node(),
         {name: amount for name, amount in given.items() if amount is not None},
-        msgspec.structs.replace(DEFAULTS, head_away_s=options.head_away, drain_s=options.drain),
+        _limits(options),
         labels=options.labels,
         listen=f"{host}:{port}",
         secret=secret,
         logged=True,
         journal=journal,
+        scaling=options.autoscale,
     )
     place = agent.port_address.removeprefix("tcp://")
     cluster = place if options.head else head.removeprefix("tcp://")
-    own_journal = "" if options.journal else journal
-    _leave_word(agent, place, cluster, secret, {"journal": own_journal, "drain": options.drain})
+    facts = {
+        "node": agent.node,
+        "pid": agent.pid,
+        "at": place,
+        "cluster": cluster,
+        "journal": "" if options.journal else journal,  # it goes when the node is stopped
+        "drain": options.drain,
+        "labels": options.labels,
+    }
+    leave_word(agent.directory, secret, facts)
     print(
         f"Node {agent.node} is up at {place}" + ("." if options.head else f", in the cluster of {cluster}.")
     )
@@ -195,6 +244,17 @@ def start(words: Sequence[str]) -> int:
         )
         print("\nTo end this node: distpool stop")
     return 0
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    silent_s = options.node_silent
+    return msgspec.structs.replace(
+        DEFAULTS,
+        head_away_s=options.head_away,
+        drain_s=options.drain,
+        node_silent_s=silent_s,
+        heartbeat_s=min(DEFAULTS.heartbeat_s, silent_s / BEATS),
+    )
 
 
 def _own_journal(port: int) -> str:
@@ -221,7 +281,7 @@ def _secret(options: argparse.Namespace, journal: str) -> str:
         file = Path(path)
         try:
             if options.head and not file.exists():
-                _write_private(path, curve.new_secret() + "\n")
+                write_private(path, curve.new_secret() + "\n")
         except OSError as error:
             raise ClusterError(f"the secret that was made cannot be kept: {error}") from None
         try:
@@ -233,7 +293,7 @@ def _secret(options: argparse.Namespace, journal: str) -> str:
     if journal:
         beside = Path(journal + SECRET_SUFFIX)
         if not beside.exists():
-            _write_private(str(beside), curve.new_secret() + "\n")
+            write_private(str(beside), curve.new_secret() + "\n")
         return beside.read_text().strip()
     raise ClusterError(
         "the cluster's secret is needed: --secret-file FILE, or DISTPOOL_SECRET in the environment"
@@ -247,33 +307,7 @@ def _own_address(towards: str) -> str:
         return "127.0.0.1"  # no network
 
 
-def _leave_word(
-    agent: JoiningAgent, place: str, cluster: str, secret: str, ending: dict[str, object]
-) -> None:
-    """``ending``: the journal that goes when the node is stopped, and how long what runs there may go on."""
-    facts = {"node": agent.node, "pid": agent.pid, "at": place, "cluster": cluster, **ending}
-    _write_private(f"{agent.directory}/{_SECRET_FILE}", secret)
-    _write_private(f"{agent.directory}/{_NODE_FILE}", json.dumps(facts))
-
-
-def _write_private(path: str, text: str) -> None:
-    """A new file, which nobody else may read."""
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(text)
-
-
 # ------------------------------------------------------------------------------- what there is
-
-
-def started_nodes() -> list[tuple[str, dict[str, Any]]]:
-    """This user's nodes on this machine: directory, and what ``node.json`` says."""
-    found = []
-    for directory in session_dir.living():
-        try:
-            found.append((directory, json.loads(Path(directory, _NODE_FILE).read_text())))
-        except (OSError, ValueError):
-            continue  # a program's own session
-    return found
 
 
 def found_cluster(address: str | None = None) -> tuple[str, str]:
@@ -286,7 +320,7 @@ def found_cluster(address: str | None = None) -> tuple[str, str]:
     for directory, facts in started_nodes():
         if address in (None, "", "auto", facts["cluster"], facts["at"]):
             try:
-                return facts["at"], Path(directory, _SECRET_FILE).read_text()
+                return facts["at"], Path(directory, SECRET_FILE).read_text()
             except OSError:
                 continue
     if not address or address == "auto":
@@ -294,16 +328,21 @@ def found_cluster(address: str | None = None) -> tuple[str, str]:
             "there is no node of a cluster on this machine: start one with `distpool start`, or name one with "
             "--address HOST:PORT or DISTPOOL_ADDRESS"
         )
+    from distpool.scheduler import client  # all of a session, which `distpool start` would wait for
+
     return address, client.secret_of_environment()
 
 
 def stop(words: Sequence[str]) -> int:
     """``distpool stop``."""
-    parser = _Parser(
-        prog="distpool stop", description="End the nodes that `distpool start` has started here."
-    )
-    parser.parse_args(words)
-    started = started_nodes()
+    parser = CommandWords("stop", "End the nodes that `distpool start` has started here.")
+    parser.add_argument("nodes", nargs="*", metavar="NODE", help="only these, by their names")
+    wanted = parser.parse_args(words).nodes
+    started = [(place, facts) for place, facts in started_nodes() if not wanted or facts["node"] in wanted]
+    if missing := set(wanted) - {facts["node"] for _, facts in started}:
+        raise ClusterError(
+            f"no node of yours of this name runs on this machine: {', '.join(sorted(missing))}"
+        )
     if not started:
         print("distpool stop: no node of yours is running on this machine", file=sys.stderr)
         return 1
@@ -330,27 +369,33 @@ def _end(pid: int, directory: str, within_s: float) -> None:
         os.close(fd)
 
 
-def _asking(prog: str, description: str, words: Sequence[str]) -> FactsReport:
-    """What the cluster's head says of its nodes."""
-    parser = _Parser(prog=prog, description=description)
+def _asking(
+    name: str, description: str, words: Sequence[str]
+) -> tuple[FactsReport, dict[str, tuple[GpuLoad, ...]]]:
+    """What the cluster's head says of its nodes, and those of their GPUs."""
+    parser = CommandWords(name, description)
     parser.add_argument(
         "--address", metavar="HOST:PORT", help="of any node (DISTPOOL_ADDRESS, or the node here)"
     )
     options = parser.parse_args(words)
     with Asker(*found_cluster(options.address)) as asker:
-        return asker.facts()
+        report = asker.facts()
+        return report, gpus_of(asker, report)
 
 
 def nodes(words: Sequence[str]) -> int:
     """``distpool nodes``."""
-    report = _asking("distpool nodes", "List the nodes of the cluster, and what they have.", words)
+    report, gpus = _asking("nodes", "List the nodes of the cluster, and what they have.", words)
     rows: list[tuple[str, ...]] = [("NODE", "ADDRESS", "CPUS", "GPUS", "MEMORY", "OTHER")]
     rows += [_row(node) for node in report.nodes]
     rows += [(node.node, node.address.removeprefix("tcp://"), "lost", "", "", "") for node in report.gone]
     print("\n".join(in_columns(rows)))
+    if gpus:
+        print("\n" + "\n".join(in_columns(gpu_rows(gpus.items()))))
     return 0
 
 
+_STATES = ("up", "asked", "starting", "leaving", "stopping")
 _SHOWN = ("CPU", "GPU", "memory", "object_store_memory")
 
 
@@ -372,15 +417,42 @@ def _used(node: NodeFacts, name: str) -> str:
 
 def status(words: Sequence[str]) -> int:
     """``distpool status``."""
-    report = _asking("distpool status", "Say how the cluster is, in a few lines.", words)
+    report, gpus = _asking("status", "Say how the cluster is, in a few lines.", words)
     lost = f", {len(report.gone)} lost" if report.gone else ""
     print(f"{len(report.nodes)} node{'s' * (len(report.nodes) != 1)}{lost}; the head is on {report.head}")
     for name in ("CPU", "GPU"):
         total = sum(node.total.get(name, 0.0) for node in report.nodes)
         free = sum(node.available.get(name, 0.0) for node in report.nodes)
         if total:
-            print(f"{name}s: {total - free:g} of {total:g} in use")
+            more = in_a_line(itertools.chain(*gpus.values())) if name == "GPU" else ""
+            print(f"{name}s: {total - free:g} of {total:g} in use{more}")
+    if report.scaling is not None:
+        print("\n".join(_scaling_lines(report.scaling)))
     return 0
+
+
+def _scaling_lines(scaling: ScalingFacts) -> list[str]:
+    """What the autoscaler does: its nodes, what waits for one, what went wrong."""
+    states = Counter(node.state for node in scaling.nodes)
+    said = ", ".join(f"{states[state]} {state}" for state in _STATES if states[state]) or "none"
+    lines = [f"Nodes by demand: {said}"]
+    lines += [
+        f"  {node.name} is {node.state}, for {node.for_s:.0f} s so far"
+        for node in scaling.nodes
+        if node.state != "up"
+    ]
+    for want in scaling.unmet:
+        where = f" where {show_terms(want.labels)}" if want.labels else ""
+        lines.append(f"  no room for {want.count} x {show(want.need)}{where}")
+    if scaling.waits:
+        lines.append(f"  nothing is started for it: {scaling.waits}")
+    for failure in scaling.failures:
+        what = "provider" if failure.what == "provider" else f"nodes of type {failure.what}"
+        lines.append(
+            f"  {what}: {failure.count} failure{'s' * (failure.count != 1)} in a row, the last: {failure.reason}; "
+            f"tried again in {failure.again_s:.0f} s"
+        )
+    return lines
 
 
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {

@@ -217,7 +217,10 @@ def explained(address: Any, error: BaseException) -> BaseException:
         return type(error)(*error.args)
     who = f"the manager with pid {pid}, at {address!r}," if pid else f"the manager at {address!r}"
     if not (pid or fate) and isinstance(error, (ConnectionRefusedError, FileNotFoundError)):
-        fate = "cannot be reached: it has ended, runs on another machine, or never ran; see its address"
+        return ManagerDied(
+            f"{who} cannot be reached: it has ended, never ran, or runs on another machine. One that processes of "
+            "other machines are to use needs an address that they can reach: SyncManager(address=(host, port))"
+        )
     return ManagerDied(
         f"{who} {fate or 'has died'}. Its objects are gone with it: start another manager and fill it again"
     )

@@ -110,7 +110,11 @@ _proxy_classes: list[type[BaseProxy]] = []
 
 
 def _reduce_for_task(pickler: Any, proxy: Any) -> Any:
-    """Pickle a proxy for a worker of this session, with its manager's key: the worker may have another."""
+    """Pickle a proxy for a worker of this session, with its manager's key: the worker may have another.
+
+    The manager forgets a thing with its last proxy, so this one stays until the worker has its own.
+    """
+    pickler.lend(proxy)
     rebuild, (make, token, serializer, options) = proxy.__reduce__()
     return rebuild, (make, token, serializer, {**options, "authkey": bytes(proxy._authkey)})
 

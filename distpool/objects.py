@@ -23,13 +23,16 @@ from distpool import remote_failures
 from distpool.engines.protocol import Promise
 from distpool.errors import Failure
 from distpool.exceptions import GetTimeoutError
+from distpool.scheduler.remote import putting, submitting, waiting
 from distpool.scheduler.remote import refs as refs_module
-from distpool.scheduler.remote import submitting, waiting
-from distpool.scheduler.remote.generators import ObjectRefGenerator
+from distpool.scheduler.remote.generators import DynamicObjectRefGenerator, ObjectRefGenerator
+from distpool.scheduler.remote.here import here
 from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.serialize import SerializationError
+from distpool.scheduler.store import patience
+from distpool.scheduler.store.patience import FetchLate
 
-__all__ = ["ObjectRef", "ObjectRefGenerator", "cancel", "get", "put", "wait"]
+__all__ = ["DynamicObjectRefGenerator", "ObjectRef", "ObjectRefGenerator", "cancel", "get", "put", "wait"]
 
 
 def put(value: Any, *, durable: bool = False) -> ObjectRef:
@@ -52,25 +55,27 @@ def put(value: Any, *, durable: bool = False) -> ObjectRef:
         raise TypeError(
             "put takes a value, and this is a reference to one: pass it on as it is, or get it first"
         )
-    return submitting.put(value, durable=durable)
+    return putting.put(value, durable=durable)
 
 
 @overload
 def get(refs: ObjectRef, *, timeout: float | None = None) -> Any: ...
 @overload
+def get(refs: ObjectRefGenerator, *, timeout: float | None = None) -> ObjectRefGenerator: ...
+@overload
 def get(refs: list[ObjectRef], *, timeout: float | None = None) -> list[Any]: ...
-def get(refs: ObjectRef | list[ObjectRef], *, timeout: float | None = None) -> Any:
+def get(refs: ObjectRef | ObjectRefGenerator | list[ObjectRef], *, timeout: float | None = None) -> Any:
     """The value of a reference, or a list of the values of several, when they are there.
 
     Each call gives a copy of the caller's own, which costs little: its big arrays are private views of the stored
     ones. Writing to them changes nothing for anybody else.
 
     Args:
-        refs: an ObjectRef, or a list of them.
+        refs: an ObjectRef, or a list of them; an ObjectRefGenerator is returned as it is.
         timeout: how long to wait at most, in seconds; None: for as long as it takes.
 
     Raises:
-        GetTimeoutError: not all are there in time.
+        GetTimeoutError: not all are there in time; or one is on another node, and has not come from there.
         TypeError, ValueError: not references.
         Exception: what the call raised that makes one of them, as an instance of its own type.
     """
@@ -79,6 +84,8 @@ def get(refs: ObjectRef | list[ObjectRef], *, timeout: float | None = None) -> A
         if not refs.settled and not waiting.wait_for(refs, timeout):
             raise _late(timeout, [refs])
         return value_of(refs, until_s)
+    if isinstance(refs, ObjectRefGenerator):
+        return refs  # what it yields is got one by one
     if not isinstance(refs, list):
         raise ValueError(
             f"get takes an ObjectRef, as put and remote calls return it, or a list of them, not a {type(refs).__name__}"
@@ -98,7 +105,7 @@ def get(refs: ObjectRef | list[ObjectRef], *, timeout: float | None = None) -> A
 def value_of(ref: ObjectRef, until_s: float | None = None) -> Any:
     """The value of a reference that is ready; raises why it has none.
 
-    What has to be made again is waited for until ``until_s`` at most, by the monotonic clock.
+    What lies on another node, or has to be made again, is waited for until ``until_s`` at most, by the monotonic clock.
     """
     failure = ref.failure
     if is_of_the_past(ref):
@@ -109,10 +116,17 @@ def value_of(ref: ObjectRef, until_s: float | None = None) -> Any:
         name, actor = "" if maker is None else maker.name, None if link is None else link.actor_id
         raise remote_failures.to_error(failure, name, actor_id=actor, ref=ref.hex())
     try:
-        return ref.load()
-    except SerializationError:
-        if not _restored(ref, until_s):
-            raise
+        with patience.until(until_s):
+            value = ref.value
+            try:
+                return ref.load()
+            except SerializationError:
+                if ref.value is value and not _restored(ref, until_s):  # else it was made again meanwhile
+                    raise
+    except FetchLate:
+        raise GetTimeoutError(
+            f"the value of {ref!r} lies on another node, and has not come from there: time is up"
+        ) from None
     return value_of(ref, until_s)
 
 
@@ -123,7 +137,7 @@ def is_of_the_past(ref: ObjectRef) -> bool:
 
 def _restored(ref: ObjectRef, until_s: float | None) -> bool:
     """If its data is gone from the store: have it made again, or put why it is not in its place."""
-    remote = submitting.here()
+    remote = here()
     if not remote.lineage.is_lost(ref.value) or remote.leading.is_engine_thread():  # which may not wait
         return False
 

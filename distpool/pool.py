@@ -97,9 +97,12 @@ class Pool(Maps):
         worker_state: called once in each worker, after the initializer; in a task ``distpool.worker_state()`` returns
             what it made. Its ``close()``, or its ``__exit__`` if it is a context manager, is called when the worker
             ends in good order. An exception breaks the pool, as one of the initializer's does.
+        dashboard: serve a page that shows what the program does, until its end, and print its address: True, a port,
+            or "HOST:PORT".
 
     Raises:
         ValueError, TypeError: as the standard Pool does.
+        RuntimeError: the dashboard did not start, and why.
     """
 
     _state: str = INIT
@@ -118,6 +121,7 @@ class Pool(Maps):
         max_worker_memory: int | str | None = None,
         progress: Progress = None,
         worker_state: Callable[[], Any] | None = None,
+        dashboard: bool | int | str = False,
     ) -> None:
         if processes is not None and processes < 1:
             raise ValueError("Number of processes must be at least 1")
@@ -137,6 +141,10 @@ class Pool(Maps):
         name = _NAMES.get(self._ctx.get_start_method(), "PoolWorker-%d")
         self._roster = Roster(name)
         self._engine = current()
+        if dashboard is not False:
+            from distpool.dashboards import open_dashboard
+
+            open_dashboard(dashboard)
         self._engine_pool = self._engine.open_pool(
             PoolSpec(
                 size=processes,

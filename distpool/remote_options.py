@@ -39,6 +39,11 @@ _TEXT = _Option((str, type(None)), "a string")
 _FLAG = _Option((bool, type(None)), "True or False")
 _NAMED = _Option((dict, type(None)), "a dictionary")
 _ANY = _Option((object,), "anything")
+_SOME = _Option(
+    (int, type(None)),
+    "a whole number above zero, or -1 for any number",
+    lambda v: v is None or v == -1 or v > 0,
+)
 
 _COMMON = {
     "_labels": _NAMED,
@@ -67,7 +72,7 @@ _COMMON = {
 #: Of a remote function.
 TASK: dict[str, _Option] = {
     **_COMMON,
-    "_generator_backpressure_num_objects": _ANY,
+    "_generator_backpressure_num_objects": _SOME,
     "max_calls": _count(0),
     "max_retries": _ENDLESS,
     "num_returns": _Option(
@@ -98,11 +103,7 @@ ACTOR: dict[str, _Option] = {
         lambda v: v in (None, "detached", "non_detached"),
     ),
     "max_concurrency": _count(1),
-    "max_pending_calls": _Option(
-        (int, type(None)),
-        "a whole number above zero, or -1 for any number",
-        lambda v: v is None or v == -1 or v > 0,
-    ),
+    "max_pending_calls": _SOME,
     "max_restarts": _ENDLESS,
     "max_task_retries": _ENDLESS,
     "namespace": _TEXT,
@@ -110,7 +111,7 @@ ACTOR: dict[str, _Option] = {
 
 #: Of a method of an actor.
 METHOD: dict[str, _Option] = {
-    "_generator_backpressure_num_objects": _ANY,
+    "_generator_backpressure_num_objects": _SOME,
     "concurrency_group": _TEXT,
     "enable_task_events": _FLAG,
     "max_task_retries": _ENDLESS,

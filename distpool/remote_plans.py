@@ -24,7 +24,8 @@ from distpool.runtime_env_modules import driver_modules_version
 from distpool.runtime_envs import Payload, Prepared, adopted, prepare
 from distpool.scheduler import client
 from distpool.scheduler.messages import Contact, Strategy
-from distpool.scheduler.remote.submitting import Shape
+from distpool.scheduler.remote import refs
+from distpool.scheduler.remote.plans import Shape
 from distpool.scheduler.shells import worker_start
 
 __all__ = ["Workers", "job", "version", "workers_of"]
@@ -75,22 +76,24 @@ class Job:
         self.driver: Contact | None = None  # in a worker: of the program itself
         self.job_id = ""
         self.runtime_env: Mapping[str, Any] | None = None
+        self.detaches = False  # actors that do not say how long they live do so without handles
 
     def forget(self) -> None:
         """The session has ended."""
         self.__init__()  # type: ignore[misc]
 
     @property
-    def facts(self) -> tuple[str, str]:
-        """Namespace and name of the job."""
+    def facts(self) -> tuple[str, str, bool]:
+        """Namespace and name of the job, and whether its actors are detached if they do not say."""
         if not self.namespace:
             self.namespace = str(uuid.uuid4())
         if not self.job_id:
             self.job_id = os.urandom(4).hex()
-        return self.namespace, self.job_id
+        return self.namespace, self.job_id, self.detaches
 
 
 job = Job()
+refs.this_job.append(lambda: job.facts[1])
 
 #: A function, and what makes its arguments, given what pickles.
 Setup = tuple[Callable[..., Any], Callable[[Callable[[Any], bytes]], tuple[Any, ...]]]
@@ -154,9 +157,10 @@ def _set_up(here: Here, prepared: Prepared) -> Setup:
     return enter, arguments
 
 
-def enter(facts: tuple[str, str], driver: Contact, here: Here, payload: Payload | None) -> None:
+def enter(facts: tuple[str, str, bool], driver: Contact, here: Here, payload: Payload | None) -> None:
     """In a worker, before any of the user's code."""
-    job.namespace, job.job_id = facts
+    job.namespace, job.job_id, job.detaches = facts
+    limit_threads(here.resources)
     job.driver = driver
     job.here = here
     here.leave_mark()
@@ -164,6 +168,15 @@ def enter(facts: tuple[str, str], driver: Contact, here: Here, payload: Payload 
         worker = worker_start.this_worker
         assert worker is not None
         runtime_envs.apply(payload, worker.directory)
+
+
+def limit_threads(resources: Mapping[str, float]) -> None:
+    """As many threads of BLAS and OpenMP as CPUs were asked for, one at least, unless it was said how many.
+
+    Or each of a machine's workers would start as many as the machine has CPUs. It holds for what is imported from now
+    on; a ``runtime_env`` may say otherwise.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, int(resources.get("CPU", 0)))))
 
 
 def strategy_of(options: Mapping[str, Any], resources: Mapping[str, float]) -> Strategy:

@@ -200,36 +200,48 @@ def installed() -> bool:
 # --- names in modules: multiprocessing.pool.Pool, concurrent.futures.ProcessPoolExecutor -------------------
 
 
+#: Instead of an original that its module has not loaded yet.
+_NOT_LOADED = object()
+
+
 class _StandIn:
     """A property of a module: distpool's class for everybody but those who are built on the original."""
 
     def __init__(self, name: str, home: str) -> None:
         self.name = name
         self.home = home
-        # A program may replace the name itself (a test's mock, say). It then has what it set, until it sets the
-        # original again.
-        self.original: object = None
+        # A program may replace the name itself (a test's mock, say, or None). It then has what it set, until it sets
+        # what it found there, which is the original or ours.
+        self.original: object = _NOT_LOADED
         self.set_by_program = False
 
     def __get__(self, module: ModuleType | None, owner: type | None = None) -> Any:
         if module is None:
             return self
         if not self.set_by_program and not _caller_is_built_on_the_original():
-            return getattr(importlib.import_module(self.home), self.name)
+            return self._ours()
         if self.name in module.__dict__:
             return module.__dict__[self.name]
         # `concurrent.futures` loads its executors by a `__getattr__`, which Python asks after this error.
         raise AttributeError(f"module {module.__name__!r} has no attribute {self.name!r}")
 
+    def _ours(self) -> Any:
+        return getattr(importlib.import_module(self.home), self.name)
+
     def __set__(self, module: ModuleType, value: object) -> None:
         if not self.set_by_program:
-            self.original = module.__dict__.get(self.name)
+            self.original = module.__dict__.get(self.name, _NOT_LOADED)
+        if self.home in sys.modules and value is self._ours():
+            self.__delete__(module)
+            if self.original is not _NOT_LOADED:
+                module.__dict__[self.name] = self.original
+            return
         self.set_by_program = value is not self.original
         module.__dict__[self.name] = value
 
     def __delete__(self, module: ModuleType) -> None:
         self.set_by_program = False
-        del module.__dict__[self.name]
+        module.__dict__.pop(self.name, None)
 
 
 def _caller_is_built_on_the_original() -> bool:

@@ -13,6 +13,7 @@ Stands in for ``ray.init``, ``ray.shutdown``, ``ray.is_initialized``.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -22,7 +23,8 @@ from distpool.errors import ClusterError
 from distpool.remote_plans import job
 from distpool.runtime_envs import prepare
 from distpool.scheduler import client
-from distpool.scheduler.remote import refs, submitting
+from distpool.scheduler.remote import refs
+from distpool.scheduler.remote.here import here
 from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 
@@ -45,8 +47,6 @@ _WITHOUT_MEANING = {
     "_tracing_startup_hook",
     "allow_multiple",
     "cgroup_path",
-    "dashboard_host",
-    "dashboard_port",
     "enable_resource_isolation",
     "proxy_server_url",
     "system_reserved_cpu",
@@ -105,7 +105,10 @@ def init(
     object_store_memory: int | None = None,
     local_mode: bool = False,
     ignore_reinit_error: bool = False,
+    dashboard: bool | int | str | None = None,
     include_dashboard: bool | None = None,
+    dashboard_host: str = "127.0.0.1",
+    dashboard_port: int | None = None,
     job_config: Any = None,
     configure_logging: bool = True,
     logging_level: Any = "info",
@@ -128,13 +131,20 @@ def init(
         object_store_memory: size of the object store, in bytes.
         ignore_reinit_error: a session that is there already is no error; its settings stay.
         namespace: where the actors that are named by this program are found.
+        job_config: a ``JobConfig``: namespace, runtime_env and the lifetime of actors in one; arguments of these names
+            come before.
         runtime_env: what the workers of all calls are to have; see ``RuntimeEnv``.
+        dashboard: serve a page that shows what the session does, for as long as it lasts, and print its address: True,
+            a port, or "HOST:PORT" (also for programs elsewhere: who has the address, which has a token, sees all).
+            ``include_dashboard``, ``dashboard_host`` and ``dashboard_port`` are Ray's words for it.
+        log_to_driver: False: what workers print is not shown here; `distpool logs` has it. The same as
+            DISTPOOL_PRINTS=off.
 
-    The other arguments of ``ray.init`` are accepted and mean nothing here: there is no dashboard and no log of workers
-    besides what they print.
+    The other arguments of ``ray.init`` are accepted and mean nothing here.
 
     Raises:
-        RuntimeError: there is a session already, which ``shutdown`` would end; an argument that there is not.
+        RuntimeError: there is a session already, which ``shutdown`` would end; an argument that there is not; the
+            dashboard did not start, and why.
         ConnectionError: nobody answers at the address, or will not have us, and why.
         ValueError: an amount that cannot be, or an address.
     """
@@ -146,6 +156,12 @@ def init(
     ]
     if unknown:
         raise RuntimeError(_no_such_argument(unknown))
+    if namespace is not None and not isinstance(namespace, str):
+        raise TypeError(f"a namespace is a string, not a {type(namespace).__name__}")
+    if namespace == "":
+        raise ValueError(
+            "a namespace is a string that is not empty; leave it out for one of this program's own"
+        )
     if is_initialized():
         if ignore_reinit_error:
             return _context()
@@ -171,12 +187,16 @@ def init(
     if spill := kwargs.get("_object_spilling_directory"):
         environment["DISTPOOL_SPILL_DIR"] = str(spill)
     if joins:
-        client.start(_attached(address))
+        cluster: Any = _attached(address)
     else:
-        client.start(EmbeddedCluster(resources=amounts, labels=dict(labels or {}), environment=environment))
-    submitting.here()
+        cluster = EmbeddedCluster(resources=amounts, labels=dict(labels or {}), environment=environment)
+    if not log_to_driver:
+        cluster.prints = "off"
+    client.start(cluster)
+    here()
     job.forget()
     job.namespace = namespace or getattr(job_config, "ray_namespace", None) or ""
+    job.detaches = getattr(job_config, "default_actor_lifetime", None) == "detached"
     runtime_env = runtime_env or getattr(job_config, "runtime_env", None)
     if runtime_env:
         session = client.session()
@@ -186,7 +206,23 @@ def init(
         except BaseException:
             client.shutdown()
             raise
-    return _context()
+    return _context(_dashboard(dashboard, include_dashboard, dashboard_host, dashboard_port))
+
+
+def _dashboard(dashboard: bool | int | str | None, include: bool | None, host: str, port: int | None) -> str:
+    """Serve the page, if it is wanted; its address, "" if not."""
+    if dashboard is None and include:
+        anywhere = port is None and host == "127.0.0.1"
+        dashboard = True if anywhere else f"{host}:{port or 0}"
+    if dashboard is None or dashboard is False:
+        return ""
+    from distpool.dashboards import open_dashboard
+
+    try:
+        return open_dashboard(dashboard)
+    except BaseException:
+        client.shutdown()
+        raise
 
 
 def _attached(address: str | None) -> AttachedCluster | BridgedCluster:
@@ -232,9 +268,9 @@ def _no_such_argument(names: list[str]) -> str:
     return f"init has no argument {', '.join(parts)}"
 
 
-def _context() -> Context:
+def _context(dashboard_url: str = "") -> Context:
     session = client.session()
-    return Context(
+    context = Context(
         {
             "node_id": node_id_of(session.cluster.node),
             "node_ip_address": "127.0.0.1",
@@ -243,9 +279,11 @@ def _context() -> Context:
             "gcs_address": f"local:{session.core.owner}",
             "object_store_address": "",
             "raylet_ip_address": "127.0.0.1",
-            "webui_url": "",
+            "webui_url": dashboard_url,
         }
     )
+    context.dashboard_url = dashboard_url
+    return context
 
 
 def is_initialized() -> bool:
@@ -265,6 +303,8 @@ def shutdown(*, wait_for_processes: bool = False, _exiting_interpreter: bool = F
     if worker_start.this_worker is not None:
         return
     job.forget()
+    if (dashboards := sys.modules.get("distpool.dashboards")) is not None:
+        dashboards.close_dashboard()
     if client.current() is not None:
         client.shutdown()
         refs.session_ended()

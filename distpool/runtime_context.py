@@ -16,6 +16,7 @@ from distpool import worker_hooks
 from distpool.cluster import node_id_of
 from distpool.remote_plans import job
 from distpool.scheduler import client
+from distpool.scheduler.remote.hex_ids import ActorID, JobID, NodeID, TaskID
 from distpool.scheduler.remote.refs import task_id_of
 from distpool.scheduler.shells import worker_start
 from distpool.scheduler.shells.actor_links import Call
@@ -56,14 +57,26 @@ class RuntimeContext:
         return None
 
     @property
-    def job_id(self) -> str:
-        """The job: 8 hexadecimal digits."""
-        return self.get_job_id()
+    def job_id(self) -> JobID:
+        """The job, as older programs ask for it: ``.hex()`` gives what ``get_job_id`` does."""
+        return JobID(self.get_job_id())
 
     @property
-    def node_id(self) -> str:
-        """The node that this process is on."""
-        return self.get_node_id()
+    def node_id(self) -> NodeID:
+        """The node that this process is on, likewise."""
+        return NodeID(self.get_node_id())
+
+    @property
+    def task_id(self) -> TaskID | None:
+        """The call that runs, likewise; None in a driver."""
+        task = self.get_task_id()
+        return None if task is None else TaskID(task)
+
+    @property
+    def actor_id(self) -> ActorID | None:
+        """The actor that runs here, likewise; None if none does."""
+        actor = self.get_actor_id()
+        return None if actor is None else ActorID(actor)
 
     def get_job_id(self) -> str:
         """The job: 8 hexadecimal digits, the same in all of its processes."""

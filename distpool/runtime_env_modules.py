@@ -21,6 +21,7 @@ are sent by value, and modules that only a task imports: for other nodes they go
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import site
@@ -132,10 +133,26 @@ def _own_file(module: Any, spec: Any) -> str | None:
         return None
     if not isinstance(name, str) or name.partition(".")[0] in ("distpool", "__main__", "__mp_main__"):
         return None
-    real = os.path.realpath(file)
-    if _INSTALLED.search(file) or _INSTALLED.search(real) or real.startswith(_library()):
+    if _is_installed(file) or _is_installed(_real(file)):
         return None
     return file if os.path.isfile(file) else None
+
+
+def _is_installed(file: str) -> bool:
+    return file.startswith(_library()) or _INSTALLED.search(file) is not None
+
+
+def _real(file: str) -> str:
+    """The file without symbolic links. A worker's first call asks that of hundreds, which lie in a few folders."""
+    if os.path.islink(file):
+        return os.path.realpath(file)
+    folder, name = os.path.split(file)
+    return os.path.join(_real_folder(folder), name)
+
+
+@functools.lru_cache(maxsize=1024)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 _folders: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ Stands in for ``multiprocessing.synchronize``.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -61,7 +62,8 @@ class Semaphore(SemLock):
 
     def _start(self, value: int, value_max: int) -> None:
         if not 0 <= value <= SEM_VALUE_MAX:
-            raise ValueError(f"a semaphore cannot start with {value} units: take 0 to {SEM_VALUE_MAX}")
+            wrong = f"a semaphore cannot start with {value} units: take 0 to {SEM_VALUE_MAX}"
+            raise OSError(errno.EINVAL, wrong)  # as the standard one
         place = segment.allocate(units.BYTES)
         units.Units.make_with(place, value)
         self._attach(place, value_max)

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distpool import remote_failures, remote_options
 from distpool.errors import Failure
+from distpool.left_out import BIND
 from distpool.remote_plans import version, workers_of
 from distpool.scheduler.remote import submitting
-from distpool.scheduler.remote.submitting import ENDLESS, Plan
+from distpool.scheduler.remote.plans import ENDLESS, Plan
 
 __all__ = ["RemoteFunction", "remote"]
 
@@ -59,7 +60,8 @@ class RemoteFunction:
         References among the arguments stand for their values; inside of other arguments they stay references.
 
         Returns:
-            An ObjectRef; a list of as many as ``num_returns`` says; None for 0; an ObjectRefGenerator for "streaming".
+            An ObjectRef; a list of as many as ``num_returns`` says; None for 0; an ObjectRefGenerator for "streaming";
+            for "dynamic" an ObjectRef to a DynamicObjectRefGenerator.
 
         Raises:
             TypeError: arguments that the function does not take.
@@ -89,10 +91,22 @@ class RemoteFunction:
                 return  # a builtin that does not tell
         self._signature.bind(*args, **kwargs)
 
+    def _remote(
+        self, args: Sequence[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Any:
+        """``options(**options).remote(*args, **kwargs)`` in one, as many programs written for Ray have it."""
+        return self.options(**options).remote(*(args or ()), **(kwargs or {}))
+
     def options(self, **options: Any) -> RemoteFunction:
         """The same function with some options otherwise: see ``remote``."""
         given = remote_options.check(remote_options.TASK, options, f"the remote function {self._name}")
+        _check_yields(self._function, given, self._name)
         return RemoteFunction(self._function, {**self._options, **given})
+
+    @property
+    def bind(self) -> Any:
+        """Not here: see ``left_out``."""
+        raise AttributeError(BIND)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RemoteFunction, (self._function, self._options)
@@ -106,7 +120,7 @@ def plan_of(function: Callable[..., Any], options: Mapping[str, Any], name: str)
     made_at = version()
     retries = options.get("max_retries")
     retries = MAX_RETRIES if retries is None else retries
-    returns, yields = returns_of(options, _is_generator(function))
+    returns, yields, gathers = returns_of(options, _is_generator(function))
     workers = workers_of(options, default_cpus=1.0)
     return Plan(
         name=name,
@@ -119,16 +133,22 @@ def plan_of(function: Callable[..., Any], options: Mapping[str, Any], name: str)
         retry_on=retry_on(options.get("retry_exceptions", False)),
         returns=returns,
         yields=yields,
+        gathers=gathers,
     )
 
 
-def returns_of(options: Mapping[str, Any], is_generator: bool) -> tuple[int, int | None]:
-    """How many values a call gives; and if it yields them, how many may lie unread (0: any number), else None."""
+def returns_of(options: Mapping[str, Any], is_generator: bool) -> tuple[int, int | None, bool]:
+    """How many values a call gives; if it yields them, how many may lie unread (0: any number), else None.
+
+    Last whether what it yields is handed out together.
+    """
     returns = options.get("num_returns")
+    if returns == "dynamic":
+        return 1, 0, True
     if isinstance(returns, str) or (returns is None and is_generator):
         unread = options.get("_generator_backpressure_num_objects")
-        return 1, unread if isinstance(unread, int) and unread > 0 else 0
-    return (1 if returns is None else int(returns)), None
+        return 1, unread if isinstance(unread, int) and unread > 0 else 0, False
+    return (1 if returns is None else int(returns)), None, False
 
 
 def retry_on(kinds: Any) -> Callable[[Failure], bool] | None:
@@ -174,11 +194,21 @@ def _make(target: Any, options: Mapping[str, Any]) -> Any:
         raise TypeError(f"remote takes a function or a class, not a {type(target).__name__}")
     name = getattr(target, "__qualname__", type(target).__qualname__)
     given = remote_options.check(remote_options.TASK, options, f"the remote function {name}")
-    if isinstance(given.get("num_returns"), str) and not _is_generator(target):
+    _check_yields(target, given, name)
+    if inspect.iscoroutinefunction(inspect.unwrap(target)):
         raise ValueError(
-            f'num_returns="{given["num_returns"]}" is for a generator, a function that yields, and {name} is none'
+            f"{name} is a coroutine function, and a remote function is run to its end by its worker: call asyncio.run "
+            "in a plain function, or make it a method of an actor, which has an event loop"
         )
     return RemoteFunction(target, given)
+
+
+def _check_yields(function: Any, options: Mapping[str, Any], name: str) -> None:
+    returns = options.get("num_returns")
+    if isinstance(returns, str) and not _is_generator(function):
+        raise ValueError(
+            f'num_returns="{returns}" is for a generator, a function that yields, and {name} is none'
+        )
 
 
 def _is_generator(function: Any) -> bool:

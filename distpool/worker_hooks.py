@@ -36,3 +36,5 @@ interrupted = 0
 hand_over: Callable[[list[Any], tuple[str, str, str, int]], None] | None = None
 #: What references this process has, encoded, for whoever asks about the cluster; see ``remote.records``.
 tell_objects: Callable[[], bytes] | None = None
+#: What a program that is no worker has counted and measured, encoded, for whoever asks; see ``util.metrics_sharing``.
+tell_metrics: Callable[[], bytes] | None = None

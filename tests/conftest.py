@@ -22,6 +22,7 @@ LONGEST_FIRST = (
     "tests/big/test_kinds.py",
     "tests/nodes/test_deaths.py",
     "tests/cluster/test_three_hosts.py",
+    "tests/ssh/test_up.py",
 )
 
 

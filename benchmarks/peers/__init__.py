@@ -6,7 +6,7 @@ import pkgutil
 from benchmarks.model import Peer
 
 # distpool first, then what a person is most likely to come from; later files follow by name.
-_ORDER = ("distpool", "stdlib", "loky", "mpire", "ray", "dask", "memcpy")
+_ORDER = ("distpool", "stdlib", "loky", "mpire", "ray", "dask", "pandas", "polars", "memcpy")
 
 
 def discover() -> dict[str, Peer]:

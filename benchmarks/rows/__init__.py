@@ -31,9 +31,11 @@ _ORDER = (
     "shared_things",
     "queues",
     "progress",
+    "watched",
     "remote",
     "joblib_calls",
     "dask_graphs",
+    "questions",
 )
 
 

@@ -22,16 +22,16 @@ from typing import Any
 from compat_tests import installed, processes, report
 from compat_tests.installed import CannotRun
 from compat_tests.pandas import agreement
-from compat_tests.pandas.suites import SAMPLE, SUITES
+from compat_tests.pandas.suites import SAMPLE, SAMPLE_ROUTES, SUITES
 
 EXIT_GOOD, EXIT_BAD, EXIT_BROKEN, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 #: What the table calls a route, and `DISTPOOL_DF_ROUTE` for it.
-ROUTES = {"by size": "", "polars": "polars", "pandas": "pandas"}
+ROUTES = {"by size": "", "polars": "polars", "cluster": "cluster", "pandas": "pandas"}
 
 EPILOG = """\
 examples:
-  python -m compat_tests.pandas --sample                    a few seconds of it
+  python -m compat_tests.pandas --sample                    the fixed sample of `make check`
   python -m compat_tests.pandas --suite sort,merge          some suites, on all routes
   python -m compat_tests.pandas --files indexing/test_na_indexing.py --on both   any other files
   python -m compat_tests.pandas --on pandas                 measure the denominator with pandas itself
@@ -71,7 +71,8 @@ def _chosen(options: argparse.Namespace) -> tuple[dict[str, Sequence[str]], list
         if unknown := set(names) - set(SUITES):
             raise CannotRun(f"there is no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
         suites = {name: SUITES[name] for name in names}
-    routes = options.route.split(",") if options.route else list(ROUTES)
+    usual = SAMPLE_ROUTES if options.sample else ROUTES
+    routes = options.route.split(",") if options.route else list(usual)
     if unknown := set(routes) - set(ROUTES):
         raise CannotRun(f"there is no route {', '.join(unknown)}; there are {', '.join(ROUTES)}")
     return suites, routes
@@ -154,7 +155,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--suite", default="", metavar="NAMES", help="some suites, by comma (default: all)")
     parser.add_argument("--files", nargs="+", metavar="FILE", help="these files below pandas/tests instead")
     parser.add_argument("--route", default="", metavar="NAMES", help=f"of {', '.join(ROUTES)} (default: all)")
-    parser.add_argument("--sample", action="store_true", help="a few seconds of all files")
+    parser.add_argument("--sample", action="store_true", help="the fixed sample of `make check`")
     parser.add_argument("-k", default="", metavar="EXPRESSION", help="only these tests (pytest's -k)")
     parser.add_argument("--results", type=Path, metavar="FILE", help="write the table there")
     return parser.parse_args(arguments)

@@ -72,25 +72,35 @@ def _swap_in_helpers() -> None:
     """The tests' helpers, `pandas._testing`, are there before the swap; they ask `box is Series` of what tests give."""
     import distpool.dataframe as ours
 
-    swapped = {id(pandas): ours, id(pandas.DataFrame): ours.DataFrame, id(pandas.Series): ours.Series}
     for module in [each for name, each in sys.modules.items() if f"{name}.".startswith("pandas._testing.")]:
-        for name, value in [*vars(module).items()]:
-            if id(value) in swapped:
-                setattr(module, name, swapped[id(value)])
+        _swap(module, {id(pandas): ours, **_classes()})
+
+
+def _classes() -> dict[int, Any]:
+    import distpool.dataframe as ours
+
+    return {id(pandas.DataFrame): ours.DataFrame, id(pandas.Series): ours.Series}
+
+
+def _swap(module: Any, by: Mapping[int, Any]) -> None:
+    for name, value in [*vars(module).items()]:
+        if id(value) in by:
+            setattr(module, name, by[id(value)])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The guard: a test file, or its fixtures, that holds pandas' own classes is not a test of distpool."""
+    """A file that has a class from where pandas has it (`pandas.core.frame`) is given ours, as `pd.DataFrame` is.
+
+    The guard: one that holds pandas itself is not a test of distpool.
+    """
     if UNDER_TEST == "pandas":
         return
-    theirs = {id(pandas), id(pandas.DataFrame), id(pandas.Series)}
     for module in [*sys.modules.values()]:
         if _of_a_test(getattr(module, "__dict__", None)):
-            found = [name for name, value in vars(module).items() if id(value) in theirs]
+            _swap(module, _classes())
+            found = [name for name, value in vars(module).items() if value is pandas]
             if found:
-                raise pytest.UsageError(
-                    f"{module.__name__} has pandas' own {', '.join(found)}, not distpool's"
-                )
+                raise pytest.UsageError(f"{module.__name__} has pandas itself as {', '.join(found)}")
 
 
 def pytest_runtest_logstart() -> None:

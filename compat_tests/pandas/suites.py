@@ -138,18 +138,53 @@ SUITES: dict[str, tuple[str, ...]] = {
         "io/test_pickle.py",
         "io/json/test_pandas.py",
     ),
+    # Drawn at random from the other files, once.
+    "drawn": (
+        "apply/test_frame_apply.py",
+        "arrays/categorical/test_dtypes.py",
+        "arrays/masked/test_arrow_compat.py",
+        "extension/test_datetime.py",
+        "frame/methods/test_diff.py",
+        "frame/methods/test_size.py",
+        "frame/methods/test_swaplevel.py",
+        "groupby/methods/test_size.py",
+        "groupby/test_api.py",
+        "groupby/test_categorical.py",
+        "indexes/datetimes/test_timezones.py",
+        "io/parser/dtypes/test_empty.py",
+        "resample/test_datetime_index.py",
+        "resample/test_time_grouper.py",
+        "reshape/concat/test_sort.py",
+        "reshape/test_union_categoricals.py",
+        "series/indexing/test_delitem.py",
+        "series/indexing/test_take.py",
+        "series/methods/test_compare.py",
+        "series/test_validate.py",
+        "strings/test_string_array.py",
+        "tseries/offsets/test_custom_business_day.py",
+        "window/test_dtypes.py",
+        "window/test_rolling_skew_kurt.py",
+    ),
 }
 
-#: A few seconds of all that, for one who has changed something.
+#: The fixed sample of `make check`: some files of many suites that take moments, by two routes.
 SAMPLE: tuple[str, ...] = (
     "frame/constructors/test_from_dict.py",
     "frame/indexing/test_getitem.py",
     "frame/test_unary.py",
     "frame/methods/test_assign.py",
+    "frame/methods/test_head_tail.py",
+    "frame/methods/test_isin.py",
+    "frame/methods/test_join.py",
     "frame/methods/test_sort_values.py",
+    "series/methods/test_sort_values.py",
+    "series/methods/test_value_counts.py",
     "reshape/merge/test_merge_cross.py",
+    "reshape/test_melt.py",
+    "groupby/test_counting.py",
     "groupby/test_filters.py",
 )
+SAMPLE_ROUTES = ("by size", "polars")
 
 
 def suite_of(file: str) -> str:

@@ -266,3 +266,128 @@ def test_threads_know_their_own_task(ray):
 
     who = Who.remote()
     assert len(set(ray.get([who.task.remote() for _ in range(2)]))) == 2
+
+
+@pytest.mark.parametrize("kind", ["threads", "coroutines"])
+def test_a_call_that_waits_for_its_argument_holds_up_no_other(ray, kind):
+    @ray.remote(max_concurrency=4)
+    class Threads:
+        def echo(self, x):
+            return x
+
+    @ray.remote
+    class Coroutines:
+        async def echo(self, x):
+            return x
+
+    actor = {"threads": Threads, "coroutines": Coroutines}[kind].remote()
+
+    @ray.remote(num_cpus=0)
+    class Gate:
+        def __init__(self):
+            self.opened = asyncio.Event()
+
+        async def open(self):
+            self.opened.set()
+
+        async def wait(self):
+            await self.opened.wait()
+            return "late"
+
+    gate = Gate.remote()
+    late = actor.echo.remote(gate.wait.remote())
+    assert ray.get(actor.echo.remote("early"), timeout=30) == "early"
+    ray.get(gate.open.remote())
+    assert ray.get(late, timeout=30) == "late"
+
+
+@pytest.fixture
+def two_groups(ray):
+    """Coroutines in a group, in another, and in none."""
+
+    @ray.remote(concurrency_groups={"one": 2, "other": 2})
+    class Grouped:
+        @ray.method(concurrency_group="one")
+        async def stand(self, gate):
+            gate.wait()  # no await: it has the thread to itself
+            return "through"
+
+        @ray.method(concurrency_group="other")
+        async def other(self):
+            await asyncio.sleep(0)
+            return "other"
+
+        async def ungrouped(self):
+            await asyncio.sleep(0)
+            return "ungrouped"
+
+        async def stand_ungrouped(self, gate):
+            gate.wait()
+
+        @ray.method(concurrency_group="one")
+        async def loop_of_one(self):
+            return id(asyncio.get_running_loop())
+
+        @ray.method(concurrency_group="other")
+        async def loop_of_other(self):
+            return id(asyncio.get_running_loop())
+
+        async def loop_of_none(self):
+            return id(asyncio.get_running_loop())
+
+    return Grouped.remote()
+
+
+def test_a_coroutine_that_blocks_holds_up_its_own_group_only(ray, gate, two_groups):
+    standing = two_groups.stand.remote(gate)
+    gate.arrived.wait_count(1)
+    assert ray.get([two_groups.other.remote(), two_groups.ungrouped.remote()], timeout=20) == [
+        "other",
+        "ungrouped",
+    ]
+    behind = two_groups.other.options(concurrency_group="one").remote()
+    assert ray.wait([behind], timeout=0.2) == ([], [behind])
+    gate.open()
+    assert ray.get([standing, behind]) == ["through", "other"]
+
+
+def test_a_coroutine_in_no_group_that_blocks_holds_up_no_group(ray, gate, two_groups):
+    standing = two_groups.stand_ungrouped.remote(gate)
+    gate.arrived.wait_count(1)
+    assert ray.get(two_groups.other.remote(), timeout=20) == "other"
+    gate.open()
+    assert ray.get(standing) is None
+
+
+def test_each_group_has_an_event_loop(ray, two_groups):
+    methods = [two_groups.loop_of_one, two_groups.loop_of_other, two_groups.loop_of_none]
+    first = ray.get([method.remote() for method in methods])
+    assert len(set(first)) == 3
+    assert ray.get([method.remote() for method in methods]) == first
+
+
+def test_an_actor_exits_though_another_call_never_ends(ray):
+    @ray.remote
+    class Leaves:
+        async def leave(self):
+            ray.actor.exit_actor()
+
+        async def ping(self):
+            return "there"
+
+        async def stay(self):
+            await asyncio.Event().wait()
+
+    handle = Leaves.remote()
+    handle.stay.remote()
+    assert ray.get(handle.ping.remote()) == "there"
+    with pytest.raises(ray.exceptions.RayError):
+        ray.get(handle.leave.remote(), timeout=20)
+
+
+def test_a_coroutine_function_is_no_remote_function(ray):
+    async def one():
+        return 1
+
+    with pytest.raises(ValueError, match=r"async|coroutine"):
+        ray.remote(one)

@@ -452,3 +452,78 @@ def test_ray_methods_of_every_actor(ray, counter):
     handle = counter.remote(1)
     assert ray.get(handle.__ray_ready__.remote()) is True
     assert ray.get(handle.__ray_call__.remote(lambda self, x: self.value + x, 2)) == 3
+
+
+def test_a_method_is_called_though_an_attribute_bears_its_name(ray):
+    @ray.remote
+    class Door:
+        def __init__(self):
+            self.opened = False
+
+        def opened(self):
+            return "a method's answer"
+
+        @staticmethod
+        def closed():
+            return "a static one's"
+
+        @classmethod
+        def kind(cls):
+            return cls.__name__
+
+        def hide(self):
+            self.closed = self.kind = None
+
+    door = Door.remote()
+    assert ray.get(door.opened.remote()) == "a method's answer"
+    ray.get(door.hide.remote())
+    assert ray.get([door.closed.remote(), door.kind.remote()]) == ["a static one's", "Door"]
+
+
+def test_inheriting_from_an_actor_class_has_an_error_of_its_own(ray, counter):
+    from ray.actor import ActorClassInheritanceException
+
+    assert issubclass(ActorClassInheritanceException, TypeError)
+    with pytest.raises(ActorClassInheritanceException):
+
+        class More(counter):
+            pass
+
+
+def test_the_longer_spelling_of_a_call_takes_lists_and_options(ray, counter):
+    handle = counter._remote(args=[5], num_cpus=0)
+    assert ray.get(handle.add._remote(kwargs={"amount": 2})) == 7
+    assert ray.get(handle.read._remote(num_returns=1)) == 7
+    assert ray.get(counter._remote().read._remote()) == 0
+
+
+def test_a_method_is_an_argument(ray, counter):
+    @ray.remote
+    def call(methods):
+        return ray.get([method.remote() for method in methods])
+
+    handle = counter.remote(5)
+    assert ray.get(call.remote([handle.read, handle.add.options(name="named")])) == [5, 6]
+
+
+@pytest.mark.parametrize("placed", [True, False], ids=["placed", "and one that waits for a place"])
+def test_an_actor_ends_with_the_last_handle_of_the_actor_that_holds_its_own(ray, placed):
+    @ray.remote(num_cpus=0)
+    class Child:
+        def process(self):
+            return os.getpid()
+
+    @ray.remote
+    class Parent:
+        def make(self):
+            self.child = Child.remote()
+            if not placed:
+                self.waiting = Child.options(num_cpus=4).remote()
+            return os.getpid(), ray.get(self.child.process.remote())
+
+    busy = Child.options(num_cpus=2).remote()
+    ray.get(busy.process.remote())
+    parent = Parent.remote()
+    processes = ray.get(parent.make.remote())
+    del parent
+    eventually(lambda: all(has_ended(process) for process in processes))

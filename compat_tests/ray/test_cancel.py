@@ -350,3 +350,31 @@ def test_cancel_twice_and_of_a_lost_cause(ray, stand, gate):
         ray.get(ref)
     ray.cancel(ref)
     assert eventually(lambda: ray.wait([ref], timeout=0)[0] == [ref])
+
+
+@pytest.mark.parametrize("force", [False, True], ids=["plain", "by force"])
+def test_a_call_that_another_process_has_made(ray, stand, gate, force):
+    @ray.remote
+    def make(gate):
+        return [stand.remote(gate)]
+
+    (ref,) = ray.get(make.remote(gate))
+    gate.arrived.wait_count(1)
+    ray.cancel(ref, force=force)
+    errors = ray.exceptions
+    # By force it may take the process that has made the call with it, or look as if.
+    with pytest.raises((errors.TaskCancelledError, errors.WorkerCrashedError, errors.OwnerDiedError)):
+        ray.get(ref, timeout=30)
+
+
+def test_an_actor_cancels_a_call_of_its_creators(ray, stand, gate):
+    @ray.remote
+    class Canceller:
+        def cancel(self, refs):
+            ray.cancel(refs[0])
+
+    ref = stand.remote(gate)
+    gate.arrived.wait_count(1)
+    ray.get(Canceller.remote().cancel.remote([ref]))
+    with pytest.raises(ray.exceptions.TaskCancelledError):
+        ray.get(ref, timeout=30)

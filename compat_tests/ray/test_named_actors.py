@@ -100,8 +100,10 @@ def made_or_none(cls):
 def test_a_named_actor_goes_with_its_last_handle(ray, counter, name):
     handle = counter.options(name=name).remote()
     ray.get(handle.add.remote())
+    assert name in ray.util.list_named_actors()
     del handle
     eventually(lambda: not exists(ray, name))
+    eventually(lambda: name not in ray.util.list_named_actors())
 
 
 def exists(ray, name):
@@ -192,3 +194,21 @@ def test_an_actor_knows_its_name(ray, name):
             return ray.get_runtime_context().get_actor_name()
 
     assert ray.get(Named.options(name=name).remote().name.remote()) == name
+
+
+def test_of_many_that_create_it_at_once_one_does_and_the_name_is_its(ray, counter, name):
+    @ray.remote
+    def get_or_create():
+        try:
+            actor = ray.get_actor(name)
+        except ValueError:
+            try:
+                actor = counter.options(name=name, lifetime="detached").remote()
+            except ValueError:
+                actor = ray.get_actor(name)
+        return ray.get(actor.add.remote())
+
+    assert sorted(ray.get([get_or_create.remote() for _ in range(4)])) == [1, 2, 3, 4]
+    assert ray.get(ray.get_actor(name).add.remote()) == 5
+    ray.kill(ray.get_actor(name))
+    eventually(lambda: not exists(ray, name))

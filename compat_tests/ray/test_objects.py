@@ -371,3 +371,18 @@ def test_a_reference_is_no_value_for_pickle_to_copy(ray):
     """It may be pickled inside of tasks and objects; elsewhere it is a name, and the same one."""
     ref = ray.put("x")
     assert pickle.loads(ray.cloudpickle.dumps(ref)) == ref
+
+
+def test_a_future_of_a_loop_that_does_not_run_yet(ray):
+    @ray.remote
+    def double(x):
+        return 2 * x
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        futures = [double.remote(i).as_future() for i in range(3)]
+        assert loop.run_until_complete(asyncio.gather(*futures)) == [0, 2, 4]
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()

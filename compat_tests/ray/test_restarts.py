@@ -202,3 +202,41 @@ def test_another_process_has_the_handle_across_a_restart(ray, phoenix):
     os.kill(ray.get(handle.process.remote()), signal.SIGKILL)
     assert ray.get(user.use.remote()) in (1, 2)
     assert ray.get(handle.add.remote()) in (1, 2, 3)
+
+
+@pytest.mark.parametrize("wait", [False, True], ids=["at once", "when it is there"])
+def test_kill_with_restart_spends_a_restart_whether_its_worker_is_there_or_not(ray, wait):
+    @ray.remote(num_cpus=4)  # all that there are
+    class Greedy:
+        def hello(self):
+            return "hello"
+
+    first = Greedy.options(max_restarts=1, max_task_retries=-1).remote()
+    if wait:
+        ray.get(first.hello.remote())
+    ray.kill(first, no_restart=False)
+    assert ray.get(first.hello.remote()) == "hello"
+    ray.kill(first, no_restart=False)
+    second = Greedy.remote()
+    assert ray.get(second.hello.remote(), timeout=30) == "hello", "the first one has given back what it had"
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(first.hello.remote())
+    ray.kill(second)
+
+
+@pytest.mark.parametrize("deeds", ["die raise raise", "raise die raise", "raise raise raise"])
+def test_deaths_and_exceptions_use_up_the_same_retries(ray, marks, deeds):
+    @ray.remote(max_restarts=-1)
+    class Doomed:
+        @ray.method(max_task_retries=2, retry_exceptions=True)
+        def work(self, marks, deeds):
+            deed = [*deeds, "return"][marks.add("call") - 1]
+            if deed == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if deed == "raise":
+                raise ValueError("once more")
+            return "too often"
+
+    with pytest.raises(ValueError, match="once more"):
+        ray.get(Doomed.remote().work.remote(marks, deeds.split()), timeout=60)
+    assert len(marks.lines()) == 3

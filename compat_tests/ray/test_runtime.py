@@ -252,3 +252,33 @@ def test_strategies_by_name(ray, strategy):
 
 def test_whether_a_library_is_at_work(ray):
     assert ray.is_initialized() is True
+
+
+def test_a_worker_starts_as_many_threads_of_openmp_as_it_has_cpus(ray, monkeypatch):
+    def threads():
+        return os.environ.get("OMP_NUM_THREADS")
+
+    task, actor = ray.remote(threads), ray.remote(type("Teller", (), {"threads": lambda self: threads()}))
+    asked = [{}, {"num_cpus": 2}, {"num_cpus": 0.5}, {"runtime_env": {"env_vars": {"OMP_NUM_THREADS": "7"}}}]
+    assert ray.get([task.options(**options).remote() for options in asked]) == ["1", "2", "1", "7"]
+    for options, wanted in zip(asked, ["1", "2", "1", "7"], strict=True):
+        assert ray.get(actor.options(**options).remote().threads.remote()) == wanted
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_older_names_of_what_a_program_may_ask(ray):
+    @ray.remote
+    class Teller:
+        def tell(self):
+            context = ray.get_runtime_context()
+            older = [context.job_id, context.node_id, context.task_id, context.actor_id]
+            newer = [
+                context.get_job_id(),
+                context.get_node_id(),
+                context.get_task_id(),
+                context.get_actor_id(),
+            ]
+            return [one.hex() for one in older], newer
+
+    older, newer = ray.get(Teller.remote().tell.remote())
+    assert older == newer

@@ -181,3 +181,42 @@ def test_an_async_generator_of_an_actor_streams(ray):
                 yield i
 
     assert ray.get(list(Source.remote().items.remote(3))) == [0, 1, 2]
+
+
+def test_get_gives_a_generator_back(ray):
+    @ray.remote
+    def count(n):
+        for i in range(n):
+            yield i
+
+    generator = count.remote(2)
+    assert ray.get(generator) is generator
+    assert [ray.get(ref) for ref in ray.get(generator)] == [0, 1]
+
+
+def test_how_many_items_may_lie_unread_is_not_zero(ray):
+    with pytest.raises(ValueError, match="_generator_backpressure_num_objects"):
+
+        @ray.remote(_generator_backpressure_num_objects=0)
+        def count():
+            yield 1
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_a_generator_that_raises_is_tried_again_where_that_is_wanted(ray, marks, failures):
+    @ray.remote(retry_exceptions=[KeyError], max_retries=2)
+    def count(marks, failures):
+        tried = marks.add("try")
+        for i in range(3):
+            yield i
+            if i == 1 and tried <= failures:
+                raise KeyError("not yet")
+
+    refs = list(count.remote(marks, failures))
+    if failures <= 2:
+        assert ray.get(refs) == [0, 1, 2]
+    else:
+        assert ray.get(refs[:2]) == [0, 1]
+        with pytest.raises(KeyError, match="not yet"):
+            ray.get(refs[2])
+    assert len(marks.lines()) == min(failures, 2) + 1

@@ -1,6 +1,7 @@
 """Remote functions: how they are called, what they are given, what comes back."""
 
 import os
+import time
 
 import pytest
 
@@ -384,3 +385,51 @@ def test_another_definition_under_the_same_name_is_another_function(ray):
         return "second"
 
     assert ray.get([first.remote(), same.remote()]) == ["first", "second"]
+
+
+def test_the_longer_spelling_of_a_call_takes_lists_and_options(ray):
+    @ray.remote
+    def join(*words, by=" "):
+        return by.join(words)
+
+    assert ray.get(join._remote(args=["a", "b"], kwargs={"by": "-"}, num_cpus=0)) == "a-b"
+    assert ray.get(join._remote(["a"])) == "a"
+    assert ray.get(join._remote()) == ""
+    assert join._remote(num_returns=0) is None
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.3], ids=["at once", "later"])
+def test_each_task_of_a_chain_returns_the_reference_of_the_next(ray, pause_s):
+    @ray.remote
+    def link(left):
+        if not left:
+            time.sleep(pause_s)
+            return "the end"
+        return [link.remote(left - 1)]
+
+    reached = [link.remote(5)]
+    while isinstance(reached, list):
+        reached = ray.get(reached[0], timeout=60)
+    assert reached == "the end"
+
+
+@pytest.mark.parametrize("kind", ["function", "method"])
+def test_a_generator_with_a_fixed_number_of_returns_that_raises_leaves_the_earlier_ones(ray, kind):
+    def count(good, then):
+        for i in range(good):
+            yield [i] * 100
+        if then:
+            raise KeyError(then)
+
+    class Counter:
+        def count(self, good, then):
+            yield from count(good, then)
+
+    made = ray.remote(count) if kind == "function" else ray.remote(Counter).remote().count
+    first, second, third = made.options(num_returns=3).remote(2, "the third")
+    assert ray.get([first, second]) == [[0] * 100, [1] * 100]
+    with pytest.raises(KeyError, match="the third"):
+        ray.get(third)
+    short = made.options(num_returns=3).remote(2, "")
+    with pytest.raises(ValueError):  # noqa: PT011  # Ray's text is its own
+        ray.get(short)

@@ -1,5 +1,6 @@
 """ray.util: the pool of actors, iterators over results, serialization."""
 
+import os
 import threading
 
 import pytest
@@ -193,3 +194,31 @@ def test_a_log_line_once(library):
     from ray.util import log_once
 
     assert [log_once("a key of this test") for _ in range(3)] == [True, False, False]
+
+
+def test_its_pool_of_processes(ray):
+    from ray.util.multiprocessing import Pool
+
+    def taken(_):
+        return os.environ.get("SET_BY_INITIALIZER")
+
+    def prepare(value):
+        os.environ["SET_BY_INITIALIZER"] = value
+
+    with Pool(2, prepare, ("prepared",), ray_remote_args={"num_cpus": 1}) as pool:
+        assert pool.map(taken, range(4)) == ["prepared"] * 4
+        assert pool.apply(pow, (2, 5)) == 32
+        assert list(pool.imap(str, range(3))) == ["0", "1", "2"]
+        in_chunks = pool.imap(str, range(4), chunksize=2)
+        assert [in_chunks.next(timeout=20) for _ in range(4)] == ["0", "1", "2", "3"]
+        unordered = pool.imap_unordered(str, range(4), chunksize=2)
+        assert sorted(unordered.next(timeout=20) for _ in range(4)) == ["0", "1", "2", "3"]
+
+
+def test_its_backend_for_joblib(ray):
+    joblib = pytest.importorskip("joblib")
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    with joblib.parallel_config(backend="ray", n_jobs=2):
+        assert joblib.Parallel()(joblib.delayed(pow)(i, 2) for i in range(5)) == [0, 1, 4, 9, 16]

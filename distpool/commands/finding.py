@@ -13,29 +13,25 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
 
-from distpool.cluster_commands import found_cluster, started_nodes
+from distpool.cluster_commands import found_cluster
+from distpool.command_words import CommandWords
 from distpool.errors import ClusterError
 from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.messages import StoreQuery, StoreReport, Surveyed
 from distpool.scheduler.messages.leasing import DRIVER
 from distpool.scheduler.shells import session_dir
 from distpool.scheduler.shells.asking import Asker
+from distpool.scheduler.shells.started import started_nodes
 
 __all__ = ["Parser", "asker", "missing", "say_missing"]
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in a line; has the options of all commands that ask."""
+class Parser(CommandWords):
+    """Has the options of all commands that ask."""
 
     def __init__(self, name: str, description: str, epilog: str = "") -> None:
-        super().__init__(
-            prog=f"distpool {name}",
-            description=description,
-            epilog=epilog,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        super().__init__(name, description, epilog)
         whom = self.add_mutually_exclusive_group()
         whom.add_argument(
             "--address",
@@ -46,11 +42,6 @@ class Parser(argparse.ArgumentParser):
         whom.add_argument(
             "--session", type=int, metavar="PID", help="a program of yours on this machine, by its process"
         )
-
-    def error(self, message: str) -> NoReturn:
-        """One line, and the status of a usage error."""
-        print(f"{self.prog}: {message}: see `{self.prog} --help`", file=sys.stderr)
-        sys.exit(2)
 
 
 def asker(options: argparse.Namespace) -> Asker:

@@ -5,6 +5,7 @@
     nothing           which logs there are
     NODE              its agent's            NODE/NUMBER, a process id    a worker's
     an actor's id, its name, its class       that of the worker which it runs in
+    a job                                    what it has printed
 
 A log is read in parts, from an offset on; see ``scheduler.shells.logs``.
 """
@@ -18,7 +19,9 @@ from dataclasses import dataclass
 
 import msgspec
 
+from distpool.cluster_commands import found_cluster
 from distpool.commands.finding import Parser, asker, missing, say_missing
+from distpool.commands.job_client import JobClient, is_job, show_end
 from distpool.errors import ClusterError
 from distpool.scheduler.messages import Surveyed
 from distpool.scheduler.messages.insights import (
@@ -29,6 +32,7 @@ from distpool.scheduler.messages.insights import (
     unpack_logs,
     unpack_owner,
 )
+from distpool.scheduler.messages.jobs import PENDING
 from distpool.scheduler.shells.asking import Asker
 from distpool.scheduler.shells.logs import PART_BYTES_MAX
 from distpool.scheduler.store.files import show_size
@@ -58,13 +62,16 @@ def run(words: Sequence[str]) -> int:
         "what",
         nargs="?",
         default="",
-        help="the name of a node; NODE/NUMBER or the process id of a worker; the id or the class of an actor",
+        help="the name of a node; NODE/NUMBER or the process id of a worker; the id or the class of an actor; "
+        "the name of a job",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on, until it ends")
     parser.add_argument(
         "-n", "--lines", type=int, metavar="N", help="the last so many lines (all that there is)"
     )
     options = parser.parse_args(words)
+    if is_job(options.what):
+        return _of_job(options.what, options.address, options.lines, follow=options.follow)
     with asker(options) as cluster:
         surveyed = cluster.survey("logs", owners=False)
         logs = _logs(surveyed)
@@ -74,6 +81,31 @@ def run(words: Sequence[str]) -> int:
             return 0
         log = _find(cluster, surveyed, logs, options.what)
         _Reader(cluster, log).show(options.lines, follow=options.follow)
+    return 0
+
+
+def _of_job(job: str, address: str | None, lines: int | None, *, follow: bool) -> int:
+    with JobClient(found_cluster(address)) as client:
+        facts = client.job(job)
+        part = client.log_part(facts, -1 if lines is not None else 0)
+        if part is None:
+            if follow and facts.state == PENDING:
+                part = LogPart(0, b"", 0, False)
+            else:
+                raise ClusterError(
+                    f"nothing is left of what {job} has printed: it is {facts.state} {facts.reason}"
+                )
+        data = part.data
+        if lines is not None:
+            data = b"".join(data.splitlines(keepends=True)[-lines:] if lines > 0 else ())
+        _write(data)
+        offset = part.offset + len(part.data)
+        if follow:
+            facts = client.wait_end(job, _write, offset)
+            if end := show_end(facts):
+                print(f"distpool logs: {end}", file=sys.stderr)
+        else:
+            client.write_log(facts, _write, offset)
     return 0
 
 

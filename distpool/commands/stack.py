@@ -1,7 +1,8 @@
 """``distpool stack``: where every worker is, and every program, in Python; none of them is stopped for it.
 
 A worker's second thread answers while the main one runs. One that cannot (a call into C that keeps Python's lock) is
-made to write its threads down by a signal; one that is stopped is said to be. See ``scheduler.shells.stacks``.
+made to write its threads down by a signal; one that is stopped, starts or ends is said to be. See
+``scheduler.shells.stacks``.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ def describe(surveyed: Surveyed, pids: set[int]) -> Iterator[str]:
         for dump in _dumps(node):
             if not pids or dump.pid in pids:
                 shown += _dumped(dump)
+        for unasked in node.unasked:
+            if not pids or unasked.pid in pids:
+                shown.append(_called(unasked.worker, unasked.pid) + f": {unasked.why}")
         if shown:
             yield f"node {node.node}"
             yield from (f"  {line}" for line in shown)
@@ -61,12 +65,18 @@ def _dumps(node: NodeAnswers) -> tuple[Dump, ...]:
 
 
 def _title(stack: Stack, facts: WorkerFacts | None) -> str:
-    if not stack.worker or facts is None:
+    if not stack.worker:
         return f"program, process {stack.pid}"
+    if facts is None:
+        return f"{_called(stack.worker, stack.pid)}: has ended since"
     if not facts.running:
-        return f"worker {stack.worker}, process {stack.pid}" + ("" if _is_busy(stack) else ": idle")
+        return _called(stack.worker, stack.pid) + ("" if _is_busy(stack) else ": idle")
     how = ", waits for calls of its own" if facts.blocked else "" if _is_busy(stack) else ", in C"
-    return f"worker {stack.worker}, process {stack.pid}: has run its task for {facts.for_s:.1f} s{how}"
+    return f"{_called(stack.worker, stack.pid)}: has run its task for {facts.for_s:.1f} s{how}"
+
+
+def _called(worker: int, pid: int) -> str:
+    return f"worker {worker}, process {pid}" if pid else f"worker {worker}"
 
 
 def _is_busy(stack: Stack) -> bool:
@@ -91,7 +101,7 @@ def _frames(thread: ThreadStack) -> Iterator[str]:
 
 
 def _dumped(dump: Dump) -> Iterator[str]:
-    who = f"worker {dump.worker}, process {dump.pid}"
+    who = _called(dump.worker, dump.pid)
     if dump.text:
         yield f"{who}: does not answer, since a call into C keeps Python's lock; from within a signal (newest first):"
         yield from (f"  {line}" for line in dump.text.splitlines())

@@ -2,10 +2,10 @@
 
 ::
 
-    every ``--interval`` s: facts, survey "load" ──► Look ──► rates against the Look before ──► tables
+    every ``--interval`` s: look (``looking``) ──► Chronicle, and the Look before ──► rates ──► tables
                                                                  rich, on an alternate screen; or text
 
-A look costs each owner and each agent a millisecond. Who does not answer is named below the tables.
+What it shows is what ``distpool dashboard`` does. Who does not answer is named below the tables.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from distpool.commands.finding import Parser, asker, missing, say_missing
-from distpool.commands.reasons import Picture, picture_of, titled, who_owns
+from distpool.commands.dashboard.chronicle import Chronicle
+from distpool.commands.dashboard.functions import quantile
+from distpool.commands.finding import Parser, asker, say_missing
+from distpool.commands.looking import Look, asker_name, look
+from distpool.commands.reasons import Picture, titled, who_owns
 from distpool.errors import ClusterError
-from distpool.scheduler.messages import FactsReport, WorkerFacts
-from distpool.scheduler.messages.insights import MachineLoad, ProcessLoad, unpack_machine
+from distpool.scheduler.messages import WorkerFacts
+from distpool.scheduler.messages.insights import MachineLoad, ProcessLoad
 from distpool.scheduler.shells.asking import Asker
+from distpool.scheduler.shells.gpu_show import gpu_rows
 from distpool.scheduler.store.files import show_size
 from distpool.scheduler.text_tables import in_columns
 
@@ -29,6 +32,7 @@ __all__ = ["run"]
 
 WORKERS_SHOWN = 30
 POOLS_SHOWN = 20
+FUNCTIONS_SHOWN = 20
 
 Rows = list[tuple[str, ...]]
 
@@ -45,48 +49,27 @@ def run(words: Sequence[str]) -> int:
         parser.error(f"an interval is 0.1 s or more, not {options.interval:g}")
     with asker(options) as cluster:
         if options.once:
-            before = look(cluster)
+            seen, name = Chronicle(), asker_name()
+            before = look(cluster, name)
+            seen.take(before)
             time.sleep(min(0.5, options.interval))
-            now = look(cluster)
-            print("\n\n".join("\n".join(in_columns(rows)) for rows in tables(now, before)))
-            say_missing("top", now.missing)
+            seen.take(look(cluster, name))
+            print("\n\n".join("\n".join(in_columns(rows)) for rows in tables(seen, before)))
+            say_missing("top", seen.missing)
             return 0
         return _live(cluster, options.interval)
 
 
-# ---------------------------------------------------------------------------------------------- one look
+# ----------------------------------------------------------------------------------------------- tables
 
 
-@dataclass
-class Look:
-    """What was to be seen at one moment."""
-
-    facts: FactsReport
-    picture: Picture
-    missing: list[str]
-    machines: dict[str, MachineLoad] = field(default_factory=dict)
-    at_s: float = 0.0
-
-    def process(self, node: str, worker: int) -> ProcessLoad | None:
-        """What a worker's process takes."""
-        machine = self.machines.get(node)
-        processes = () if machine is None else machine.processes
-        return next((process for process in processes if process.worker == worker), None)
-
-
-def look(cluster: Asker) -> Look:
-    """Ask. Raises ClusterError."""
-    facts = cluster.facts()
-    surveyed = cluster.survey("load")
-    machines = {node.node: unpack_machine(node.own) for node in surveyed.nodes if node.own}
-    return Look(facts, picture_of(surveyed, ()), missing(surveyed), machines, time.monotonic())
-
-
-def tables(now: Look, before: Look) -> list[Rows]:
-    """Nodes, calls, workers: each with its head first. Tables without rows are left out."""
-    return [
-        rows for rows in (_nodes(now, before), _pools(now, before), _workers(now, before)) if len(rows) > 1
-    ]
+def tables(seen: Chronicle, before: Look) -> list[Rows]:
+    """Nodes, GPUs, pools, functions, workers: each with its head first. Tables without rows are left out."""
+    now = seen.look
+    assert now is not None
+    gpus = gpu_rows((node, machine.gpus) for node, machine in sorted(now.machines.items()))
+    found = (_nodes(now, before), gpus, _pools(now, before), _functions(seen), _workers(now, before))
+    return [rows for rows in found if len(rows) > 1]
 
 
 def _nodes(now: Look, before: Look) -> Rows:
@@ -141,6 +124,36 @@ def _pools(now: Look, before: Look) -> Rows:
     return rows
 
 
+def _functions(seen: Chronicle) -> Rows:
+    rows: Rows = [("FUNCTION", "DONE/S", "RUNNING", "WAITING", "DONE", "FAILED", "MEDIAN", "95 %")]
+    found = sorted(seen.functions.by_name.values(), key=lambda each: (-each.running, -each.total_s))
+    for each in found[:FUNCTIONS_SHOWN]:
+        waiting = each.waiting + each.queued + max(0, each.offered - each.running)
+        rows.append(
+            (
+                each.name,
+                f"{each.rates(seen.at_s)[0]:,.0f}",
+                str(each.running),
+                f"{'about ' * each.guessed}{waiting:,}",
+                f"{each.done:,.0f}",
+                f"{each.failed:,.0f}",
+                show_length(quantile(each.buckets, 0.5)),
+                show_length(quantile(each.buckets, 0.95)),
+            )
+        )
+    if len(found) > FUNCTIONS_SHOWN:
+        rows.append((f"and {len(found) - FUNCTIONS_SHOWN} more", *[""] * 7))
+    return rows
+
+
+def show_length(seconds: float) -> str:
+    """A length of time in three figures."""
+    for size, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return "-"
+
+
 def _workers(now: Look, before: Look) -> Rows:
     rows: Rows = [("WORKER", "PROCESS", "RUNS", "FOR", "CPU", "MEMORY")]
     found = [(node, facts) for node, answers in now.picture.nodes.items() for facts in answers.workers]
@@ -193,32 +206,33 @@ def _live(cluster: Asker, interval_s: float) -> int:
     if not console.is_terminal:
         print("distpool top: standard output is no terminal: use `distpool top --once`", file=sys.stderr)
         return 1
-    before = now = look(cluster)
+    seen, name = Chronicle(), asker_name()
+    before = now = look(cluster, name)
+    seen.take(now)
     trouble = ""
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(Group(*_drawn(now, before, trouble)), refresh=True)
+            live.update(Group(*_drawn(seen, before, trouble)), refresh=True)
             time.sleep(interval_s)
             try:
-                before, now, trouble = now, look(cluster), ""
+                before, now, trouble = now, look(cluster, name), ""
+                seen.take(now)
             except ClusterError as error:
                 trouble = str(error)
                 if cluster.lost:
                     raise
 
 
-def _drawn(now: Look, before: Look, trouble: str) -> list[Any]:
+def _drawn(seen: Chronicle, before: Look, trouble: str) -> list[Any]:
     from rich.table import Table
     from rich.text import Text
 
     clock = time.strftime("%H:%M:%S")
-    drawn: list[Any] = [
-        Text(f"distpool top, {clock}; the head is on {now.facts.head}; Ctrl-C ends it", "dim")
-    ]
-    for head, *rows in tables(now, before):
+    drawn: list[Any] = [Text(f"distpool top, {clock}; the head is on {seen.head}; Ctrl-C ends it", "dim")]
+    for head, *rows in tables(seen, before):
         table = Table(*head, box=None, header_style="bold", pad_edge=False)
         for row in rows:
             table.add_row(*map(Text, row))
         drawn += [Text(""), table]
-    drawn += [Text(line, "yellow") for line in [*now.missing, *filter(None, [trouble])]]
+    drawn += [Text(line, "yellow") for line in [*seen.missing, *filter(None, [trouble])]]
     return drawn

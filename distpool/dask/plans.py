@@ -18,12 +18,13 @@ from distpool.dask.annotations import Options
 from distpool.feeding import default_retries
 from distpool.remote_plans import Workers, version, workers_of
 from distpool.scheduler import client
-from distpool.scheduler.client import NativePool, Session
-from distpool.scheduler.remote import submitting
+from distpool.scheduler.native_pool import NativePool
+from distpool.scheduler.remote.here import here
+from distpool.scheduler.remote.plans import Plan
 from distpool.scheduler.remote.refs import ObjectRef
-from distpool.scheduler.remote.submitting import Plan
 from distpool.scheduler.serialize import Exporter
 from distpool.scheduler.serialize.kept import Kept
+from distpool.scheduler.session import Session
 
 __all__ = ["Plans"]
 
@@ -38,7 +39,7 @@ class Plans:
     """Of one computation."""
 
     def __init__(self) -> None:
-        self._remote = submitting.here()
+        self._remote = here()
         session = self._remote.session
         exporter = _EXPORTERS.get(session)
         if exporter is None:
@@ -70,7 +71,7 @@ class Plans:
         plan = known[1]
         pool = plan.pool
         if pool is None or pool.closed or pool.failure is not None:
-            pool = self._remote.pool(plan)
+            pool = self._remote.pools.of(plan)
         return plan, pool
 
     def _make(self, options: Options, name: str) -> Plan:
@@ -91,7 +92,7 @@ class Plans:
         values = [ref.value for ref in inputs]
         if Kept not in map(type, values):
             return pool.number
-        return self._remote.near(pool, values).number
+        return self._remote.pools.near(pool, values).number
 
     def function(self, function: Callable[..., Any]) -> tuple[int, bytes, Any]:
         """A function's number, blob, and what keeps it; pickled once for the computation. Raises what that raises."""

@@ -33,10 +33,12 @@ from distpool.dask.graph import Graph
 from distpool.dask.persisted import Persisted
 from distpool.dask.plans import Plans
 from distpool.errors import CannotUnpickle, Failure, StoreError
-from distpool.scheduler.client import NativePool
 from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.native_pool import NativePool
 from distpool.scheduler.remote import refs, submitting
 from distpool.scheduler.remote.completions import Completion, Completions
+from distpool.scheduler.remote.here import here
+from distpool.scheduler.remote.putting import put
 from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.serialize.kept import Kept
 
@@ -212,7 +214,7 @@ class Computation:
         value = self._values[number]
         if isinstance(value, ObjectRef):
             return value
-        ref = self._values[number] = submitting.put(value.value)
+        ref = self._values[number] = put(value.value)
         return ref
 
     def _settle(self, number: int, value: ObjectRef | DataNode) -> None:
@@ -268,7 +270,7 @@ class Computation:
 
     def _lost_inputs(self, number: int) -> list[int]:
         """Those whose data is gone from the store."""
-        lineage = submitting.here().lineage
+        lineage = here().lineage
         inputs = [(needed, self._values.get(needed)) for needed in self._graph.inputs[number]]
         return [needed for needed, ref in inputs if isinstance(ref, ObjectRef) and lineage.is_lost(ref.value)]
 

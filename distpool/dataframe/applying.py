@@ -20,8 +20,6 @@ from pandas.core.groupby.ops import BaseGrouper
 
 from distpool.dataframe import coverage_counts, routes
 from distpool.dataframe.header import NotNative
-from distpool.dataframe.helpers import DataFrameGroupBy, SeriesGroupBy
-from distpool.dataframe.objects import DataFrame, Series
 from distpool.dataframe.python_functions import Evaluation, inside_worker
 
 
@@ -173,11 +171,11 @@ def _groups(named: bool) -> Callable[..., Groups]:
     return groups
 
 
-METHODS: dict[Any, dict[str, Callable[..., Any]]] = {
-    DataFrame: {"apply": _rows_of_frame},
-    Series: {"apply": _values_of_apply, "map": _values_of_map},
-    DataFrameGroupBy: {"apply": _groups(True)},
-    SeriesGroupBy: {
+METHODS: dict[str, dict[str, Callable[..., Any]]] = {
+    "DataFrame": {"apply": _rows_of_frame},
+    "Series": {"apply": _values_of_apply, "map": _values_of_map},
+    "DataFrameGroupBy": {"apply": _groups(True)},
+    "SeriesGroupBy": {
         "apply": _groups(True),
         "transform": _groups(True),
         "agg": _groups(False),
@@ -186,34 +184,23 @@ METHODS: dict[Any, dict[str, Callable[..., Any]]] = {
 }
 
 
-def _method(owner: str, name: str, original: Any, subject_of: Callable[..., Any]) -> Any:
+def evaluated(self: Any, owner: str, name: str, original: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Call the method of pandas with a function that workers may evaluate."""
+    if not _is_python(func) or routes.forced == "pandas" or inside_worker():
+        return original(self, func, *args, **kwargs)
     label = f"{owner}.{name}"
-
-    @functools.wraps(original)
-    def method(self: Any, func: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if func is None or not _is_python(func) or routes.forced == "pandas" or inside_worker():
-            return original(self, *(() if func is None else (func,)), *args, **kwargs)
-        if "_make" in self.__dict__:
-            self._begin()
-        try:
-            subject = subject_of(self, *args, **kwargs)
-        except (NotNative, TypeError) as reason:
-            coverage_counts.count("fall-back", label, str(reason))
-            return original(self, func, *args, **kwargs)
-        evaluation = Evaluation(label, func, subject)
-        try:
-            stand_in: Any = evaluation
-            if isinstance(subject, Rows) and subject.object.ndim == 1 and not args and not kwargs:
-                stand_in = evaluation.for_values(subject.object.astype(object).to_numpy())
-            return original(self, stand_in, *args, **kwargs)
-        finally:
-            evaluation.close()
-
-    return method
-
-
-def equip() -> None:
-    """Put these methods on the classes, around those that are there."""
-    for kind, methods in METHODS.items():
-        for name, subject_of in methods.items():
-            setattr(kind, name, _method(kind.__name__, name, getattr(kind, name), subject_of))
+    if "_make" in self.__dict__:
+        self._begin()
+    try:
+        subject = METHODS[owner][name](self, *args, **kwargs)
+    except (NotNative, TypeError) as reason:
+        coverage_counts.count("fall-back", label, str(reason))
+        return original(self, func, *args, **kwargs)
+    evaluation = Evaluation(label, func, subject)
+    try:
+        stand_in: Any = evaluation
+        if isinstance(subject, Rows) and subject.object.ndim == 1 and not args and not kwargs:
+            stand_in = evaluation.for_values(subject.object.astype(object).to_numpy())
+        return original(self, stand_in, *args, **kwargs)
+    finally:
+        evaluation.close()

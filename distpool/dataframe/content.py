@@ -21,10 +21,11 @@ class Content:
 
     @cached_property
     def content_name(self) -> bytes:
-        """The digest of the type and of every field."""
+        """The digest of the type and of every field that takes part in comparisons."""
         digest = hashlib.blake2b(type(self).__name__.encode(), digest_size=_NAME_BYTES)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            _feed(digest, getattr(self, field.name))
+            if field.compare:
+                _feed(digest, getattr(self, field.name))
         return digest.digest()
 
     def __eq__(self, other: object) -> bool:
@@ -41,6 +42,9 @@ def _feed(digest: Any, value: object) -> None:
         digest.update(b"(%d" % len(value))
         for item in value:
             _feed(digest, item)
+    elif isinstance(value, bytes):
+        digest.update(b"bytes %d:" % len(value))
+        digest.update(value)
     else:
         # The type is part of it: 1, 1.0 and True are equal, and are not the same literal.
         digest.update(f"{type(value).__name__}:{value!r};".encode("utf-8", "surrogatepass"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +62,21 @@ LOOKS = frozenset(
 )
 
 
+# No function of pandas lies between: ours, as of `len`, asks for the rows.
+_DIRECTLY = "look"
+
+
+class _Told(threading.local):
+    depth = 0
+
+
+_told = _Told()
+
+
 def count(outcome: str, method: str, reason: str = "") -> None:
     """Count a call of the user's (native, look, fall-back). What pandas' own code calls is part of another."""
+    if _told.depth:
+        return
     frame: Any = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(OURS):
         frame = frame.f_back
@@ -76,11 +91,23 @@ def add(outcome: str, method: str, reason: str = "") -> None:
         _counts[outcome, method, reason] += 1
 
 
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """While pandas does what was counted as a fall-back, the rows that it asks for are part of that call."""
+    _told.depth += 1
+    try:
+        yield
+    finally:
+        _told.depth -= 1
+
+
 def count_filling(kind: str) -> None:
     """Count the filling of a lazy object by pandas' code: find out which call of the user's it serves."""
+    if _told.depth:
+        return
     method = _method_called()
     name = method if "." in method else f"{kind}.{method}"
-    if method in LOOKS or method.startswith("to_"):
+    if method == _DIRECTLY or method in LOOKS or method.startswith("to_"):
         add("look", name)
     else:
         add("fall-back", name, "no native kernel")
@@ -89,7 +116,7 @@ def count_filling(kind: str) -> None:
 def _method_called() -> str:
     """Find the outermost function of pandas (or ours) that leads here."""
     frame: Any = sys._getframe(1)
-    found = "look"
+    found = _DIRECTLY
     while frame is not None:
         file = frame.f_code.co_filename
         if file.startswith(OURS):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from distpool.dataframe import running
+from distpool.dataframe.fragments import explained as fragments
+from distpool.dataframe.fragments.pieces import Fed
 from distpool.dataframe.optimizer import optimize
 from distpool.dataframe.plan import (
     Aggregate,
+    AsofJoin,
     Concat,
     Distinct,
     Filter,
@@ -18,6 +22,7 @@ from distpool.dataframe.plan import (
     Scan,
     Slice,
     Sort,
+    Window,
 )
 
 
@@ -32,7 +37,12 @@ def explained(handle: Any) -> str:
     labels = [str(header.proto.name)] if header.is_series else [str(label) for label in header.proto.columns]
     labels += [f"index:{name}" for name in header.proto.index.names] if header.index else []
     root = Project(header.base, tuple(zip(labels, (field.expr for field in fields), strict=True)))
-    return f"as written\n{text(root, 1)}\nas it runs\n{text(optimize(root), 1)}"
+    plan = optimize(root)
+    made = f"as written\n{text(root, 1)}\nas it runs\n{text(plan, 1)}"
+    why = running.why_in_fragments(root)
+    if why:
+        made += f"\nin fragments, these at most: {why}\n{fragments.explained(plan, running.limits, text)}"
+    return made
 
 
 def text(node: Node, depth: int = 0) -> str:
@@ -60,11 +70,19 @@ def _line(node: Node) -> str:
         case Scan(paths=paths, names=names, predicate=predicate):
             kept = f" where {predicate}" if predicate is not None else ""
             return f"{node.format} {paths[0].rpartition('/')[2]}: {', '.join(names)}{kept}"
+        case Fed(number=number, names=names):
+            return f"input {number}: {', '.join(names)}"
         case Project(items=items):
             shown = (name if name == str(expr) else f"{name} = {expr}" for name, expr in items)
             return f"project {', '.join(shown)}"
         case RowNumber(name=name):
             return f"number the rows as {name}"
+        case Window(items=items):
+            made = ", ".join(
+                f"{how}({expr})" + (f" by {', '.join(map(str, keys))}" if keys else "")
+                for _, how, expr, _, keys in items
+            )
+            return f"over the rows: {made}"
         case Filter(predicate=predicate):
             return f"filter {predicate}"
         case Sort(by=by, descending=descending, settled=settled):
@@ -83,6 +101,9 @@ def _line(node: Node) -> str:
         case Join(left_on=left_on, right_on=right_on, how=how, ordered=ordered):
             keys = (f"{one} = {two}" for one, two in zip(left_on, right_on, strict=True))
             return f"{how} join on {', '.join(keys)}{'' if ordered else ', in any order'}"
+        case AsofJoin(left_on=left_on, right_on=right_on, left_by=by, direction=direction):
+            within = f" for each {', '.join(by)}" if by else ""
+            return f"{direction} as-of join on {left_on} = {right_on}{within}"
         case Concat():
             return "concatenate"
         case _:

@@ -119,5 +119,7 @@ def conjunction(parts: list[Expr]) -> Expr:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

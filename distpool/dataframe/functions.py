@@ -9,9 +9,8 @@ from typing import Any
 import pandas
 
 from distpool.dataframe import coverage_counts, routes
-from distpool.dataframe.header import NotNative, SchemaError
-from distpool.dataframe.natives import TABLE
-from distpool.dataframe.objects import adopt, header_of, is_lazy, is_ours, wrap
+from distpool.dataframe.natives import TABLE, Native
+from distpool.dataframe.objects import adopt, is_lazy, is_ours
 
 # Functions whose first argument is a path, and those that take what they are given, not a header.
 _READERS = frozenset(("read_parquet",))
@@ -29,19 +28,38 @@ def function(name: str) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         if native is None or routes.forced == "pandas" or not (name in _READERS or _concerns(args)):
             return adopt(original(*args, **kwargs))
-        label = f"pandas.{name}"
-        try:
-            first = args[0] if name in _TAKES_OBJECTS or not args else header_of(args[0])
-            result = native.run(first, *args[1:], **kwargs)
-        except SchemaError as error:
-            raise error.__cause__ from None  # type: ignore[misc]
-        except (NotNative, TypeError, ValueError, AttributeError, OSError, IndexError) as reason:
-            coverage_counts.count("fall-back", label, str(reason))
-            return adopt(original(*args, **kwargs))
-        coverage_counts.count("native", label)
-        return wrap(result)
+        return _native(name, native, original, args, kwargs)
 
     return run
+
+
+def _native(name: str, native: Native, original: Any, args: Any, kwargs: Any) -> Any:
+    from distpool.dataframe import origins
+    from distpool.dataframe.dispatching import header_of, wrap
+    from distpool.dataframe.header import NotNative, SchemaError
+
+    label = f"pandas.{name}"
+    try:
+        first = args[0] if name in _TAKES_OBJECTS or not args else header_of(args[0])
+        result = native.run(first, *args[1:], **kwargs)
+    except SchemaError as error:
+        raise error.__cause__ from None  # type: ignore[misc]
+    except (NotNative, TypeError, ValueError, AttributeError, OSError, IndexError) as reason:
+        coverage_counts.count("fall-back", label, str(reason))
+        with coverage_counts.told():
+            return adopt(_explained(original, args, kwargs, reason))
+    coverage_counts.count("native", label)
+    return wrap(origins.with_origin(result, label, original, args, kwargs))
+
+
+def _explained(original: Any, args: Any, kwargs: Any, reason: Exception) -> Any:
+    """What pandas raises of files that differ does not say which: the plan's reason does."""
+    try:
+        return original(*args, **kwargs)
+    except Exception as error:
+        if original is pandas.read_parquet and type(reason).__name__ == "NotNative":
+            error.add_note(str(reason))
+        raise
 
 
 @functools.wraps(pandas.eval)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pandas
+from pandas.api.types import is_list_like
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column, Expr
@@ -31,6 +32,10 @@ _EXPRESSION_SIZE_MAX = 200
 
 class NotNative(Exception):
     """What was asked has no native kernel that does exactly what pandas does: pandas does it. Says why."""
+
+
+class PlanFailed(NotNative):
+    """A plan could not be run, for a value in its rows or for a file. The cause says why; pandas does it."""
 
 
 class SchemaError(Exception):
@@ -60,6 +65,8 @@ class Header:
     fields: tuple[Field, ...]
     index: tuple[Field, ...] | None
     proto: Any
+    # The call of pandas that it stands for (origins.py); None for a source.
+    origin: Any = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
     def is_series(self) -> bool:
@@ -170,6 +177,11 @@ def fresh_name(wanted: str, taken: Sequence[str] | set[str]) -> str:
         number += 1
         name = f"{wanted}~{number}"
     return name
+
+
+def labels(value: Any) -> list[Hashable]:
+    """Make a list of one label or of many."""
+    return list(value) if is_list_like(value) and not isinstance(value, tuple) else [value]
 
 
 def empty_index(dtypes: Sequence[Any], names: Sequence[Hashable]) -> Any:

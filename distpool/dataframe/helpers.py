@@ -8,21 +8,28 @@ become this one's.
 from __future__ import annotations
 
 import functools
+import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pandas
 from pandas.api import typing as pandas_types
+from pandas.compat._constants import REF_COUNT_IDX
 from pandas.core.indexes.accessors import DatetimeProperties as PandasDatetimes
+from pandas.core.indexes.accessors import TimedeltaProperties as PandasTimedeltas
 from pandas.core.indexing import _iLocIndexer, _LocIndexer
+from pandas.core.resample import DatetimeIndexResampler
 from pandas.core.strings.accessor import StringMethods as PandasStrings
+from pandas.errors import cow
 
-from distpool.dataframe import coverage_counts, routes
-from distpool.dataframe.header import Header, NotNative, SchemaError
+from distpool.dataframe import coverage_counts, kinds, origins, routes
+from distpool.dataframe.dispatching import header_of, wrap
+from distpool.dataframe.expressions import call
+from distpool.dataframe.header import Field, Header, NotNative, SchemaError
 from distpool.dataframe.natives import TABLE, Native
-from distpool.dataframe.objects import DataFrame, Series, header_of, is_lazy, is_ours, wrap
-from distpool.dataframe.operations.grouping import Grouping, groupby
-from distpool.dataframe.operations.selection import getitem
+from distpool.dataframe.objects import WITH_FUNCTION, is_lazy, is_ours, with_function
+from distpool.dataframe.subjects import Grouping, ResampleSubject, RollingSubject
 
 
 class _NotBegun:
@@ -40,7 +47,7 @@ class _NotBegun:
             return super().__getattr__(name)  # type: ignore[misc]
         subject = values["_subject"]
         if (
-            isinstance(subject, Grouping)
+            isinstance(subject, Grouping | ResampleSubject)
             and not subject.header.is_series
             and name in subject.header.proto.columns
         ):
@@ -71,13 +78,43 @@ class _Begins:
 class DataFrameGroupBy(_NotBegun, pandas_types.DataFrameGroupBy):
     """pandas' own, not begun yet."""
 
-    keys, level = _Begins(), _Begins()
+    keys, level, _selection = _Begins(), _Begins(), _Begins()
 
 
 class SeriesGroupBy(_NotBegun, pandas_types.SeriesGroupBy):
     """pandas' own, not begun yet."""
 
-    keys, level = _Begins(), _Begins()
+    keys, level, _selection = _Begins(), _Begins(), _Begins()
+
+
+class Rolling(_NotBegun, pandas_types.Rolling):
+    """pandas' own, not begun yet."""
+
+    _selection = _Begins()
+
+
+class Expanding(_NotBegun, pandas_types.Expanding):
+    """pandas' own, not begun yet."""
+
+    _selection = _Begins()
+
+
+class Resampler(_NotBegun, DatetimeIndexResampler):
+    """pandas' own, not begun yet."""
+
+    _selection, exclusions = _Begins(), _Begins()
+
+
+class ResampledSeries(_NotBegun, pandas_types.SeriesGroupBy):
+    """A column of a resampler, which in pandas is a GroupBy."""
+
+    keys, level, _selection = _Begins(), _Begins(), _Begins()
+
+
+class ResampledFrame(_NotBegun, pandas_types.DataFrameGroupBy):
+    """Columns of a resampler, likewise."""
+
+    keys, level, _selection = _Begins(), _Begins(), _Begins()
 
 
 class StringMethods(_NotBegun, PandasStrings):
@@ -85,6 +122,10 @@ class StringMethods(_NotBegun, PandasStrings):
 
 
 class DatetimeProperties(_NotBegun, PandasDatetimes):
+    """pandas' own, not begun yet."""
+
+
+class TimedeltaProperties(_NotBegun, PandasTimedeltas):
     """pandas' own, not begun yet."""
 
 
@@ -101,6 +142,18 @@ def wrap_grouping(grouping: Grouping, make: Callable[[], Any]) -> Any:
     made = not_begun(kind, grouping, make)
     made.__dict__.update(grouping.options)
     return made
+
+
+def about_rows(
+    handle: Any, original: Any, result: RollingSubject | ResampleSubject, args: Any, kwargs: Any
+) -> Any:
+    """The lazy Rolling, Expanding or Resampler object."""
+    if isinstance(result, ResampleSubject):
+        kind: Any = Resampler
+    else:
+        kind = Rolling if result.window is not None else Expanding
+    rows = wrap(result.header) if is_lazy(handle) else handle.copy(deep=False)
+    return not_begun(kind, result, lambda: original(rows, *args, **kwargs))
 
 
 def begun(made: Any) -> Any:
@@ -120,57 +173,69 @@ def _helper_method(owner: str, name: str, original: Any, native: Native) -> Any:
         subject = self.__dict__.get("_subject")
         if subject is None:
             return begun(original(self, *args, **kwargs))
+        make = self.__dict__["_make"]
         try:
             result = native.run(subject, *args, **kwargs)
         except SchemaError as error:
             raise error.__cause__ from None  # type: ignore[misc]
-        except (NotNative, TypeError, ValueError, AttributeError, NotImplementedError) as reason:
+        except (NotNative, TypeError, ValueError, AttributeError, NotImplementedError, IndexError) as reason:
             coverage_counts.count("fall-back", label, str(reason))
-            self._begin()
-            return begun(original(self, *args, **kwargs))
+            with coverage_counts.told():
+                self._begin()
+                return begun(original(self, *args, **kwargs))
         coverage_counts.count("native", label)
         if isinstance(result, Grouping):
-            make = self.__dict__["_make"]
             return wrap_grouping(result, lambda: make()[args[0]])
-        return wrap(result)
+        if isinstance(result, ResampleSubject):
+            chosen: Any = ResampledSeries if result.one_column else ResampledFrame
+            return not_begun(chosen, result, lambda: make()[args[0]])
+        if isinstance(subject, Header):
+            again, args = _on_accessor(_ACCESSORS[owner], name), (subject, *args)
+        else:
+
+            def again(*args: Any, **kwargs: Any) -> Any:
+                return original(make(), *args, **kwargs)
+
+        return wrap(origins.with_origin(result, label, again, args, kwargs))
 
     return method
 
 
+_ACCESSORS = {"StringMethods": "str", "DatetimeProperties": "dt", "TimedeltaProperties": "dt"}
+
+
+def _on_accessor(accessor: str, name: str) -> Callable[..., Any]:
+    """The call as pandas makes it, on rows."""
+
+    def call(series: Any, *args: Any, **kwargs: Any) -> Any:
+        found = getattr(getattr(series, accessor), name)
+        return found(*args, **kwargs) if callable(found) else found
+
+    return call
+
+
 def _helper_property(owner: str, name: str, original: Any, native: Native) -> property:
     compute = _helper_method(owner, name, original.fget, native)
-    return property(compute, doc=original.__doc__)
+    # It cannot be set, and pandas says why.
+    return property(compute, original.fset, doc=original.__doc__)
 
 
-def _accessor(kind: Any, name: str, parent: Any) -> property:
-    """`.str` and `.dt`: pandas' own checks are made on the empty series, so a wrong dtype is an error at once."""
-    original = parent.__dict__[name]
-
-    def get(self: Any) -> Any:
-        manager = self.__dict__.get("_mgr")
-        if (manager is not None and not routes.forced) or type(self) is not Series:
-            return original.__get__(self, type(self))
-        try:
-            header = header_of(self)
-        except NotNative:
-            return original.__get__(self, type(self))
-        if isinstance(header.proto.dtype, pandas.CategoricalDtype) or header.proto.dtype == object:
-            return original.__get__(self, type(self))
-        getattr(header.proto, name)
-        return not_begun(kind, header, lambda: original.__get__(self, type(self)))
-
-    made = _AccessorProperty(get, doc=parent.__doc__)
-    made.on_class = getattr(parent, name)
-    return made
-
-
-class _AccessorProperty(property):
-    """One that on the class is the accessor's class, as `pandas.Series.str` is."""
-
-    on_class: Any = None
-
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return super().__get__(instance, owner) if instance is not None else self.on_class
+def accessor(series: Any, name: str, original: Any) -> Any:
+    """`.str` or `.dt`: pandas' own checks are made on the empty series, so a wrong dtype is an error at once."""
+    try:
+        header = header_of(series)
+    except NotNative:
+        return original.__get__(series, type(series))
+    dtype = header.proto.dtype
+    if isinstance(dtype, pandas.CategoricalDtype) or header.fields[0].kind.startswith("arrow:"):
+        return original.__get__(series, type(series))
+    if name == "dt" and isinstance(dtype, pandas.ArrowDtype | pandas.PeriodDtype):
+        return original.__get__(series, type(series))
+    getattr(header.proto, name)
+    kind: Any = StringMethods if name == "str" else DatetimeProperties
+    if header.fields[0].kind.startswith("duration"):
+        kind = TimedeltaProperties
+    return not_begun(kind, header, lambda: original.__get__(series, type(series)))
 
 
 class _LazyLoc(_LocIndexer):
@@ -178,6 +243,57 @@ class _LazyLoc(_LocIndexer):
 
     def __getitem__(self, key: Any) -> Any:
         return _indexed(self, key, _by_labels, super().__getitem__, "loc")
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """`df.loc[mask, "column"] = scalar` changes the plan; anything else the rows."""
+        if sys.getrefcount(self.obj) <= REF_COUNT_IDX:
+            # pandas counts the references itself, and would find ours.
+            warnings.warn(cow._chained_assignment_msg, pandas.errors.ChainedAssignmentError, stacklevel=2)
+        frame = self.obj
+        try:
+            if routes.forced == "pandas" or not is_ours(frame):
+                raise NotNative("the route is pandas")
+            _check_is_by_mask(frame, key)
+            made = _set_where(header_of(frame), key, value)
+        except (NotNative, TypeError, ValueError, AttributeError) as reason:
+            coverage_counts.count("fall-back", f"{type(frame).__name__}.loc", str(reason))
+            with coverage_counts.told():
+                super().__setitem__(key, value)
+            return
+        coverage_counts.count("native", f"{type(frame).__name__}.loc")
+        frame._become(origins.with_origin(made, "DataFrame.loc", _put, (frame, key, value), {}, mutates=True))
+
+
+def _check_is_by_mask(frame: Any, key: Any) -> None:
+    """Before anything else: a look at a frame in memory as a plan is a reference to its rows, which are copied then."""
+    if frame.ndim == 1 or not (
+        isinstance(key, tuple) and len(key) == 2 and isinstance(key[0], pandas.Series)
+    ):
+        raise NotNative("rows by their labels")
+
+
+def _set_where(header: Header, key: Any, value: Any) -> Header:
+    mask, label = key
+    if not isinstance(label, str) or label not in header.proto.columns:
+        raise NotNative("a column that is not there, or several")
+    from distpool.dataframe.operations import operands
+
+    at = header.position(label)
+    header, tested = operands.beside(header, mask)
+    if kinds.base(tested.fields[0].kind) != "bool":
+        raise NotNative("a mask that is not boolean")
+    field, dtype = header.fields[at].computed("loc"), header.dtypes[at]
+    if not kinds.is_plain(dtype):
+        raise NotNative(f"of {dtype}")
+    literal = operands.put(value, field.kind, dtype)
+    made = call("if_else", tested.fields[0].expr, literal, field.expr)
+    fields = list(header.fields)
+    fields[at] = Field(made, field.kind, field.missing)
+    return header.with_(fields=tuple(fields))
+
+
+def _put(frame: Any, key: Any, value: Any) -> None:
+    frame.loc[key] = value
 
 
 class _LazyILoc(_iLocIndexer):
@@ -199,9 +315,14 @@ def _indexed(self: Any, key: Any, run: Any, original: Any, name: str) -> Any:
         raise error.__cause__ from None  # type: ignore[misc]
     except (NotNative, TypeError, ValueError, AttributeError) as reason:
         coverage_counts.count("fall-back", label, str(reason))
-        return original(key)
+        with coverage_counts.told():
+            return original(key)
     coverage_counts.count("native", label)
-    return wrap(result)
+    return wrap(origins.with_origin(result, label, _at, (self.obj, name, key), {}))
+
+
+def _at(rows: Any, name: str, key: Any) -> Any:
+    return getattr(rows, name)[key]
 
 
 def _is_view(key: Any) -> bool:
@@ -222,6 +343,8 @@ def _by_labels(header: Header, key: Any) -> Any:
         return header
     if header.is_series or isinstance(columns, slice | pandas.Series):
         raise NotNative("a slice of columns")
+    from distpool.dataframe.operations.selection import getitem
+
     return getitem(header, columns)
 
 
@@ -233,56 +356,72 @@ def _by_positions(header: Header, key: Any) -> Any:
     return sliced(header, key)
 
 
-def _indexer(kind: Any, name: str, parent: Any) -> property:
-    original = getattr(parent, name)
-
-    def get(self: Any) -> Any:
-        if is_lazy(self) or (routes.forced and is_ours(self)):
-            return kind(name, self)
-        return original.__get__(self)
-
-    return property(get, doc=original.__doc__)
+def indexer(frame: Any, name: str) -> Any:
+    """`.loc` or `.iloc` of a lazy frame."""
+    return (_LazyLoc if name == "loc" else _LazyILoc)(name, frame)
 
 
-def _grouping_method(owner: str, original: Any) -> Any:
+def grouped(self: Any, original: Any, args: Any, kwargs: Any) -> Any:
+    """`groupby` of a frame or series of ours."""
+    manager = self.__dict__.get("_mgr")
+    if (manager is not None and not routes.forced and not routes.pays(manager)) or not is_ours(self):
+        return begun(original(self, *args, **kwargs))
+    owner = type(self).__name__
     label = f"{owner}.groupby"
-
-    @functools.wraps(original)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        manager = self.__dict__.get("_mgr")
-        if (manager is not None and not routes.forced and not routes.pays(manager)) or not is_ours(self):
-            return begun(original(self, *args, **kwargs))
-        try:
-            if routes.forced == "pandas":
-                raise NotNative("the route is pandas")
-            grouping = groupby(header_of(self), *args, **kwargs)
-        except SchemaError as error:
-            raise error.__cause__ from None  # type: ignore[misc]
-        except (NotNative, TypeError, ValueError, AttributeError) as reason:
-            coverage_counts.count("fall-back", label, str(reason))
-            return begun(original(self, *args, **kwargs))
-        coverage_counts.count("native", label)
-        # The handle may be changed by the user before pandas is asked: the group-by is of what it was.
-        frozen = wrap(grouping.header) if is_lazy(self) else self.copy(deep=False)
-        return wrap_grouping(grouping, lambda: original(frozen, *args, **kwargs))
-
-    return method
+    try:
+        if routes.forced == "pandas":
+            raise NotNative("the route is pandas")
+        grouping = TABLE[owner]["groupby"].run(header_of(self), *args, **kwargs)
+    except SchemaError as error:
+        raise error.__cause__ from None  # type: ignore[misc]
+    except (NotNative, TypeError, ValueError, AttributeError) as reason:
+        coverage_counts.count("fall-back", label, str(reason))
+        with coverage_counts.told():
+            return begun(original(self, *_with_own_labels(self, args), **kwargs))
+    coverage_counts.count("native", label)
+    args = _with_own_labels(self, args)
+    # The handle may be changed by the user before pandas is asked: the group-by is of what it was.
+    frozen = wrap(grouping.header) if is_lazy(self) else self.copy(deep=False)
+    return wrap_grouping(grouping, lambda: original(frozen, *args, **kwargs))
 
 
-def equip() -> None:
-    """Put the native operations on the helpers, and the helpers on the frames."""
-    for kind in (DataFrameGroupBy, SeriesGroupBy, StringMethods, DatetimeProperties):
+def _with_own_labels(frame: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not args or routes.forced == "pandas":
+        return args
+    from distpool.dataframe.operations.grouping import with_own_labels
+
+    try:
+        return (with_own_labels(header_of(frame), args[0]), *args[1:])
+    except NotNative:
+        return args
+
+
+def _equip() -> None:
+    """Put the native operations on the helpers."""
+    for kind in (
+        DataFrameGroupBy,
+        SeriesGroupBy,
+        StringMethods,
+        DatetimeProperties,
+        TimedeltaProperties,
+        Rolling,
+        Expanding,
+        Resampler,
+        ResampledSeries,
+        ResampledFrame,
+    ):
         parent = kind.__mro__[2]
-        for name, native in TABLE.get(kind.__name__, {}).items():
+        owner = "Resampler" if kind in (ResampledSeries, ResampledFrame) else kind.__name__
+        for name, native in TABLE.get(owner, {}).items():
             original = getattr(parent, name)
             if isinstance(original, property) and ".. deprecated::" in (original.__doc__ or ""):
                 continue  # it warns, and the warning names the line that asked: pandas' to do
             make = _helper_property if isinstance(original, property) else _helper_method
-            setattr(kind, name, make(kind.__name__, name, original, native))
+            setattr(kind, name, make(owner, name, original, native))
         kind.__doc__ = parent.__doc__
-    for kind, parent in ((DataFrame, pandas.DataFrame), (Series, pandas.Series)):
-        kind.groupby = _grouping_method(kind.__name__, parent.groupby)
-        kind.loc = _indexer(_LazyLoc, "loc", parent)
-        kind.iloc = _indexer(_LazyILoc, "iloc", parent)
-    Series.str = _accessor(StringMethods, "str", pandas.Series)
-    Series.dt = _accessor(DatetimeProperties, "dt", pandas.Series)
+    for kind in (DataFrameGroupBy, SeriesGroupBy):
+        for name in WITH_FUNCTION[kind.__name__]:
+            setattr(kind, name, with_function(kind.__name__, name, getattr(kind, name)))
+
+
+_equip()

@@ -18,7 +18,7 @@ from pandas.core.internals.construction import arrays_to_mgr
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column
 from distpool.dataframe.header import Field, Header, NotNative, fresh_name
-from distpool.dataframe.plan import Memory, Project, Table
+from distpool.dataframe.plan import Aggregate, Memory, Project, Table
 
 _tokens = itertools.count(1)
 
@@ -34,6 +34,7 @@ class PandasTable(Table):
         self.names = tuple(arrays)
         self._arrays = arrays
         self._series: dict[str, Any] = {}
+        self._kinds: dict[str, str | None] = {name: kinds.kind_of(arrays[name].dtype) for name in arrays}
         _tables[self.token] = self
 
     def series(self, name: str) -> Any:
@@ -42,14 +43,21 @@ class PandasTable(Table):
 
         known = self._series.get(name)
         if known is None:
-            array = self._arrays[name]
-            kind = kinds.kind_of(array.dtype)
-            if kind is None:
-                known = polars_columns.row_numbers(len(array))
-            else:
+            array, kind = self._arrays[name], self._kinds[name]
+            if kind is not None:
                 known = polars_columns.to_polars(array, kind)
+                if kinds.is_nullable(kind) and polars_columns.has_nan(known):
+                    known, self._kinds[name] = None, None
+            if known is None:
+                known = polars_columns.row_numbers(len(array))
             self._series[name] = known
         return known
+
+    def kind(self, name: str) -> str | None:
+        """Give the kind of the column; of nullable floats their values tell whether they have one."""
+        if kinds.base(self._kinds[name] or "") in kinds.FLOATS and kinds.is_nullable(self._kinds[name] or ""):
+            self.series(name)
+        return self._kinds[name]
 
     def missing(self, name: str) -> bool:
         """Say whether the column has missing values."""
@@ -64,9 +72,15 @@ def lift(frame: Any) -> Header:
     """Give the header of a frame or series in memory."""
     manager = frame._mgr
     known = frame.__dict__.get("_lifted")
-    if known is not None and _is_still(known[0], manager):
+    if known is not None and _is_still(known[0], manager) and _names(frame) == _names(known[1].proto):
         header: Header = known[1]
-        return header.with_(proto=_proto(frame)) if header.is_series else header
+        if header.is_series:
+            return header.with_(proto=_proto(frame))
+        if header.proto.attrs == frame.attrs:
+            return header
+        proto = header.proto.copy(deep=False)
+        proto.attrs = frame.attrs
+        return header.with_(proto=proto)
     if not len(manager.axes[-1]):
         # Of nothing pandas often makes other dtypes than of something.
         raise NotNative("an empty frame")
@@ -83,6 +97,11 @@ def lift(frame: Any) -> Header:
     header = _header(plain._from_mgr(snapshot, snapshot.axes), _proto(frame))
     object.__setattr__(frame, "_lifted", (_parts(manager), header))
     return header
+
+
+def _names(frame: Any) -> list[Any]:
+    """Names of levels, which change in place: `df.columns.name = "x"`."""
+    return [list(axis.names) for axis in frame.axes]
 
 
 def _parts(manager: Any) -> tuple[list[Any], list[Any]]:
@@ -141,7 +160,7 @@ def _add(arrays: dict[str, Any], wanted: str, array: Any) -> str:
 
 
 def _field(table: PandasTable, name: str) -> Field:
-    kind = kinds.kind_of(table.array(name).dtype)
+    kind = table.kind(name)
     if kind is None:
         return Field(Column(name), f"arrow:rows:{table.token}:{name}", missing=False)
     return Field(Column(name), kind, missing=kinds.can_miss(kind) and table.missing(name))
@@ -149,11 +168,11 @@ def _field(table: PandasTable, name: str) -> Field:
 
 def collect(header: Header) -> Any:
     """Make the rows: a plain pandas DataFrame or Series."""
-    from distpool.dataframe import polars_route
+    from distpool.dataframe import running
 
     fields = [*header.fields, *(header.index or ())]
     root = Project(header.base, tuple((f"{at}", field.expr) for at, field in enumerate(fields)))
-    table = polars_route.run(root)
+    table = running.run(root)
     dtypes = header.dtypes
     arrays = [
         _array(table[f"{at}"], dtype, field.kind)
@@ -168,7 +187,7 @@ def collect(header: Header) -> Any:
             _array(table[f"{offset + at}"], dtype, field.kind)
             for at, (dtype, field) in enumerate(zip(_level_dtypes(proto.index), header.index, strict=True))
         ]
-        index = _index(levels, proto.index)
+        index = _index(levels, proto.index, _groups_of(header))
     if header.is_series:
         made = pandas.Series(arrays[0], index=index, name=proto.name, copy=False, dtype=dtypes[0])
     else:
@@ -182,9 +201,26 @@ def _level_dtypes(index: Any) -> list[Any]:
     return list(index.dtypes) if isinstance(index, pandas.MultiIndex) else [index.dtype]
 
 
-def _index(levels: list[Any], proto: Any) -> Any:
+def _groups_of(header: Header) -> Aggregate | None:
+    """The group-by whose keys are the index."""
+    base = header.base
+    if isinstance(base, Aggregate) and [level.expr for level in header.index or ()] == [
+        Column(name) for name, _ in base.keys
+    ]:
+        return base
+    return None
+
+
+def _index(levels: list[Any], proto: Any, groups: Aggregate | None) -> Any:
     if isinstance(proto, pandas.MultiIndex):
         typed = [pandas.Index(level, dtype=dtype) for level, dtype in zip(levels, proto.dtypes, strict=True)]
+        if groups is not None:
+            # The levels of a group-by are in its order, with the missing key among them: `unstack` shows it.
+            parts = [
+                pandas.factorize(level, sort=groups.order == "keys", use_na_sentinel=False) for level in typed
+            ]
+            codes, values = [part[0] for part in parts], [part[1] for part in parts]
+            return pandas.MultiIndex(values, codes, names=proto.names, verify_integrity=False)
         return pandas.MultiIndex.from_arrays(typed, names=proto.names)
     return pandas.Index(levels[0], dtype=proto.dtype, name=proto.name, copy=False)
 

@@ -6,7 +6,7 @@ runs the plan and puts it there, and from then on the object is an ordinary pand
     method with a native kernel ──► header ──► new header ──► lazy object
                 │ NotNative, or pandas' own code
                 ▼
-    self._mgr ──► __getattr__ ──► memory.collect(header) ──► rows; the header is forgotten
+    self._mgr ──► __getattr__ ──► origins.collect(header) ──► rows; the header is forgotten
 
 So every name of pandas is here, with pandas' signature and behaviour, and what has no kernel falls back by itself.
 Objects are handles: a mutation gives the handle another header, never changes one.
@@ -15,21 +15,25 @@ Objects are handles: a mutation gives the handle another header, never changes o
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import sys
 import threading
+import types
 import warnings
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas
 from pandas.api.extensions import no_default
-from pandas.core.flags import Flags
+from pandas.compat._constants import REF_COUNT, REF_COUNT_METHOD
+from pandas.core import common
+from pandas.errors import cow
 from pandas.util import _exceptions
 
-from distpool.dataframe import coverage_counts, memory, routes
-from distpool.dataframe.header import Header, NotNative, SchemaError
+from distpool.dataframe import coverage_counts, routes
 from distpool.dataframe.natives import TABLE, Native
+
+if TYPE_CHECKING:
+    from distpool.dataframe.header import Header
 
 _filling = threading.RLock()
 
@@ -48,6 +52,10 @@ class _StandsFor(type):
 
     def __eq__(cls, other: object) -> bool:
         return cls is other or (other is not None and cls.__dict__.get("_stands_for") is other)
+
+    def __repr__(cls) -> str:
+        # `info` and the texts of errors show it, and are pandas' own.
+        return repr(cls.__dict__["_stands_for"]) if "_stands_for" in cls.__dict__ else type.__repr__(cls)
 
     def __hash__(cls) -> int:
         return hash(cls.__dict__.get("_stands_for")) if "_stands_for" in cls.__dict__ else type.__hash__(cls)
@@ -76,7 +84,9 @@ class _Handle:
                 if "_header" not in values:
                     raise AttributeError("_mgr")
                 coverage_counts.count_filling(type(self).__name__)
-                made = memory.collect(self._header_now())
+                from distpool.dataframe import origins
+
+                made = origins.collect(self._header_now())
                 object.__setattr__(self, "_mgr", made._mgr)
                 del values["_header"]
         return values["_mgr"]
@@ -99,6 +109,17 @@ class _Handle:
         for each in caught:
             warnings.warn(each.message, stacklevel=_exceptions.find_stack_level())
         return given
+
+    def __len__(self) -> int:
+        """The number of rows: of a file as it says itself, of others when they are made."""
+        values = self.__dict__
+        if "_mgr" not in values and "_header" in values:
+            from distpool.dataframe.plan import height
+
+            known = height(values["_header"].base)
+            if known is not None:
+                return known
+        return len(self._mgr.axes[-1])  # type: ignore[attr-defined]
 
     def explain(self) -> str:
         """Tell how this object comes about: the plan as written, and after the optimizer.
@@ -196,21 +217,6 @@ def is_lazy(value: object) -> bool:
     return is_ours(value) and "_mgr" not in value.__dict__ and "_header" in value.__dict__
 
 
-def wrap(result: Any) -> Any:
-    """Make a handle of a header; give anything else as it is."""
-    if not isinstance(result, Header):
-        return result
-    kind = Series if result.is_series else DataFrame
-    made = kind.__new__(kind)
-    values = made.__dict__
-    values["_attrs"] = dict(result.proto.attrs)
-    values["_flags"] = Flags(made, allows_duplicate_labels=True)
-    values["_header"] = result.kept_small()
-    if result.is_series:
-        values["_name"] = result.proto.name
-    return made
-
-
 def adopt(result: Any) -> Any:
     """Make objects that pandas' functions gave ours, in place; look into tuples, lists and dicts."""
     kind = type(result)
@@ -225,53 +231,43 @@ def adopt(result: Any) -> Any:
     return result
 
 
-def header_of(value: Any) -> Header:
-    """Give the header of one of our objects: its own, or that of its snapshot as a source."""
-    if is_lazy(value):
-        return value._header_now()  # type: ignore[no-any-return]
-    if is_ours(value):
-        return memory.lift(value)
-    raise NotNative(f"a {type(value).__name__}")
+#: Methods of which pandas warns when they change in place what nobody has a name for.
+_CHAINED = frozenset(("bfill", "clip", "ffill", "fillna", "mask", "where"))
 
 
-def _check_inplace(original: Any, inplace: Any) -> None:
-    if inplace:
-        raise NotNative("in place")
-    if inspect.signature(original).parameters["inplace"].default is not False:
-        raise NotNative("a keyword that pandas warns of")
+def _setitem(method: Any) -> Any:
+    """`df[...] = value`, with pandas' warning where nobody has a name for the frame."""
 
+    @functools.wraps(method)
+    def __setitem__(self: Any, key: Any, value: Any) -> None:
+        if (
+            sys.getrefcount(self) <= REF_COUNT
+            and not common.is_local_in_caller_frame(self)
+            and common.is_setitem_syntax_in_caller_frame()
+        ):
+            warnings.warn(cow._chained_assignment_msg, pandas.errors.ChainedAssignmentError, stacklevel=2)
+        method(self, key, value)
 
-def dispatch(self: Any, label: str, native: Native, original: Any, args: Any, kwargs: Any) -> Any:
-    """Run the native operation on a handle; where there is none that is exact, pandas' method."""
-    try:
-        if routes.forced == "pandas":
-            raise NotNative("the route is pandas")
-        if "inplace" in kwargs:
-            _check_inplace(original, kwargs["inplace"])
-        result = native.run(header_of(self), *args, **kwargs)
-    except NotNative as reason:
-        coverage_counts.count("fall-back", label, str(reason))
-        return original(self, *args, **kwargs)
-    except SchemaError as error:
-        coverage_counts.count("native", label)
-        raise error.__cause__ from None  # type: ignore[misc]
-    except (TypeError, ValueError, AttributeError, NotImplementedError, IndexError) as error:
-        # Arguments that the operation does not know, or that pandas refuses: pandas says which.
-        coverage_counts.count("fall-back", label, f"{type(error).__name__}: {error}")
-        return original(self, *args, **kwargs)
-    coverage_counts.count("native", label)
-    if native.mutates:
-        self._become(result)
-        return None
-    return wrap(result)
+    return __setitem__
 
 
 def _method(owner: str, name: str, original: Any, native: Native) -> Any:
     label = f"{owner}.{name}"
+    warns = name in _CHAINED
     heavy, meets, exact = native.heavy, native.meets, {"DataFrame": DataFrame, "Series": Series}[owner]
 
     @functools.wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if (
+            warns
+            and kwargs.get("inplace") is True
+            and sys.getrefcount(self) <= REF_COUNT_METHOD
+            and not common.is_local_in_caller_frame(self)
+        ):
+            # pandas counts the references itself, and would find ours.
+            warnings.warn(
+                cow._chained_assignment_method_msg, pandas.errors.ChainedAssignmentError, stacklevel=2
+            )
         manager = self.__dict__.get("_mgr")
         if manager is not None and not (
             routes.forced or (heavy and routes.pays(manager)) or (meets and args and is_lazy(args[0]))
@@ -279,9 +275,86 @@ def _method(owner: str, name: str, original: Any, native: Native) -> Any:
             return original(self, *args, **kwargs)
         if type(self) is not exact:
             return original(self, *args, **kwargs)
+        from distpool.dataframe.dispatching import dispatch
+
         return dispatch(self, label, native, original, args, kwargs)
 
     return method
+
+
+#: What applying.py knows how to share out.
+WITH_FUNCTION = {
+    "DataFrame": ("apply",),
+    "Series": ("apply", "map"),
+    "DataFrameGroupBy": ("apply",),
+    "SeriesGroupBy": ("apply", "transform", "agg", "aggregate"),
+}
+
+
+def with_function(owner: str, name: str, original: Any) -> Any:
+    """Make the method that may be given a Python function, which workers may call (applying.py)."""
+
+    @functools.wraps(original)
+    def method(self: Any, func: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(func, types.FunctionType | types.MethodType | functools.partial):
+            return original(self, *(() if func is None else (func,)), *args, **kwargs)
+        from distpool.dataframe import applying
+
+        return applying.evaluated(self, owner, name, original, func, args, kwargs)
+
+    return method
+
+
+def _grouping_method(original: Any) -> Any:
+    """The result has classes of ours, whatever way it comes."""
+
+    @functools.wraps(original)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        from distpool.dataframe import helpers
+
+        return helpers.grouped(self, original, args, kwargs)
+
+    return method
+
+
+def _accessor(name: str, parent: Any) -> property:
+    """`.str` and `.dt`."""
+    original = parent.__dict__[name]
+
+    def get(self: Any) -> Any:
+        manager = self.__dict__.get("_mgr")
+        if (manager is not None and not routes.forced) or type(self) is not Series:
+            return original.__get__(self, type(self))
+        from distpool.dataframe import helpers
+
+        return helpers.accessor(self, name, original)
+
+    made = _AccessorProperty(get, doc=parent.__doc__)
+    made.on_class = getattr(parent, name)
+    return made
+
+
+class _AccessorProperty(property):
+    """One that on the class is the accessor's class, as `pandas.Series.str` is."""
+
+    on_class: Any = None
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return super().__get__(instance, owner) if instance is not None else self.on_class
+
+
+def _indexer(name: str, parent: Any) -> property:
+    """`.loc` and `.iloc`."""
+    original = getattr(parent, name)
+
+    def get(self: Any) -> Any:
+        if is_lazy(self) or (routes.forced and is_ours(self)):
+            from distpool.dataframe import helpers
+
+            return helpers.indexer(self, name)
+        return original.__get__(self)
+
+    return property(get, doc=original.__doc__)
 
 
 def _query(self: Any, expr: Any, **options: Any) -> Any:
@@ -305,6 +378,22 @@ def _answer(kind: type, name: str) -> Any:
     return property(get, doc=getattr(original, "__doc__", None))
 
 
+def _shape(kind: type) -> property:
+    original: Any = getattr(kind, "shape")  # noqa: B009
+
+    def get(self: Any) -> Any:
+        values = self.__dict__
+        if "_mgr" not in values and "_header" in values:
+            from distpool.dataframe.plan import height
+
+            known = height(values["_header"].base)
+            if known is not None:
+                return (known, *values["_header"].proto.shape[1:])
+        return original.__get__(self)
+
+    return property(get, doc=original.__doc__)
+
+
 def _answering_method(kind: type, name: str) -> Any:
     original = getattr(kind, name)
 
@@ -322,10 +411,18 @@ def _columns() -> property:
     original = pandas.DataFrame.__dict__["columns"]
 
     def get(self: Any) -> Any:
-        values = self.__dict__
-        if "_mgr" not in values and "_header" in values:
-            return values["_header"].proto.columns
-        return original.__get__(self, type(self))
+        # The most asked of all: what pandas' own descriptor does, in one look at the dict.
+        try:
+            return self.__dict__["_mgr"].axes[0]
+        except KeyError:
+            header = self.__dict__.get("_header")
+            if header is None:
+                return original.__get__(self, type(self))
+            # `df.columns.name = "x"` changes the labels in place: they must be of this frame alone.
+            proto = header.proto.copy(deep=False)
+            proto.columns = labels = header.proto.columns.view()
+            self.__dict__["_header"] = header.with_(proto=proto)
+            return labels
 
     def put(self: Any, labels: Any) -> None:
         values = self.__dict__
@@ -352,11 +449,21 @@ def equip() -> None:
     for kind in (DataFrame, Series):
         parent = kind._stands_for
         kind.__doc__ = parent.__doc__
+        kind.shape = _shape(parent)
         for name, native in TABLE.get(kind.__name__, {}).items():
-            setattr(kind, name, _method(kind.__name__, name, getattr(parent, name), native))
+            original = getattr(parent, name)
+            if name == "query":
+                original = functools.wraps(original)(_query)
+            made = _method(kind.__name__, name, original, native)
+            setattr(kind, name, _setitem(made) if name == "__setitem__" else made)
+        kind.groupby = _grouping_method(parent.groupby)
+        kind.loc = _indexer("loc", parent)
+        kind.iloc = _indexer("iloc", parent)
+        for name in WITH_FUNCTION[kind.__name__]:
+            setattr(kind, name, with_function(kind.__name__, name, getattr(kind, name)))
+    Series.str = _accessor("str", pandas.Series)
+    Series.dt = _accessor("dt", pandas.Series)
     DataFrame._constructor_sliced = Series
-    original = functools.wraps(pandas.DataFrame.query)(_query)
-    DataFrame.query = _method("DataFrame", "query", original, TABLE["DataFrame"]["query"])
     DataFrame.columns = _columns()
     DataFrame.dtypes = _answer(pandas.DataFrame, "dtypes")
     for name in ("keys", "__iter__", "__contains__"):

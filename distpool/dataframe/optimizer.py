@@ -18,6 +18,7 @@ from distpool.dataframe.expressions import Call, Column, Expr, conjunction, conj
 from distpool.dataframe.kernels_facts import ORDERED_AGGREGATES
 from distpool.dataframe.plan import (
     Aggregate,
+    AsofJoin,
     Concat,
     Distinct,
     Filter,
@@ -29,6 +30,7 @@ from distpool.dataframe.plan import (
     Scan,
     Slice,
     Sort,
+    Window,
     walk,
 )
 
@@ -79,8 +81,10 @@ def _order_seen_below(node: Node, seen: bool) -> list[bool]:
             ]
         case Join(how="semi" | "anti"):
             return [seen, False]
-        case RowNumber() | Slice() | Distinct() | Sort():
+        case RowNumber() | Slice() | Distinct() | Sort() | Window():
             return [True]
+        case AsofJoin():
+            return [True, True]
         case _:
             return [seen] * len(node.inputs)
 
@@ -106,6 +110,9 @@ def prune_columns(root: Node) -> Node:
                 return Project(below, kept)
             case RowNumber(below, name):
                 return node.with_inputs(inputs) if name in wanted else below
+            case Window(below, items) as new:
+                left = tuple(item for item in items if item[0] in wanted)
+                return replace(new, items=left) if left else below
             case Aggregate() as new:
                 return replace(new, aggregates=tuple(item for item in new.aggregates if item[0] in wanted))
             case Memory(names=names) | Scan(names=names) as new:
@@ -129,6 +136,12 @@ def _columns_read(node: Node, wanted: set[str]) -> list[set[str]]:
             return [set().union(*(expr.columns for name, expr in items if name in wanted))]
         case RowNumber(name=name):
             return [wanted - {name}]
+        case Window(items=items):
+            below = wanted.difference(item[0] for item in items)
+            for name, _, expr, _, keys in items:
+                if name in wanted:
+                    below = below.union(expr.columns, *(key.columns for key in keys))
+            return [below]
         case Filter(predicate=predicate):
             return [wanted | predicate.columns]
         case Sort(by=by):
@@ -143,6 +156,11 @@ def _columns_read(node: Node, wanted: set[str]) -> list[set[str]]:
             return [
                 wanted & set(left.columns) | set(left_on),
                 wanted & set(right.columns) | set(right_on),
+            ]
+        case AsofJoin(left, right):
+            return [
+                wanted & set(left.columns) | {node.left_on, *node.left_by},
+                wanted & set(right.columns) | {node.right_on, *node.right_by},
             ]
         case _:
             return [set(wanted) for _ in node.inputs]
@@ -191,10 +209,13 @@ def _sink(node: Node, parts: list[Expr]) -> Node:
             return replace(node, input=_sink(below, parts))
         case Concat(inputs):
             return Concat(tuple(_sink(below, parts) for below in inputs))
+        case Join(how="full"):
+            # A row that the condition keeps may come from the other side alone.
+            return _above(node, parts)
         case Join(left, right):
             to_left, rest = _split(parts, left)
             to_right: list[Expr] = []
-            if node.how == "inner":
+            if node.how in ("inner", "cross"):
                 to_right, rest = _split(rest, right)
             return _above(replace(node, left=_sink(left, to_left), right=_sink(right, to_right)), rest)
         case Aggregate(below, keys):

@@ -9,14 +9,16 @@ order of rows is part of what a node means; where the optimizer has found that n
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 from distpool.dataframe.content import Content
 from distpool.dataframe.expressions import Expr
+from distpool.dataframe.kept_columns import KeptColumns
 
 Named = tuple[str, Expr]
+WindowItem = tuple[str, str, Expr, tuple[object, ...], tuple[Expr, ...]]
 
 
 class Node(Content):
@@ -31,8 +33,8 @@ class Node(Content):
     def inputs(self) -> tuple[Node, ...]:
         """The nodes that it reads."""
         found: list[Node] = []
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
+        for part in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, part.name)
             if isinstance(value, Node):
                 found.append(value)
             elif isinstance(value, tuple):
@@ -45,12 +47,12 @@ class Node(Content):
             return self
         left = iter(inputs)
         changes: dict[str, Any] = {}
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
+        for part in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, part.name)
             if isinstance(value, Node):
-                changes[field.name] = next(left)
+                changes[part.name] = next(left)
             elif isinstance(value, tuple) and value and isinstance(value[0], Node):
-                changes[field.name] = tuple(next(left) for _ in value)
+                changes[part.name] = tuple(next(left) for _ in value)
         return replace(self, **changes)  # type: ignore[type-var]
 
 
@@ -85,7 +87,8 @@ class Scan(Node):
     """Columns of files. `stamps` (size and time of change of each file) make a file that was written anew another
     content.
 
-    `casts` names the kind of each column that must be brought to it when read; `predicate` is on these columns.
+    `casts` names the kind of each column that must be brought to it when read; `predicate` is on these columns. `rows`
+    is how many there are in the files, before the predicate. `kept` has columns that were read before: no content.
     """
 
     format: str
@@ -94,6 +97,8 @@ class Scan(Node):
     names: tuple[str, ...]
     casts: tuple[tuple[str, str], ...]
     predicate: Expr | None = None
+    rows: int | None = None
+    kept: KeptColumns | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -125,6 +130,23 @@ class RowNumber(Node):
     def columns(self) -> tuple[str, ...]:
         """The counter, then the input's."""
         return (self.name, *self.input.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Window(Node):
+    """The input with columns behind its own whose values hang on other rows too: before, around, or of one's group.
+
+    Each has a name that is made of its content (`windows.py`), a kernel, its argument and options, and the columns
+    whose equal values make a group; without any all rows are one. The rows and their order are the input's.
+    """
+
+    input: Node
+    items: tuple[WindowItem, ...]
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The input's, then the new ones."""
+        return self.input.columns + tuple(item[0] for item in self.items)
 
 
 class SameColumns(Node):
@@ -203,8 +225,8 @@ class Aggregate(Node):
 class Join(Node):
     """Pairs of rows with equal keys; null equals null, as in pandas. The columns of both, whose names differ.
 
-    `how`: inner, left, semi, anti. Ordered, the pairs lie as the left rows do, and for one left row as the right
-    ones do.
+    `how`: inner, left, full, cross, semi, anti. A full join has no order. Ordered, the pairs of the others lie as the
+    left rows do, and for one left row as the right ones do.
     """
 
     left: Node
@@ -217,7 +239,32 @@ class Join(Node):
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The left ones, and the right ones if these rows are there."""
-        return self.left.columns + (self.right.columns if self.how in ("inner", "left") else ())
+        return self.left.columns + (() if self.how in ("semi", "anti") else self.right.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class AsofJoin(Node):
+    """Each left row with the nearest right row of equal `by` columns: before it, or after it (`direction`).
+
+    The columns that are compared must be in order and without missing values, else the plan fails. `tolerance` is how
+    far a partner may be, in ticks of the column or its numbers; `exact` whether it may be equal. The rows and the order
+    are the left's; the columns those of both.
+    """
+
+    left: Node
+    right: Node
+    left_on: str
+    right_on: str
+    left_by: tuple[str, ...]
+    right_by: tuple[str, ...]
+    direction: str
+    tolerance: int | None
+    exact: bool
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The left ones, then the right ones."""
+        return self.left.columns + self.right.columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,3 +291,23 @@ def walk(node: Node) -> Iterator[Node]:
             yield at
 
     return visit(node)
+
+
+def height(node: Node) -> int | None:
+    """Say how many rows there are, if that is known without making them."""
+    match node:
+        case Scan(predicate=None, rows=rows):
+            return rows
+        case Project(below) | RowNumber(below) | Window(below) | Sort(below):
+            return height(below)
+        case Slice(below, offset, length):
+            rows = height(below)
+            if rows is None:
+                return None
+            rest = min(-offset, rows) if offset < 0 else max(rows - offset, 0)
+            return rest if length is None else min(rest, length)
+        case Concat(parts):
+            heights = [height(part) for part in parts]
+            return None if None in heights else sum(known for known in heights if known is not None)
+        case _:
+            return None

@@ -15,6 +15,9 @@ import pandas
 import polars
 import pyarrow
 
+from distpool.dataframe import kinds
+from distpool.dataframe.header import PlanFailed
+
 _PLAIN = {
     "bool": polars.Boolean,
     "str": polars.String,
@@ -27,6 +30,7 @@ _PLAIN = {
 
 def polars_type(kind: str) -> Any:
     """The Polars type of a kind."""
+    kind = kinds.base(kind)
     plain = _PLAIN.get(kind)
     if plain is not None:
         return plain
@@ -45,12 +49,15 @@ def ticks_per_unit(kind: str) -> int:
 def to_polars(array: Any, kind: str) -> polars.Series:
     """Take an array of pandas (numpy's or an extension's) of a dtype of this kind."""
     if kind == "str":
-        return polars.Series(polars.from_arrow(pyarrow.chunked_array(array.__arrow_array__()))).cast(
-            polars.String
-        )
+        text = array.__arrow_array__()
+        # Of no chunks Arrow must be told the type.
+        chunks = text if isinstance(text, pyarrow.ChunkedArray) else pyarrow.chunked_array([text], text.type)
+        return polars.Series(polars.from_arrow(chunks)).cast(polars.String)
     if kind == "codes":
         codes = polars.Series(polars.from_arrow(pyarrow.array(np.asarray(array.codes, dtype="int32"))))
         return codes.set(codes < 0, None) if (codes < 0).any() else codes
+    if kinds.is_nullable(kind):
+        return _nullable_to_polars(array, kind)
     values = np.asarray(array._ndarray) if hasattr(array, "_ndarray") else np.asarray(array)
     if kind.startswith(("datetime", "duration")):
         whole = polars.Series(polars.from_arrow(pyarrow.array(values.view("int64"))))
@@ -65,8 +72,30 @@ def to_polars(array: Any, kind: str) -> polars.Series:
     return series
 
 
+def _nullable_to_polars(array: Any, kind: str) -> polars.Series:
+    """An array with a mask, or of Arrow's: Arrow has missing values as Polars has them."""
+    if hasattr(array, "_mask"):
+        arrow = pyarrow.array(array._data, mask=array._mask)
+    else:
+        arrow = array.__arrow_array__()
+    chunks = arrow if isinstance(arrow, pyarrow.ChunkedArray) else pyarrow.chunked_array([arrow], arrow.type)
+    return polars.Series(polars.from_arrow(chunks)).cast(polars_type(kind))
+
+
+def has_nan(series: polars.Series) -> bool:
+    """Say whether there is a NaN among nullable floats: it is no missing value there, and Polars' rules differ."""
+    return series.dtype.is_float() and bool(series.is_nan().any())
+
+
 def to_pandas(series: polars.Series, dtype: Any, kind: str) -> Any:
-    """Give a new array of this dtype."""
+    """Give a new array of this dtype. Raises PlanFailed if the values are not of it."""
+    try:
+        return _to_pandas(series, dtype, kind)
+    except polars.exceptions.PolarsError as error:
+        raise PlanFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _to_pandas(series: polars.Series, dtype: Any, kind: str) -> Any:
     if kind.startswith("arrow:"):
         return series.to_arrow(compat_level=polars.CompatLevel.oldest()).to_pandas()._values
     if kind == "str":
@@ -74,6 +103,8 @@ def to_pandas(series: polars.Series, dtype: Any, kind: str) -> Any:
     if kind == "codes":
         codes = series.fill_null(-1).to_numpy(writable=True)
         return pandas.Categorical.from_codes(codes, dtype=dtype, validate=False)
+    if kinds.is_nullable(kind):
+        return _nullable_to_pandas(series.cast(polars_type(kind)), dtype)
     if kind.startswith(("datetime", "duration")):
         whole, scale = series.to_physical(), ticks_per_unit(kind)
         whole = whole // scale if scale > 1 else whole
@@ -85,8 +116,18 @@ def to_pandas(series: polars.Series, dtype: Any, kind: str) -> Any:
     if kind.startswith("float"):
         return series.cast(polars_type(kind)).fill_null(np.nan).to_numpy(writable=True)
     if series.null_count():
-        raise AssertionError(f"a column of {dtype} has missing values")
+        raise PlanFailed(f"a column of {dtype} has missing values")
     return series.cast(polars_type(kind)).to_numpy(writable=True)
+
+
+def _nullable_to_pandas(series: polars.Series, dtype: Any) -> Any:
+    if isinstance(dtype, pandas.ArrowDtype | pandas.StringDtype):
+        arrow = series.to_arrow(compat_level=polars.CompatLevel.oldest())
+        if isinstance(dtype, pandas.ArrowDtype):
+            arrow = arrow.cast(dtype.pyarrow_dtype)
+        return dtype.__from_arrow__(arrow)
+    values = series.fill_null(False if series.dtype == polars.Boolean else 0).to_numpy(writable=True)
+    return dtype.construct_array_type()(values, series.is_null().to_numpy(writable=True))
 
 
 def to_pandas_key(series: polars.Series) -> Any:
@@ -101,6 +142,9 @@ def to_pandas_key(series: polars.Series) -> Any:
         )
     if series.dtype.is_float():
         return series.fill_null(np.nan).to_numpy(writable=True)
+    if series.null_count():
+        made = pandas.BooleanDtype() if series.dtype == polars.Boolean else pandas.Int64Dtype()
+        return _nullable_to_pandas(series, made)
     return series.to_numpy(writable=True)
 
 

@@ -18,10 +18,10 @@ import functools
 import itertools
 import multiprocessing
 import random
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from traceback import format_exc
 from typing import Any, Protocol
 
@@ -31,7 +31,6 @@ from pandas.core.generic import NDFrame
 
 from distpool.cpus import cpu_count
 from distpool.dataframe import coverage_counts, routes
-from distpool.scheduler.shells import worker_start
 
 # What must be saved for the engine to be worth it: workers start in 0.2 s, and import pandas in 0.4 s.
 SAVED_SECONDS_MIN = 0.7
@@ -73,7 +72,11 @@ class Results:
 
 def inside_worker() -> bool:
     """Say whether this process is somebody's worker: what is parallel already gains nothing here."""
-    return worker_start.this_worker is not None or multiprocessing.parent_process() is not None
+    # Who never imported it was not started as a worker: importing it here would cost more than all else of the package.
+    start = sys.modules.get("distpool.scheduler.shells.worker_start")
+    if start is not None and start.this_worker is not None:
+        return True
+    return multiprocessing.parent_process() is not None
 
 
 class Evaluation:
@@ -201,6 +204,8 @@ class Evaluation:
                 if results.error is not None:
                     self._done = edge + len(values)
                     self._note(results.error)
+                    from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
+
                     raise results.error from RemoteTraceback(results.traceback)
                 if not results.complete:
                     # Neither came back by pickle: here it is what it is for pandas.

@@ -14,11 +14,13 @@ import pandas
 
 from distpool.dataframe import kinds, routes
 from distpool.dataframe.expressions import Column
-from distpool.dataframe.header import Field, Header, NotNative
+from distpool.dataframe.header import Field, Header, NotNative, SchemaError
+from distpool.dataframe.kept_columns import KeptColumns
 from distpool.dataframe.natives import native
 from distpool.dataframe.plan import Scan
 
 _NOTHING = pandas.api.extensions.no_default
+_ARROW_NAMES = {"str": ("string", "large_string")}
 
 
 @native("pandas", "read_parquet")
@@ -43,12 +45,12 @@ def read_parquet(
         or filters
     ):
         raise NotNative("options of the reader")
-    if dtype_backend is not _NOTHING:
-        raise NotNative("another dtype backend")
+    if dtype_backend not in (_NOTHING, "numpy_nullable", "pyarrow"):
+        raise NotNative("an unknown dtype backend")
     path = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(path, str) or "://" in path:
         raise NotNative("not a local path")
-    return _of_files(_files(path), columns)
+    return _of_files(_files(path), columns, dtype_backend)
 
 
 def _files(path: str) -> list[str]:
@@ -65,17 +67,16 @@ def _files(path: str) -> list[str]:
     return sorted(found)
 
 
-def _of_files(paths: list[str], columns: Any) -> Header:
-    import pyarrow.parquet
+def _of_files(paths: list[str], columns: Any, dtype_backend: Any) -> Header:
     from pandas.io._util import arrow_table_to_pandas
 
     rows, stamps, complete, schema = 0, [], None, None
     for path in paths:
         stat = os.stat(path)
         stamps.append((stat.st_size, stat.st_mtime_ns))
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with _opened(path) as file:
             if schema is not None and not file.schema_arrow.equals(schema):
-                raise NotNative(f"files of different schemas: {paths[0]}, {path}")
+                raise NotNative(_difference(paths[0], schema, path, file.schema_arrow))
             schema = file.schema_arrow
             rows += file.metadata.num_rows
             without = _columns_without_nulls(file.metadata)
@@ -102,7 +103,7 @@ def _of_files(paths: list[str], columns: Any) -> Header:
             raise NotNative("columns that the file does not have")
         names = list(dict.fromkeys(columns))
     part = _empty(schema, names)
-    proto = arrow_table_to_pandas(part, dtype_backend=_NOTHING, to_pandas_kwargs={})
+    proto = arrow_table_to_pandas(part, dtype_backend=dtype_backend, to_pandas_kwargs={})
     if list(proto.columns) != names:
         raise NotNative("labels that the file's metadata changes")
     proto.index = pandas.RangeIndex(0, name=proto.index.name)
@@ -112,8 +113,32 @@ def _of_files(paths: list[str], columns: Any) -> Header:
         fields.append(field)
         if cast:
             casts.append((name, cast))
-    base = Scan("parquet", tuple(paths), tuple(stamps), tuple(names), tuple(casts))
+    base = Scan(
+        "parquet", tuple(paths), tuple(stamps), tuple(names), tuple(casts), rows=rows, kept=KeptColumns()
+    )
     return Header(base, tuple(fields), None, proto)
+
+
+def _opened(path: str) -> Any:
+    """Open a file of parquet. What pandas raises of one that is none, or half of one, says here which it is."""
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowException as error:
+        raise SchemaError from type(error)(f"{path}: {error}")
+
+
+def _difference(one: str, first: Any, two: str, second: Any) -> str:
+    """Say which column differs, and in which files. pandas reads such files if it can, and this is told if not."""
+    for name in dict.fromkeys((*first.names, *second.names)):
+        types = [
+            str(schema.field(name).type) if name in schema.names else "not there"
+            for schema in (first, second)
+        ]
+        if types[0] != types[1]:
+            return f"column {name!r} differs between files: {types[0]} in {one}, {types[1]} in {two}"
+    return f"files of different schemas: {one}, {two}"
 
 
 def _empty(schema: Any, names: list[str]) -> Any:
@@ -151,6 +176,10 @@ def _field(arrow: Any, dtype: Any, complete: bool) -> tuple[Field, str | None]:
     if kind is None:
         name = "decimal" if pyarrow.types.is_decimal(arrow.type) else str(arrow.type)
         return Field(made, f"arrow:{'date32' if name == 'date32[day]' else name}", missing=not complete), None
+    if kinds.is_nullable(kind):
+        natural = str(arrow.type) in _ARROW_NAMES.get(kinds.base(kind), (kinds.base(kind),))
+        floats = kinds.base(kind) in kinds.FLOATS
+        return Field(made, kind, missing=not complete), kind if floats or not natural else None
     if kind.startswith("float"):
         return Field(made, kind, missing=True), kind
     stamp = str(arrow.type).replace("timestamp", "datetime")

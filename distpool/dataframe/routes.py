@@ -50,7 +50,8 @@ def route(name: str) -> Iterator[None]:
 
 
 @functools.cache
-def _has_cores() -> bool:
+def has_cores() -> bool:
+    """Say whether there are so many that what Polars does with all of them is quicker than pandas with one."""
     return cpu_count() >= LIFTING_CPUS_MIN
 
 
@@ -58,4 +59,4 @@ def pays(manager: Any) -> bool:
     """Say whether a frame in memory is big enough that a plan pays for a group-by."""
     axes = manager.axes
     cells = len(axes[-1]) * (len(axes[0]) if len(axes) == 2 else 1)
-    return cells >= LIFTED_CELLS_MIN and _has_cores()
+    return cells >= LIFTED_CELLS_MIN and has_cores()

@@ -29,7 +29,7 @@ from distpool.cpus import cpu_count
 from distpool.errors import ClusterError
 from distpool.scheduler.messages import Admission, Knock, decode, encode
 from distpool.scheduler.shells import knocking
-from distpool.scheduler.shells.agent import IN_DIRECTORY
+from distpool.scheduler.shells.agent_request import IN_DIRECTORY
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.links import close_watched, is_readable, watched_dealer
 from distpool.scheduler.shells.waker import Waker
@@ -66,7 +66,7 @@ class Pilot:
         _refuse_strangers(knock, node)
         has = {"GPU": 0.0, **resources, "CPU": max(1.0, resources.get("CPU", 0.0))}
         self._cluster = EmbeddedCluster(
-            node=node, resources=has, environment=_environment(has), listen=IN_DIRECTORY
+            node=node, resources=has, environment=_environment(has), listen=IN_DIRECTORY, logged=True
         )
         self._cluster.start()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)

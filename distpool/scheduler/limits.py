@@ -53,20 +53,27 @@ class Limits(msgspec.Struct, frozen=True):
     # What the head keeps for others.
     keys_bytes_max: int = 256 << 20  # keys and their values, together; what is put then is refused.
 
+    # Placement groups.
+    group_patience_s: float = 1.0  # one that finds no room for so long has nodes make room for it, ...
+    group_wait_s: float = 10.0  # ... which they do for so long, doubling with each time in vain ...
+    group_wait_s_max: float = 600.0  # ... up to this. In between it rests as long as it has waited.
+
     # Watching.
     heartbeat_s: float = 2.0
-    node_silent_s: float = 10.0  # a node silent for this long is dead.
+    node_silent_s: float = 9.5  # a node silent for this long is dead, and everybody knows it after 10 s.
     drain_s: float = 30.0  # what runs on a node that was told to go has so long to end.
     head_redial_s: float = 0.3  # a node whose head is away tries to reach it so often, ...
     head_away_s: float = 600.0  # ... and leaves after so long.
     reckoned_s: float = (
         2.0  # what a node has sent to another one is counted there for this long, or until it is seen.
     )
+    wait_spilled_s: float = 1.0  # what was sent to a node to wait there goes on to one with room after this.
     report_s: float = 0.1  # a node reports changed free resources at most this often, ...
     view_s: float = 0.5  # ... and the head spreads them at most this often.
     lost_owner_s: float = 60.0  # deaths of a lost owner's workers are kept this long for its return.
     survey_s: float = 1.0  # who has not answered the head's question by then is left out.
-    nested_workers_per_cpu_max: int = 8  # replacements for workers that wait for their own children.
+    nested_workers_per_cpu_max: int = 64  # replacements for workers that wait for their own children, ...
+    memory_lend_min: float = 0.15  # ... and no more of them while less than this share of the memory is left.
 
     # Memory. A node whose available memory is less than this share of what it has ends the worker with most.
     memory_free_min: float = 0.05
@@ -75,7 +82,7 @@ class Limits(msgspec.Struct, frozen=True):
 
     # Objects of other nodes.
     pulls_max: int = 4  # so many are pulled to a node at one time, ...
-    pull_window_bytes: int = 8 << 20  # each with so much under way.
+    pull_window_bytes: int = 16 << 20  # each with so much under way.
     chunk_bytes: int = 1 << 20
     near_s: float = 0.25  # a call waits this long for a worker where its data is, then for one anywhere.
     copy_linger_s: float = 2.0  # a copy that nobody uses is kept for so long.
@@ -83,6 +90,10 @@ class Limits(msgspec.Struct, frozen=True):
     pull_silent_s: float = 60.0  # a node from which nothing comes for so long does not have it.
     redial_s: float = 0.1  # a link to another node that was lost is made anew after so long.
     fan_out: int = 2  # a node sends one object to so many at a time; others get it from those.
+
+    # What workers print where the program cannot see it: the rest is withheld, and stays in their logs.
+    prints_burst_bytes: int = 4 << 20  # one may have so much shown at once, ...
+    prints_bytes_s: int = 1 << 20  # ... and then so much a second.
 
     # Lost values.
     lineage_bytes_max: int = 64 << 20  # of calls whose results lie in the store, so much is remembered.

@@ -64,7 +64,17 @@ _OURS = {
 }
 
 # Modules that are reached as attributes without an import of their own.
-_MODULES = ("actor_pool", "metrics", "queue", "scheduling_strategies", "serialization", "state")
+_MODULES = (
+    "accelerators",
+    "actor_pool",
+    "joblib",
+    "metrics",
+    "multiprocessing",
+    "queue",
+    "scheduling_strategies",
+    "serialization",
+    "state",
+)
 
 __all__ = [*_OURS]
 
@@ -80,7 +90,8 @@ def _find(name: str) -> Any:
             return getattr(importlib.import_module("multiprocessing.util"), name)
         except AttributeError:
             pass
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    why = None if name.startswith("_") else importlib.import_module("distpool.left_out").why(f"util.{name}")
+    raise AttributeError(why or f"module {__name__!r} has no attribute {name!r}")
 
 
 if not TYPE_CHECKING:  # which would take every name for one that exists

@@ -19,7 +19,8 @@ from typing import Any
 
 from distpool.engines.protocol import Promise
 from distpool.objects import ObjectRef, get
-from distpool.scheduler.remote import submitting, waiting
+from distpool.scheduler.remote import waiting
+from distpool.scheduler.remote.here import here
 
 
 def as_completed(
@@ -135,7 +136,7 @@ class _Arrivals(Promise):
         if self._waits:
             self._waits = False
             self.settle()
-            submitting.here().session.wake()
+            here().session.wake()
 
     def take(self, as_ref: bool) -> Any:
         """Wait for the next one; its value, or itself. Raises what its call has raised."""

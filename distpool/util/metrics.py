@@ -21,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from distpool import worker_hooks
+
 __all__ = ["Counter", "Gauge", "Histogram", "Metric", "Series", "snapshot"]
 
 Tags = tuple[str, ...]
@@ -66,6 +68,12 @@ def snapshot() -> list[Series]:
         ]
 
 
+def _tell() -> bytes:
+    from distpool.util import metrics_sharing  # with its libraries only where somebody asks
+
+    return metrics_sharing.tell()
+
+
 class Metric:
     """What all kinds have in common.
 
@@ -105,10 +113,13 @@ class Metric:
             if key not in _series:
                 _series[key] = Series(*key, self._description, self._tag_keys, self._boundaries())
             self._mine = _series[key]
-        if is_first and _is_worker():
-            from distpool.util import metrics_sharing
+        if is_first:
+            if _is_worker():
+                from distpool.util import metrics_sharing
 
-            metrics_sharing.begin()
+                metrics_sharing.begin()
+            else:
+                worker_hooks.tell_metrics = _tell
 
     def _boundaries(self) -> tuple[float, ...]:
         return ()

@@ -5,6 +5,7 @@
     worker: first metric is made ──► a thread of its own: each half second, if something changed
                                           └─ key_put("metrics/<process>", its series) ──► the head
     driver: collect() ── keys("metrics/") ──► merged with its own ──► prometheus_text()
+            tell ◄── survey "metrics", of one who is no driver (``distpool dashboard``)
 
 A worker tells once more when it ends, so what it counted stays when it is gone. One that is killed takes its last half
 second along. Counters and histograms of all processes are added
@@ -17,20 +18,20 @@ import atexit
 import importlib
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from distpool.errors import DistpoolError
 from distpool.runtime import is_initialized
+from distpool.scheduler.messages import METRICS_PREFIX
 from distpool.scheduler.remote import cluster_facts
 from distpool.util import metrics
 from distpool.util.metrics import Series
 
 __all__ = ["collect", "merged", "prometheus_text"]
 
-_PREFIX = "metrics/"
 _INTERVAL_S = 0.5
 
 Wire = list[tuple[str, str, str, tuple[str, ...], tuple[float, ...], list[tuple[tuple[str, ...], Any]]]]
@@ -104,8 +105,8 @@ def collect() -> list[Series]:
     by_process = {here: metrics.snapshot()}
     if not is_initialized():
         return merged(by_process)
-    for key in cluster_facts.keys(_PREFIX):
-        name = key.removeprefix(_PREFIX)
+    for key in cluster_facts.keys(METRICS_PREFIX):
+        name = key.removeprefix(METRICS_PREFIX)
         blob = cluster_facts.key_get(key)
         if blob is not None and name != here:
             by_process[name] = unpacked(blob)
@@ -118,6 +119,15 @@ _TOKEN = os.urandom(4).hex()
 
 def _process_name() -> str:
     return f"{os.uname().nodename}:{os.getpid()}/{_TOKEN}"
+
+
+def tell() -> bytes:
+    """This program's own series, with the process's name, for whoever asks in the cluster."""
+    return msgspec.msgpack.encode((_process_name(), packed(metrics.snapshot())))
+
+
+#: What ``tell`` has told: the process's name, and its series.
+told: Callable[[bytes], tuple[str, bytes]] = msgspec.msgpack.Decoder(tuple[str, bytes]).decode
 
 
 # --------------------------------------------------------------------------------- from a worker
@@ -142,7 +152,7 @@ class _Teller(threading.Thread):
         blob = packed(metrics.snapshot())
         if blob != self._told:
             try:
-                cluster_facts.key_put(_PREFIX + _process_name(), blob)
+                cluster_facts.key_put(METRICS_PREFIX + _process_name(), blob)
             except (
                 DistpoolError,
                 RuntimeError,

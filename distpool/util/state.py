@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from distpool import left_out
 from distpool.util import state_records, state_summaries
 from distpool.util.state_records import (
     ActorState,
@@ -314,3 +315,12 @@ def summarize_objects(
     return state_summaries.of_cluster(
         state_summaries.of_objects(_all("objects", 3, warn=raise_on_missing_output))
     )
+
+
+TYPE_CHECKING = False
+if not TYPE_CHECKING:  # which would take every name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        """Say what was left out, and why."""
+        why = None if name.startswith("_") else left_out.why(f"util.state.{name}")
+        raise AttributeError(why or f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -196,6 +197,7 @@ class Async(Plain):
     async def wait(self) -> str:
         self.now += 1
         self.most = max(self.most, self.now)
+        self.loop = asyncio.get_running_loop()
         try:
             await self.event.wait()
         finally:
@@ -203,8 +205,26 @@ class Async(Plain):
         return "woken"
 
     async def wake(self) -> int:
-        self.event.set()
+        self.loop.call_soon_threadsafe(self.event.set)  # it may be another group's
         return self.most
+
+    async def keep_the_thread(self, go: str) -> str:
+        note(self.path, "keeps")
+        while not os.path.exists(go):
+            time.sleep(0.01)
+        return go
+
+    def spin_without_end(self) -> None:
+        note(self.path, "spins")
+        while True:
+            pass
+
+    async def leave_at_once(self, code: int) -> None:
+        sys.exit(code)
+
+    async def begin_background(self, path: str) -> None:
+        self.background = asyncio.get_running_loop().create_task(self.live(path))
+        await asyncio.sleep(0)  # it has begun
 
     async def running(self) -> int:
         return self.now

@@ -123,6 +123,34 @@ def test_coroutines_that_run_finish_before_the_actor_exits(opened: Any, tmp_path
     assert notes(log).count("exit-handler") == 1
 
 
+@pytest.mark.parametrize(
+    ("cls", "terms", "endless", "leave"),
+    [
+        (Async, None, ("wait",), ("leave_later",)),
+        (Async, ActorTerms(2, True, {"one": 2}), ("wait",), ("leave_later",)),
+        (Threaded, ActorTerms(3), ("wait_for", "/nothing/comes/there"), ("leave", "exit_actor")),
+    ],
+    ids=["coroutines", "groups", "threads"],
+)
+def test_an_actor_exits_in_time_whatever_else_it_runs(
+    opened: Any,
+    tmp_path: Path,
+    cls: type[Any],
+    terms: ActorTerms | None,
+    endless: tuple[str, ...],
+    leave: tuple[str, ...],
+) -> None:
+    log = actor_log(tmp_path)
+    actor = opened(cls, log) if terms is None else opened(cls, log, terms=terms)
+    running = call(actor, *endless)
+    assert call(actor, "add").get() == 1
+    leaving = call(actor, *leave)
+    assert leaving.kind == ActorEnd.EXITED
+    assert running.kind == ActorEnd.EXITED
+    assert actor.wait_gone(5.0)
+    assert notes(log).count("exit-handler") == 1
+
+
 def test_what_an_actor_left_running_is_cancelled_when_it_is_closed(opened: Any, tmp_path: Path) -> None:
     log = actor_log(tmp_path)
     actor = opened(Async, log)
@@ -130,6 +158,74 @@ def test_what_an_actor_left_running_is_cancelled_when_it_is_closed(opened: Any, 
     actor.close()
     assert actor.wait_gone(5.0)
     assert notes(log) == ["constructed", "background-ended", "exit-handler"]
+
+
+GROUPED = ActorTerms(2, True, {"one": 2, "other": 1})
+
+
+def test_a_coroutine_that_keeps_its_thread_keeps_its_own_group_waiting(opened: Any, tmp_path: Path) -> None:
+    go, log = str(tmp_path / "go"), actor_log(tmp_path)
+    actor = opened(Async, log, terms=GROUPED)
+    keeps = call(actor, "keep_the_thread", go, group="one")
+    wait_until(lambda: "keeps" in notes(log), "it runs")
+    assert call(actor, "plus", group="other").get() == 1
+    assert call(actor, "plus").get() == 2
+    behind = call(actor, "plus", group="one")
+    assert call(actor, "plus", group="other").get() == 3
+    assert not behind.settled
+    Path(go).touch()
+    assert keeps.get() == go
+    assert behind.get() == 4
+
+
+@pytest.mark.parametrize("group", ["", "one"])
+def test_what_spins_in_a_group_is_interrupted_and_the_group_goes_on(
+    opened: Any, tmp_path: Path, group: str
+) -> None:
+    log = actor_log(tmp_path)
+    actor = opened(Async, log, terms=GROUPED)
+    spins = call(actor, "spin_without_end", group=group)
+    wait_until(lambda: "spins" in notes(log), "it runs")
+    actor.cancel_calls([spins.task])
+    assert spins.kind == "cancelled"
+    assert call(actor, "plus", group=group).get() == 1
+
+
+def test_calls_of_groups_finish_before_the_actor_exits(opened: Any, tmp_path: Path) -> None:
+    log = actor_log(tmp_path)
+    actor = opened(Async, log, terms=GROUPED)
+    waiting = call(actor, "wait", group="one")
+    wait_until(lambda: call(actor, "running", group="other").get() == 1, "it waits")
+    woken, leaving = call(actor, "wake", group="other"), call(actor, "leave_later", group="other")
+    assert leaving.kind == ActorEnd.EXITED
+    assert waiting.get() == "woken"
+    assert woken.get() == 1
+    assert actor.wait_gone(5.0)
+    assert notes(log).count("exit-handler") == 1
+
+
+def test_what_groups_left_running_is_cancelled_when_the_actor_is_closed(opened: Any, tmp_path: Path) -> None:
+    log = actor_log(tmp_path)
+    actor = opened(Async, log, terms=GROUPED)  # its constructor leaves a task, ...
+    for group in ("one", "other"):  # ... and so do calls
+        call(actor, "begin_background", log, group=group).get()
+    actor.close()
+    assert actor.wait_gone(5.0)
+    assert sorted(notes(log)) == ["background-ended"] * 3 + ["constructed", "exit-handler"]
+
+
+def test_sys_exit_in_a_group_is_the_actors_death(opened: Any) -> None:
+    actor = opened(Async, terms=GROUPED)
+    leaving = call(actor, "leave_at_once", 3, group="one")
+    assert leaving.kind != "done"
+    assert actor.wait_gone(5.0)
+
+
+def test_generators_in_a_group_send_their_values_as_they_come(engine: Any) -> None:
+    handle = distpool.remote(concurrency_groups={"io": 2})(bodies.AsyncYielding).remote()
+    numbers = handle.numbers.options(concurrency_group="io", _generator_backpressure_num_objects=2)
+    both = [numbers.remote(50), numbers.remote(50)]
+    assert [[distpool.get(ref) for ref in refs] for refs in both] == [list(range(50))] * 2
 
 
 def test_generators_of_every_kind_send_their_values_as_they_come(engine: Any) -> None:

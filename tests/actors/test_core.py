@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from distpool.scheduler.cores.owner_actors import KILLED as KILLED_BY_KILL
 from distpool.scheduler.messages import (
     ActorEnd,
     ActorExit,
@@ -103,6 +104,24 @@ def test_a_death_is_the_running_calls_affair_and_the_others_are_sent_again(death
     assert offered(owner.comes("n.1.2"), "n.1.2") == [3]
 
 
+@pytest.mark.parametrize(("restarts", "starts"), [(-1, 50), (2, 5), (0, 3)])
+def test_deaths_before_the_first_word_are_restarts_once_there_were_too_many(
+    restarts: int, starts: int
+) -> None:
+    """Nothing of it has run, so some are free; an actor that may come again without end always does."""
+    owner = Owner()
+    owner.opens(restarts)
+    owner.calls(call(1, retries=-1))
+    for number in range(1, starts):
+        assert not of(owner.dies(f"n.1.{number}"), PoolBroken)
+    last = owner.dies(f"n.1.{starts}")
+    if restarts < 0:
+        assert offered(owner.comes("n.1.100"), "n.1.100") == [1]
+    else:
+        assert [broken.kind for broken in of(last, PoolBroken)] == [ActorEnd.DIED]
+        assert failures(last) == {1: ActorEnd.DIED}
+
+
 def test_a_call_with_retries_comes_again_in_its_old_place_and_pays() -> None:
     owner = actor(restarts=-1)
     owner.calls(call(1, retries=1), call(2, retries=1))
@@ -187,6 +206,41 @@ def test_kill_ends_it_and_kill_with_restart_is_a_death() -> None:
     assert failures(said) == {2: ActorEnd.KILLED}
     assert of(said, DropPool) == [DropPool(ACTOR, True)]
     assert owner("app", KillActor(ACTOR, False)) == [], "once is enough"
+
+
+def test_kill_with_restart_before_there_is_a_worker_spends_a_restart_all_the_same() -> None:
+    """Or what a program that kills twice gets would depend on how fast the first worker came."""
+    owner = Owner()
+    owner.opens(restarts=1)
+    assert owner("app", KillActor(ACTOR, True)) == [("app", ActorRestarts(ACTOR, None, KILLED_BY_KILL))]
+    owner.calls(call(1))
+    assert offered(owner.comes("n.1.1"), "n.1.1") == [1]
+    assert of(owner("app", KillActor(ACTOR, True)), KillWorker)[0].lease == "n.1.1"
+    assert of(owner.dies("n.1.1"), PoolBroken)[0].kind == ActorEnd.DIED
+
+
+def test_kill_with_restart_before_there_is_a_worker_ends_what_has_no_restart() -> None:
+    owner = Owner()
+    owner.opens(restarts=0)
+    owner.calls(call(1))
+    assert failures(owner("app", KillActor(ACTOR, True))) == {1: ActorEnd.KILLED}
+    endless = Owner()
+    endless.opens(restarts=-1)
+    for _ in range(3):
+        assert of(endless("app", KillActor(ACTOR, True)), ActorRestarts), "it comes back without end"
+
+
+def test_two_kills_with_restart_in_a_row_are_two_though_the_first_death_is_yet_to_be_told() -> None:
+    owner = actor(restarts=1)
+    kill = KillActor(ACTOR, restart=True)
+    assert of(owner("app", kill), KillWorker)
+    assert [broken.kind for broken in of(owner("app", kill), PoolBroken)] == [ActorEnd.KILLED]
+    owner = actor(restarts=2)
+    owner("app", kill)
+    assert not of(owner("app", kill), PoolBroken)
+    assert not of(owner.dies("n.1.1"), PoolBroken)
+    owner.comes("n.1.2")
+    assert [broken.kind for broken in of(owner.dies("n.1.2"), PoolBroken)] == [ActorEnd.DIED]
 
 
 def test_a_cancelled_call_is_taken_back_or_interrupted_and_the_actor_is_spared() -> None:

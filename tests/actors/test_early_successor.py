@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from distpool.scheduler.messages import (
     ActorTerms,
+    AgentWelcome,
     Death,
+    KillWorker,
     LeaseHello,
+    LinkLost,
+    NodeLost,
     Retire,
     Setup,
     SetupDone,
@@ -42,3 +46,35 @@ def test_and_may_die_before_it_comes() -> None:
     owner("worker:c", LeaseHello("c", 1, "n", "host", 102))
     owner("worker:c", SetupDone())
     assert list(owner.core.pools[1].leases) == ["c"]
+
+
+def test_it_is_counted_on_so_an_agent_that_does_not_know_it_says_so() -> None:
+    """Its death was told by a link that was down, and when that is up again nobody else speaks of it."""
+    owner = actor()
+    owner("worker:b", LeaseHello("b", 1, "n", "host", 101))
+    assert owner.core.hello().held == ("a", "b")
+    unknown = Death(0, "host", 0, 0, reason="its node does not know it any more")
+    owner("agent:n", WorkerDied("b", 0, unknown, 0, certain=False))
+    owner("agent:n", WorkerDied("a", 0, unknown, 0, certain=False))
+    assert list(owner.core.pools[1].leases) == []
+    owner("worker:c", LeaseHello("c", 1, "n", "host", 102))
+    assert list(owner.core.pools[1].leases) == ["c"]
+
+
+def test_its_link_may_be_lost_meanwhile() -> None:
+    owner = actor()
+    owner("worker:b", LeaseHello("b", 1, "n", "host", 101))
+    [(to, said)] = owner("worker:b", LinkLost())
+    assert (to, type(said), said.lease) == ("agent:n", KillWorker, "b")
+    owner("agent:n", WorkerDied("a", 1, KILLED, 0))
+    assert list(owner.core.pools[1].leases) == []
+    assert owner.core.hello().held == ()
+
+
+def test_its_node_may_be_lost_meanwhile() -> None:
+    owner = actor()
+    owner("agent:m", AgentWelcome("m", 11, "other", 2.0, {}))
+    owner("worker:b", LeaseHello("b", 1, "m", "other", 101))
+    owner("links", NodeLost("m", "the link to its agent was lost"))
+    owner("agent:n", WorkerDied("a", 1, KILLED, 0))
+    assert list(owner.core.pools[1].leases) == []

@@ -115,6 +115,11 @@ class Host:
         """The end of that."""
         _ip("-n", self._network, "link", "set", "dev", self.name, "up")
 
+    def limit(self, mib_s: int) -> None:
+        """Let no more than this out of it in a second."""
+        rate = f"tbf rate {mib_s * 8 * 1024 * 1024}bit burst 256kb latency 50ms"
+        _ip("netns", "exec", self.space, "tc", "qdisc", "replace", "dev", "net0", "root", *rate.split())
+
     def reach_only(self, other: Host) -> None:
         """As behind a firewall that lets out to one host only."""
         _ip("-n", self.space, "route", "del", "10.77.0.0/24", "dev", "net0")

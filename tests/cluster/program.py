@@ -200,6 +200,39 @@ def talk(go: str) -> None:
     distpool.shutdown()
 
 
+def prints(count: int, go: str = "") -> None:
+    """Calls of four workers print so many lines, print to stderr, log and have a child print; then a worker dies."""
+    import logging
+    import subprocess
+
+    logging.basicConfig(level=logging.INFO, format="log %(message)s", stream=sys.stdout)
+
+    def task(number: int) -> str:
+        time.sleep(0.1)
+        for line in range(count):
+            print(f"call {number} line {line}")
+        print(f"call {number} to stderr", file=sys.stderr)
+        logging.info("call %d", number)
+        subprocess.run(["sh", "-c", f"echo call {number} child"], check=True)
+        return current_node()
+
+    def die() -> None:
+        print("last words")
+        os.kill(os.getpid(), 9)
+
+    with distpool.Pool(4, retries=0) as pool:
+        pool.map(os.environ.get, ["HOME"] * 8, 1)
+        if go:
+            print("begun", flush=True)
+            wait_for_file(go)
+        nodes = pool.map(task, range(8), 1)
+        try:
+            pool.apply(die)
+        except distpool.errors.WorkerDied as error:
+            print(type(error).__name__)
+    print(json.dumps(nodes))
+
+
 def peers() -> None:
     """Workers and the program have to do with each other directly, wherever they are."""
 
@@ -357,6 +390,7 @@ PROGRAMS = {
     "long": lambda count, seconds: long(int(count), float(seconds)),
     "idle": idle,
     "talk": talk,
+    "prints": lambda count, go="": prints(int(count), go),
     "remote": remote,
 }
 

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.timeout(120)
         (["--address", "[::1]:9437"], {}, "it is no IPv4 address"),
         (["--address", "10.99.0.1:9437"], {}, "nothing answers at 10.99.0.1:9437"),
         (["--address", "{a}", "--drain", "-1"], {}, "'-1' is no number of seconds"),
+        (["--address", "{a}", "--node-silent", "0.1"], {}, "a busy node may well say nothing for 0.5 s"),
         (["--address", "{a}", "--journal", "j"], {}, "--journal is for --head"),
         (["--address", "{a}", "--head"], {}, "not allowed with argument"),
         ([], {}, "one of the arguments --head --address is required"),

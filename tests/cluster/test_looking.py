@@ -40,7 +40,7 @@ def shown(host: Host, head: Host, *words: str, has: Sequence[str]) -> str:
 
 def test_what_is_to_be_seen_from_a_third_machine(cluster: list[Host]) -> None:
     a, _, c = cluster
-    child = started_on(c, a, "begun", "talk", str(c.folder / "go"))
+    child = started_on(c, a, "begun", "talk", str(c.folder / "go"), DISTPOOL_PRINTS="off")
 
     counts = "remote calls, each with CPU 1: 1 call waits, 3 sent to workers"
     text = shown(c, a, "top", "--once", "--interval", "0.2", has=[counts, "b/2"])

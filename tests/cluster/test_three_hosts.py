@@ -16,9 +16,9 @@ pytestmark = pytest.mark.timeout(120)
 PROGRAM = ("-m", "tests.cluster.program")
 
 
-def started_on(host: Host, head: Host, word: str, *words: str) -> subprocess.Popen[str]:
-    """A program that uses the cluster, once it has said this word."""
-    child = host.start(*PROGRAM, *words, env=of_cluster(head))
+def started_on(host: Host, head: Host, word: str, *words: str, **more: str) -> subprocess.Popen[str]:
+    """A program that uses the cluster, once it has said this word; with ``more`` in its environment."""
+    child = host.start(*PROGRAM, *words, env={**of_cluster(head), **more})
     assert child.stdout is not None
     assert child.stdout.readline() == f"{word}\n"
     return child
@@ -228,3 +228,14 @@ def test_the_head_is_stopped_and_the_others_end(cluster: list[Host]) -> None:
     wait_until(lambda: b.pids() == [], "nobody serves a cluster that is ended", 20.0)
     assert list(b.folder.iterdir()) == []
     assert not list(Path(f"{a.folder}-state").rglob("head*"))
+
+
+def test_how_long_a_silent_machine_is_waited_for_can_be_said(three: list[Host]) -> None:
+    a, b, _ = three
+    start(a, "--head", "--node-silent", "1.5")
+    start(b, "--address", f"{a.address}:{PORT}", "--node-silent", "1.5")
+    words = ("noticed", str(a.folder), "b", "SIGSTOP", "1", *map(str, b.pids()))
+    status, text = a.run("-m", "benchmarks.cluster.program", *words, env=of_cluster(a))
+    assert status == 0, text
+    (seconds,) = facts_of(text)["seconds"]  # type: ignore[misc]
+    assert 1.0 < seconds < 4.0

@@ -21,13 +21,14 @@ from tests.processes.scene import wait_until
 
 def test_top_shows_nodes_calls_and_workers(say: Say, tmp_path: Path) -> None:
     refs = [bodies.remote_after.options(name="looked at").remote(tmp_path / "go", n) for n in range(5)]
-    wait_until(lambda: say("top", "--once", "--interval", "0.1")[1].count("looked at") == 2, "two run")
+    wait_until(lambda: say("top", "--once", "--interval", "0.1")[1].count("looked at") == 3, "two run")
     status, text, complaints = say("top", "--once", "--interval", "0.1")
     assert (status, complaints) == (0, "")
-    nodes, calls, workers = text.split("\n\n")
+    nodes, calls, functions, workers = text.split("\n\n")
     assert nodes.splitlines()[1].split()[1] == "2/2"
     assert f"program, process {os.getpid()}" in calls
     assert "remote calls, each with CPU 1: 3 calls wait, 2 sent to workers" in calls
+    assert functions.splitlines()[1].split()[:5] == ["looked", "at", "0", "2", "3"]
     assert workers.splitlines()[1].split()[2:4] == ["looked", "at"]
     (tmp_path / "go").touch()
     assert distpool.get(refs, timeout=60) == list(range(5))
@@ -42,12 +43,16 @@ def test_top_wants_a_terminal_and_says_what_does_without(say: Say) -> None:
 def test_top_on_a_terminal(session: None) -> None:
     rich = pytest.importorskip("rich.console")
     from distpool.commands import top
+    from distpool.commands.dashboard.chronicle import Chronicle
     from distpool.commands.finding import Parser, asker
+    from distpool.commands.looking import asker_name, look
 
     with asker(Parser("top", "").parse_args(["--session", str(os.getpid())])) as cluster:
-        now = top.look(cluster)
+        now = look(cluster, asker_name())
+    seen = Chronicle()
+    seen.take(now)
     console = rich.Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
-    console.print(rich.Group(*top._drawn(now, now, "the head is away")))
+    console.print(rich.Group(*top._drawn(seen, now, "the head is away")))
     text = console.export_text()
     console.file.close()
     assert now.facts.head in text
@@ -154,7 +159,7 @@ def test_a_bug_in_an_answer_is_not_the_end_of_the_session(say: Say, monkeypatch:
     def fails(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(session.inquiries.topics, "load", fails)
+    monkeypatch.setitem(session.inquiries.topics, "activity", fails)
     assert isinstance(session.inquiries, inquiries.Inquiries)
     say("top", "--once", "--interval", "0.1")
     assert ZeroDivisionError in heard

@@ -7,6 +7,10 @@ import signal
 from pathlib import Path
 
 import distpool
+from distpool.commands import stack
+from distpool.scheduler.messages import NodeAnswers, Surveyed
+from distpool.scheduler.messages.insights import Stack, pack
+from distpool.scheduler.messages.surveys import Unasked
 from tests.commands import bodies
 from tests.commands.conftest import Say
 from tests.processes.scene import wait_until
@@ -84,3 +88,21 @@ def test_a_pool_without_remote_functions(say: Say, tmp_path: Path) -> None:
         wait_until(lambda: "in wait_for_file" in say("stack")[1], "it is seen where it waits")
         (tmp_path / "go").touch()
         assert result.get(60) == 1
+
+
+def test_one_that_could_not_be_asked_is_named() -> None:
+    unasked = (
+        Unasked(3, 103, "is starting"),
+        Unasked(4, 0, "is starting"),
+        Unasked(5, 105, "is on its way out"),
+    )
+    node = NodeAnswers(1, "n", (pack(Stack(106, "n", 6, ())),), (), unasked=unasked)
+    surveyed = Surveyed(1, (node,))
+    assert list(stack.describe(surveyed, set())) == [
+        "node n",
+        "  worker 6, process 106: has ended since",
+        "  worker 3, process 103: is starting",
+        "  worker 4: is starting",
+        "  worker 5, process 105: is on its way out",
+    ]
+    assert list(stack.describe(surveyed, {105})) == ["node n", "  worker 5, process 105: is on its way out"]

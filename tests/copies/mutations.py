@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from distpool.scheduler.cores import copies
-from distpool.scheduler.shells import mover, uploads
+from distpool.scheduler.cores import copies, copies_sources
+from distpool.scheduler.shells import downloads, mover, source_links, uploads
 from tests.simulation.mutations import Mutation, main
 
 from .world import run
@@ -60,11 +60,11 @@ MUTATIONS = (
         "nothing_lost", 10,
     ),
     Mutation(
-        "expect_no_newcomers", copies, "Copies._is_unheard",
+        "expect_no_newcomers", copies_sources, "Sources.is_unheard",
         'return store > self.newest',
         'return False',
         "what a node has made that has just joined is lost for those who have yet to hear of it",
-        "nothing_lost", 3,
+        "no_objects_left", 6,
     ),
     Mutation(
         "keep_copies", copies, "Copies._tick",
@@ -109,7 +109,7 @@ MUTATIONS = (
         "no_objects_left", 100,
     ),
     Mutation(
-        "never_dial_again", mover, "Mover._link_again",
+        "never_dial_again", source_links, "SourceLinks._link_again",
         'self._link_to(store)',
         'pass',
         "what a node has let go of while a link was lost is kept for it for ever",
@@ -123,7 +123,7 @@ MUTATIONS = (
         "no_objects_left", 0,
     ),
     Mutation(
-        "ask_for_all_again", mover, "Mover._pull_from",
+        "ask_for_all_again", downloads, "Downloads._pull_from",
         'done = 0 if download.incoming is None else download.incoming.done_bytes',
         'done = 0',
         "a pull that is taken up again never ends",
@@ -131,10 +131,17 @@ MUTATIONS = (
     ),
     Mutation(
         "forget_no_transit", mover, "Mover.process_gone",
-        'self._forget_later(now + self._limits.transit_s, 0, process)',
+        'self._unclaimed.sender_gone(process, 0, now + self._limits.transit_s)',
         'pass',
         "what a worker had made as it was killed stays in the store",
-        "no_objects_left", 4,
+        "no_objects_left", 16,
+    ),
+    Mutation(
+        "forget_who_waited_for_room", downloads, "Downloads._has_room",
+        'elif waited:',
+        'elif False:',
+        "what was spilled for, and has room by now, never comes",
+        "comes_to_rest", 3,
     ),
 )
 # fmt: on

@@ -26,6 +26,8 @@ from distpool.scheduler.messages import (
 )
 from distpool.scheduler.messages import NODES as OF_NODES
 from distpool.scheduler.shells.mover import Mover
+from distpool.scheduler.shells.room_making import Then
+from distpool.scheduler.shells.source_links import SourceLinks
 from distpool.scheduler.store import files
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.ledger_table import SERIAL, SERIAL_BITS, store_of
@@ -55,7 +57,50 @@ class Link:
 class SimulatedMover(Mover):
     """The real one, over links of the world's."""
 
-    node: Node
+    def __init__(self, node: Node, *args: Any) -> None:
+        self.node = node
+        super().__init__(*args)
+
+    def _source_links(self) -> Any:
+        nothing: Any = None
+        return SimulatedLinks(
+            self.node,
+            self._store.number,
+            self.core,
+            nothing,
+            nothing,
+            LIMITS,
+            None,
+            self._from_source,
+            lambda store, now: self._downloads.link_lost(store, now),
+            lambda store, now: self._downloads.link_again(store, now),
+            self._wake_at,
+        )
+
+    def _room_making(self) -> Any:
+        store: Any = self._store
+        return SimulatedRoom(self.node, store)
+
+    def _copied(self, number: int, held: Any, now: float) -> None:
+        """An object is moved once for each node: not while anybody still has a copy."""
+        former = self.node.copies.get(number, 0)
+        if former and self._store.ledger.exists(former):
+            raise Violation("once_for_each_node", f"node {self.node.number}: {number:#x}")
+        (self.node.copies[number],) = held.ids
+        super()._copied(number, held, now)
+
+    def _from_source(self, store: int, message: Message, data: list[bytes], now: float) -> None:
+        if type(message) is PullElsewhere:
+            self.node.world.counts["relayed"] += 1
+        super()._from_source(store, message, data, now)
+
+
+class SimulatedLinks(SourceLinks):
+    """The real ones, but for what carries them."""
+
+    def __init__(self, node: Node, *args: Any) -> None:
+        self.node = node
+        super().__init__(*args)
 
     def _dial(self, store: int, address: str, identity: bytes) -> Any:
         link = Link(self.node, store, identity)
@@ -78,30 +123,43 @@ class SimulatedMover(Mover):
     def _hang_up(self, link: Any) -> None:
         link.is_open = False
 
-    def _complete(self, download: Any, incoming: Any, now: float) -> None:
-        """An object is moved once for each node: not while anybody still has a copy."""
-        former = self.node.copies.get(download.number, 0)
-        if former and self._store.ledger.exists(former):
-            raise Violation("once_for_each_node", f"node {self.node.number}: {download.number:#x}")
-        self.node.copies[download.number] = incoming.id
-        super()._complete(download, incoming, now)
 
-    def _from_source(self, store: int, message: Message, data: list[bytes], now: float) -> None:
-        if type(message) is PullElsewhere:
-            self.node.world.counts["relayed"] += 1
-        super()._from_source(store, message, data, now)
+class SimulatedRoom:
+    """Room in the store, at once or, in some worlds now and then, later."""
+
+    fd = -1
+
+    def __init__(self, node: Node, store: StoreOfAgent) -> None:
+        self.node, self.store = node, store
+
+    def ask(self, size: int, label: str, now: float, then: Then) -> None:
+        world = self.node.world
+
+        def make() -> None:
+            try:
+                made: Any = self.store.receive(size, label)
+            except StoreFull as error:
+                made = error
+            then(made, world.now_s)
+
+        if world.spills and not world.settling and world.rng.random() < 0.3:
+            world.counts["roomless"] += 1
+            world.put(("room", str(self.node.number)), self.node, make)
+        else:
+            make()
 
 
 class StoreOfAgent(ObjectStore):
     """Now and then it has no room."""
 
     world: World
+    node: Node
 
-    def receive(self, size: int, label: str) -> Any:
+    def receive(self, size: int, label: str, *, spill: bool = True) -> Any:
         if self.world.full and not self.world.settling and self.world.rng.random() < 0.2:
             raise StoreFull("no room, this time")
         self.world.counts["pulled"] += 1
-        return super().receive(size, label)
+        return super().receive(size, label, spill=spill)
 
 
 class Node:
@@ -119,9 +177,10 @@ class Node:
         self.keeper = Keeper(ObjectStore(made, 0))
         self.keeper.store.ledger.words[SERIAL] = number << SERIAL_BITS  # so that a seed tells all
         store = StoreOfAgent(made, AGENT)
-        store.world = world
+        store.world, store.node = world, self
         nothing: Any = None
         self.mover = SimulatedMover(
+            self,
             str(number),
             nothing,
             nothing,
@@ -132,7 +191,6 @@ class Node:
             self._say_peer,
             self._wake_at,
         )
-        self.mover.node = self
 
     # ---------------------------------------------------------------------------- the agent
 
@@ -166,7 +224,7 @@ class Node:
         def arrive() -> None:
             if link.is_open:
                 self.world.trace(f"{link.store} -> {link.node.number}: {message}")
-                link.node.mover._from_source(link.store, message, data, self.world.now_s)
+                link.node.mover._links.hear(link.store, message, data, self.world.now_s)
 
         self.world.put(("down", identity.decode()), link.node, arrive)
         return True
@@ -176,13 +234,14 @@ class Node:
         link.is_cut = True
 
         def arrive() -> None:
-            if link.is_open and self.mover._links.get(link.store) is link:
-                self.mover._lose_link(link.store, self.world.now_s)
+            if link.is_open and self.mover._links._links.get(link.store) is link:
+                self.mover._links.lose(link.store, self.world.now_s)
 
         self.world.put(("down", link.identity.decode()), self, arrive)
 
     def lose_a_link(self) -> None:
-        links = [link for link in self.mover._links.values() if isinstance(link, Link)]
+        held: Iterable[Any] = self.mover._links._links.values()
+        links = [link for link in held if isinstance(link, Link)]
         if links:
             link = self.world.rng.choice(links)
             self.world.trace(f"node {self.number} loses its link to {link.store}")
@@ -228,13 +287,13 @@ class Node:
             raise Violation("no_objects_left", f"node {self.number}: {facts}")
         left: dict[str, Any] = {
             "objects": mover.core.objects,
-            "requests": mover.core._requests,
+            "requests": mover.core.requests,
             "the dead": mover.core._dead,
             "askers": mover._askers,
-            "downloads": mover._downloads,
+            "downloads": mover._downloads.under_way,
             "copies": mover._copies,
-            "unclaimed": mover._unclaimed,
-            "untaken": mover._untaken,
+            "of the dead": mover._unclaimed.of_dead,
+            "to the dead": mover._unclaimed.to_dead,
             "relays": mover._uploads._relays,
             "kept": [store for store, kept in mover._uploads._kept.items() if kept],
             "uploads": [peer for peer in mover._uploads._peers.values() if peer.uploads],

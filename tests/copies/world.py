@@ -56,11 +56,14 @@ class World:
         self.workers = 0
         self.contents: dict[int, bytes] = {}
         self.excused: set[int] = set()
-        self.counts = dict.fromkeys(("fetched", "refused", "lost", "pulled", "relayed", "deaths", "cuts"), 0)
+        self.counts = dict.fromkeys(
+            ("fetched", "refused", "lost", "pulled", "relayed", "roomless", "deaths", "cuts"), 0
+        )
         self.settling = False
         self.until_s = 0.0
         self.deadly = self.rng.random() < 0.4
         self.full = self.rng.random() < 0.2  # stores refuse a copy now and then
+        self.spills = random.Random(f"spills {seed}").random() < 0.3  # room is made for one now and then
         self.hidden: set[int] = set()  # nodes that are taken for dead
         self.was_hidden = False
         for _ in range(NODES):

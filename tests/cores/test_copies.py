@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from distpool.scheduler.cores.copies import (
+from distpool.scheduler.cores.copies import Copies
+from distpool.scheduler.cores.copies_messages import (
     Copied,
-    Copies,
     CopyFailed,
     Discard,
     Lend,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from distpool.scheduler.cores.copies import Copied, Copies, StartPull, Stores
+from distpool.scheduler.cores.copies import Copies
+from distpool.scheduler.cores.copies_messages import Copied, StartPull, Stores
 from distpool.scheduler.cores.head import HeadCore
 from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.messages import (
@@ -23,6 +24,8 @@ from distpool.scheduler.messages import (
     ReturnLease,
     SourceRelease,
     SourceTake,
+    Strategy,
+    Tick,
     View,
     WantLeases,
 )
@@ -55,6 +58,32 @@ def test_what_is_wanted_of_it_first_is_pointed_elsewhere() -> None:
 
 def test_what_was_sent_there_before_that_was_known_is_told_and_gets_nothing() -> None:
     assert draining().want("o", 1, CPU, spilled=True) == [("owner:o", NodeDrains("n"))]
+
+
+def test_an_owner_that_knows_it_before_the_head_tells_is_pointed_there_no_more() -> None:
+    node = Node({"CPU": 1})
+    node.hello("o")
+    node.tell("head", NodeWelcome(1, True))
+    node.view(OTHER)
+    assert node.want("o", 1, {"CPU": 4.0}) == [("owner:o", LeaseElsewhere(1, 1, "m", "tcp://m", 1))]
+    node.tell("owner:o", NodeDrains("m"))
+    assert node.want("o", 1, {"CPU": 4.0}) == []
+    node.now = 1.0 + DEFAULTS.reckoned_s
+    assert node.tell("timer", Tick()) == []
+    there = msgspec.structs.replace(OTHER, node="k", address="tcp://k")
+    assert ("owner:o", LeaseElsewhere(1, 1, "k", "tcp://k", 1)) in node.view(there, version=2)
+
+
+def test_what_is_sent_there_for_a_bundle_waits_until_that_lies_elsewhere() -> None:
+    """Its owner would be told at once that the node drains, and come and go with a worker each time."""
+    node = Node({"CPU": 2})
+    node.hello("o")
+    node.tell("head", NodeWelcome(1, True))
+    node.view(OTHER)
+    node.tell("head", Reserve("g", 1, {0: CPU}))
+    node.tell("shell", Drain())
+    said = node.tell("owner:o", WantLeases(1, 1, True, CPU, True, Strategy("group", group="g", bundle=0)))
+    assert said == [("owner:o", NodeDrains("n"))]
 
 
 def test_what_no_other_node_can_have_runs_there() -> None:
@@ -98,6 +127,8 @@ def test_an_owner_s_workers_there_retire_and_are_wanted_by_way_of_its_home() -> 
         assert (f"worker:{lease}", Retire()) in said
         assert ("agent:m", ReturnLease(lease)) in said
     assert ("agent:n", WantLeases(1, 3, True, {})) in said
+    home = [message for to, message in said if to == "agent:n"]
+    assert home[0] == NodeDrains("m"), "it would point there again until the head has told it"
     assert owner("agent:m", NodeDrains("m")) == [], "it is said again and again"
 
 

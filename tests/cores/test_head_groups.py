@@ -26,6 +26,7 @@ from distpool.scheduler.messages import (
     RemoveGroup,
     Reserve,
     Reserved,
+    Tick,
     View,
     WakeAt,
     WatchGroup,
@@ -275,3 +276,115 @@ def test_what_makes_no_sense_is_refused() -> None:
         assert isinstance(answered.answer, GroupsReport)
         assert answered.answer.refusal
     assert not head.core.groups.groups
+
+
+class Crowded(Head):
+    """Nodes whose CPUs are all in use, and a clock."""
+
+    def __init__(self, **cpus: float) -> None:
+        self.now = 0.0
+        super().__init__(**cpus)
+        for name in cpus:
+            self.tell(f"agent:{name}", NodeReport(1, {"CPU": 0.0}))
+
+    def tell(self, sender: str, message: Message) -> list[tuple[str, Message]]:
+        out = self.core.receive(sender, message, self.now)
+        self.core.check()
+        return [(to, m) for to, m in out if not isinstance(m, WakeAt | View | NodeWelcome)]
+
+    def later(self, seconds: float) -> list[tuple[str, Message]]:
+        """Time passes, and the nodes go on saying that nothing is free."""
+        self.now += seconds
+        said = self.tell("timer", Tick())
+        for name in self.cpus:
+            said += self.tell(f"agent:{name}", NodeReport(1, {"CPU": 0.0}))
+        return said
+
+
+TWO = {"CPU": 2.0}
+PATIENCE_S, WAIT_S = DEFAULTS.group_patience_s, DEFAULTS.group_wait_s
+
+
+def test_a_group_that_has_long_waited_has_the_nodes_make_room() -> None:
+    head = Crowded(a=2)
+    assert head.make(group("PACK", TWO)) == []
+    assert head.later(PATIENCE_S / 2) == []
+    assert head.later(PATIENCE_S / 2) == [("agent:a", Reserve("g", 1, {0: TWO}, WAIT_S))]
+    ((_, answered),) = head.ask(GroupQuery(1, "g"))
+    assert "room is made for it on a" in str(answered)
+    head.answer("a", "g", 1, 0.0)
+    assert head.state("g") == ("created", ("a",))
+
+
+def test_one_at_a_time_the_one_that_has_waited_for_longest() -> None:
+    head = Crowded(a=2, b=2)
+    head.make(group("PACK", TWO))
+    head.later(PATIENCE_S / 2)
+    head.make(group("PACK", TWO, group="h"))
+    assert head.later(PATIENCE_S / 2) == [("agent:a", Reserve("g", 1, {0: TWO}, WAIT_S))]
+    assert head.later(PATIENCE_S) == []
+    assert head.answer("a", "g", 1, 0.0) == [("agent:b", Reserve("h", 1, {0: TWO}, WAIT_S))]
+
+
+def test_one_that_cannot_come_holds_up_nobody() -> None:
+    head = Crowded(a=2, b=1)
+    head.tell("agent:a", NodeReport(1, {"CPU": 0.0}, lasting=CPU))
+    head.make(group("PACK", TWO))
+    head.make(group("PACK", CPU, group="h"))
+    assert head.core.groups.groups["g"].since_s <= head.core.groups.groups["h"].since_s
+    head.now = PATIENCE_S
+    assert head.tell("timer", Tick()) == [("agent:a", Reserve("h", 1, {0: CPU}, WAIT_S))]
+
+
+def test_what_was_waited_for_in_vain_rests_for_as_long_and_is_waited_for_twice_as_long() -> None:
+    head = Crowded(a=2)
+    head.make(group("PACK", TWO))
+    head.later(PATIENCE_S)
+    head.later(WAIT_S / 2)
+    head.later(WAIT_S / 2)
+    assert head.answer("a", "g", 1, 0.0, granted=False) == []
+    assert head.later(WAIT_S / 2) == []
+    assert head.later(WAIT_S / 2) == [("agent:a", Reserve("g", 2, {0: TWO}, 2 * WAIT_S))]
+
+
+def test_the_others_give_back_what_they_have_made_when_one_could_not() -> None:
+    head = Crowded(a=2, b=2)
+    head.make(group("STRICT_SPREAD", TWO, TWO))
+    head.later(PATIENCE_S)
+    head.answer("a", "g", 1, 0.0)
+    assert head.answer("b", "g", 1, 0.0, granted=False) == [("agent:a", Release("g", (0,), ANEW))]
+
+
+def test_a_node_that_comes_with_all_the_room_ends_the_wait() -> None:
+    head = Crowded(a=2)
+    head.make(group("PACK", TWO))
+    head.later(PATIENCE_S)
+    head.cpus["b"] = 2.0
+    assert head.hello("b") == [
+        ("agent:a", Release("g", (0,), ANEW)),
+        ("agent:b", Reserve("g", 2, {0: TWO})),
+    ]
+
+
+def test_the_death_of_a_node_that_makes_room_is_no_refusal() -> None:
+    head = Crowded(a=2, b=2)
+    head.make(group("PACK", TWO, detached=True))
+    head.later(PATIENCE_S)
+    assert head.tell("agent:a", LinkLost()) == [("agent:b", Reserve("g", 2, {0: TWO}, WAIT_S))]
+
+
+def test_its_makers_death_gives_back_what_is_held() -> None:
+    head = Crowded(a=2)
+    head.make(group("PACK", TWO))
+    head.later(PATIENCE_S)
+    assert head.tell("agent:a", OwnerGone("o")) == [("agent:a", Release("g", (0,), REMOVED))]
+
+
+def test_a_bundle_that_was_lost_is_waited_for_from_then_on() -> None:
+    head = Head(a=2, b=2)
+    head.make(group("STRICT_SPREAD", TWO, TWO))
+    head.answer("a", "g", 1, 0.0)
+    head.answer("b", "g", 1, 0.0)
+    lost = head.core.receive("agent:b", LinkLost(), 100.0)
+    assert not any(isinstance(message, Reserve) for _, message in lost)
+    assert head.core.groups.groups["g"].since_s == 100.0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import msgspec
 import pytest
 
-from distpool.scheduler.cores.head import VIEWS_MAX, HeadCore
+from distpool.scheduler.cores.head import GONE_MAX, VIEWS_MAX, HeadCore
 from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.messages import (
     Answered,
@@ -18,6 +21,7 @@ from distpool.scheduler.messages import (
     KeyGet,
     KeyPut,
     KeySwap,
+    LinkLost,
     MakeGroup,
     Message,
     NodeBye,
@@ -187,6 +191,68 @@ def test_what_is_asked_again_since_its_answer_was_lost_is_not_done_again(
     heads.hello(A, claimants=("o",))
     assert heads.ask("a", "o", question) == answer
     assert heads.core.keys.values.get(question.key) == left
+
+
+def lost(heads: Cluster) -> None:
+    """The link to a is, and only the head has seen it."""
+    heads.tell("agent:a", LinkLost())
+    assert not heads.core.nodes.keys() & {"a"}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_node_that_was_taken_for_lost_asks_again_and_nothing_is_done_twice(restart: bool) -> None:
+    heads = cluster(A, B)
+    swap = KeySwap(1, "k", None, b"1")
+    assert heads.ask("a", "o", swap) == KeyAnswer(1, None, True)
+    lost(heads)
+    assert heads.ask("b", "o", KeySwap(1, "k", b"1", b"2")) == KeyAnswer(1, None, True)
+    if restart:
+        heads.restart()
+        heads.hello(B)
+    heads.hello(A, claimants=("o",))
+    assert heads.ask("a", "o", swap) == KeyAnswer(1, None, True), "it was told that it had not done it"
+    assert heads.core.keys.values == {"k": b"2"}
+
+
+def test_a_name_that_was_lost_with_its_node_is_had_again_or_not_as_others_have_taken_it() -> None:
+    heads = cluster(A, B)
+    mine, taken = KeyPut(1, "mine", b"o", False, "o"), KeyPut(2, "taken", b"o", False, "o")
+    for put in (mine, taken):
+        assert heads.ask("a", "o", put) == KeyAnswer(put.request, None, True)
+    lost(heads)
+    heads.ask("b", "p", KeyPut(1, "taken", b"p", False, "p"))
+    heads.hello(A, claimants=("o",))
+    assert heads.ask("a", "o", mine) == KeyAnswer(1, None, True)
+    assert heads.ask("a", "o", taken) == KeyAnswer(2, b"p")
+    assert heads.core.keys.values == {"mine": b"o", "taken": b"p"}
+
+
+def forgotten_among_the_lost(heads: Cluster) -> None:
+    lost(heads)
+    for number in range(GONE_MAX):
+        heads.hello(NodeFacts(f"n{number}", f"tcp://n{number}", {}, {}))
+        heads.tell(f"agent:n{number}", LinkLost())
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        lambda heads: heads.tell("agent:a", NodeBye(1)),
+        lambda heads: (lost(heads), heads.hello(A, incarnation=2, claimants=("o",))),
+        lambda heads: (lost(heads), heads.hello(A, claimants=("p",))),
+        lambda heads: (heads.restart(), heads.hello(msgspec.structs.replace(B, address=A.address))),
+        forgotten_among_the_lost,
+    ],
+    ids=["it leaves", "it starts again", "who asked has ended", "another has its place", "it does not come"],
+)
+def test_an_answer_is_not_kept_for_who_will_not_ask(ends: Callable[[Cluster], object]) -> None:
+    heads = cluster(A)
+    heads.ask("a", "o", KeySwap(1, "k", None, b"1"))
+    ends(heads)
+    assert heads.core.keys.answers == {}
+    heads.restart()
+    assert heads.core.keys.answers == {}
+    assert heads.core.keys.values == {"k": b"1"}
 
 
 def test_an_answer_is_remembered_until_it_has_come_and_no_longer() -> None:

@@ -65,8 +65,9 @@ def test_the_heads_own_node_needs_no_heartbeat_and_the_others_do() -> None:
         head.receive(f"agent:{facts.node}", NodeHello(1, facts), 0.0)
         head.check()
     head.receive("agent:b", NodeReport(1, GPU), 5.0)
-    assert head.receive("timer", Tick(), 14.9) == [("timer", WakeAt(15.0))]
-    assert without_clock(head.receive("timer", Tick(), 15.0)) == [("agent:n", View(3, (N,)))]
+    silent = 5.0 + DEFAULTS.node_silent_s
+    assert head.receive("timer", Tick(), silent - 0.1) == [("timer", WakeAt(silent))]
+    assert without_clock(head.receive("timer", Tick(), silent)) == [("agent:n", View(3, (N,)))]
     assert head.receive("timer", Tick(), 1e6) == []
     assert list(head.nodes) == ["n"]
 

@@ -132,7 +132,7 @@ def test_its_task_rests_and_twice_as_long_the_next_time() -> None:
     assert hungry.lease is not None
     assert hungry.retries == 0
     out = owner("agent:n", WorkerDied("c", 1, NO_MEMORY, hungry.attempt))
-    assert ("app", Failed(hungry, death=NO_MEMORY, kind=OUT_OF_MEMORY)) in out
+    assert ("app", Failed(hungry, death=NO_MEMORY, kind=OUT_OF_MEMORY, arguments=[1])) in out
 
 
 def test_a_wake_up_is_asked_for() -> None:
@@ -143,7 +143,9 @@ def test_a_wake_up_is_asked_for() -> None:
 
 def test_one_that_may_not_be_repeated_fails_at_once() -> None:
     once = task(1, retries=0)
-    assert ("app", Failed(once, death=NO_MEMORY, kind=OUT_OF_MEMORY)) in dies(owner_of(once), "a", 1)
+    assert ("app", Failed(once, death=NO_MEMORY, kind=OUT_OF_MEMORY, arguments=[1])) in dies(
+        owner_of(once), "a", 1
+    )
 
 
 def test_a_resting_task_can_be_cancelled() -> None:

@@ -282,7 +282,9 @@ def test_chains_of_waiting_workers_are_bounded_and_the_error_names_the_chain() -
     assert to == "owner:w3"
     assert refused == LeaseRefused(
         1,
-        "tasks wait for tasks that they started, 2 workers at once on this node, and no more may: "
+        "tasks wait for tasks that they started, 2 workers at once on this node, and no more may. "
+        "Where a task returns the references of what it started instead of waiting for it, it takes no worker "
+        "meanwhile. The chain: "
         "w3 <- w2 (lease n.1.3, pid 103) <- w1 (lease n.1.2, pid 102) <- o (lease n.1.1, pid 101)",
     )
 

@@ -237,13 +237,25 @@ def test_only_the_running_task_is_charged_and_the_rest_is_sent_again() -> None:
     assert running.attempt == 3
 
 
+def test_what_ends_one_worker_after_the_other_does_not_keep_the_others_waiting() -> None:
+    owner = Owner(1).with_workers("a")
+    deadly, other = task(1, retries=1000), task(2)
+    owner("app", Submit(1, [deadly]))
+    owner("agent:n", WorkerDied("a", 1, KILLED, running=1))
+    owner("app", Submit(1, [other]))
+    assert [one.key for one in owner.core.pools[1].queue] == [1, 2], "once may have been bad luck"
+    owner.with_workers("b")
+    owner("agent:n", WorkerDied("b", 1, KILLED, running=deadly.attempt))
+    assert [one.key for one in owner.core.pools[1].queue] == [2, 1]
+
+
 def test_a_task_whose_retries_are_spent_fails_with_the_death() -> None:
     owner = Owner(1).with_workers("a")
     doomed = task(1, retries=0)
     owner("app", Submit(1, [doomed]))
     assert owner("agent:n", WorkerDied("a", 1, KILLED, running=1)) == [
         ("app", WorkerGone(1, "a", 100, -9)),
-        ("app", Failed(doomed, None, KILLED)),
+        ("app", Failed(doomed, None, KILLED, arguments=[1])),
     ]
 
 
@@ -251,7 +263,8 @@ def test_a_task_that_ends_its_own_process_fails_at_once() -> None:
     owner = Owner(1).with_workers("a")
     doomed = task(1, retries=5)
     owner("app", Submit(1, [doomed]))
-    assert ("app", Failed(doomed, None, EXITED)) in owner("agent:n", WorkerDied("a", 1, EXITED, running=1))
+    out = owner("agent:n", WorkerDied("a", 1, EXITED, running=1))
+    assert ("app", Failed(doomed, None, EXITED, arguments=[1])) in out
 
 
 def test_an_answer_left_in_the_mailbox_is_neither_lost_nor_repeated() -> None:

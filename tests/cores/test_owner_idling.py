@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
+    AgentWelcome,
     CancelTasks,
     Consumed,
     DropPool,
@@ -12,6 +13,7 @@ from distpool.scheduler.messages import (
     Interrupt,
     KillWorker,
     LeaseHello,
+    Leaving,
     Pressed,
     Read,
     Recall,
@@ -50,6 +52,18 @@ def test_one_that_has_done_its_work_is_kept_for_more() -> None:
     owner.now = LIMITS.linger_s / 2
     assert owner("timer", Tick()) == []
     assert owner("app", Submit(1, [task(2)])) == [("worker:a", execute(2, 2, blobs=False, received=1))]
+
+
+def test_an_owner_that_is_to_end_keeps_none() -> None:
+    owner = shared()
+    owner.now = 0.1
+    working(owner, "a", 1)
+    owner("app", Leaving())
+    assert Retire() in [said for to, said in owner("timer", Tick()) if to == "worker:a"]
+    working(owner, "b", 2)
+    assert Retire() in [said for to, said in owner("timer", Tick()) if to == "worker:b"], (
+        "nor one that rests later"
+    )
 
 
 def test_and_is_given_back_when_none_comes() -> None:
@@ -193,3 +207,22 @@ def test_a_level_of_a_dropped_pool_is_never_said_again() -> None:
     owner.now = LIMITS.linger_s
     said = owner("timer", Tick()) + owner("agent:n", Reclaim("b"))
     assert not any(isinstance(message, WantLeases) for _, message in said)
+
+
+def test_that_others_wait_on_one_node_is_not_taken_back_by_another() -> None:
+    owner = shared()
+    working(owner, "a", 1)
+    owner("agent:m", AgentWelcome("m", 10, "host", 2.0, {}))
+    owner("agent:n", Pressed(True))
+    owner("agent:m", Pressed(False))
+    owner.now = LIMITS.linger_pressed_s
+    assert ("worker:a", Retire()) in owner("timer", Tick())
+
+
+def test_and_ends_with_the_link_to_that_node() -> None:
+    owner = shared()
+    working(owner, "a", 1)
+    owner("agent:n", Pressed(True))
+    owner("agent:n", AgentWelcome("n", 10, "host", 2.0, {}))
+    owner.now = LIMITS.linger_pressed_s
+    assert ("worker:a", Retire()) not in owner("timer", Tick())

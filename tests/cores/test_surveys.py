@@ -14,14 +14,17 @@ from distpool.scheduler.messages import (
     Exited,
     FactsQuery,
     FactsReport,
+    Forked,
     Inquire,
     Inquired,
+    KillWorker,
     LinkLost,
     Message,
     NodeAnswers,
     NodeHello,
     NodeWelcome,
     OwnerBye,
+    ReturnLease,
     Survey,
     Surveyed,
     Tick,
@@ -117,6 +120,28 @@ def test_a_worker_that_dies_is_not_waited_for() -> None:
     node.tell("owner:p", Inquired(5, b""))
     (whole,) = node.tell("nursery", Exited(1, KILLED))
     assert whole == whole_of(topic="timeline")
+
+
+def test_every_worker_that_there_is_has_answered_or_is_named() -> None:
+    """Those that are being forked, one that starts meanwhile, one that retires, one that is killed."""
+    node = two_owners(3)
+    node.want(8)
+    node.tell("nursery", Forked(5, 105))
+    node.tell("owner:o", ReturnLease("n.1.2"))
+    node.tell("owner:o", KillWorker("n.1.3", "because"))
+    question = Inquire(5, "stacks", True, owners=False)
+    assert node.tell("head", question) == [("process:1", question)]
+    node.start(5)
+    ((_, whole),) = node.tell("process:1", Inquired(5, b"of 1"))
+    assert isinstance(whole, NodeAnswers)
+    assert whole.answers == (b"of 1",)
+    assert {(one.worker, one.pid, one.why) for one in whole.unasked} == {
+        (2, 102, "is on its way out"),
+        (3, 103, "is being killed"),
+        *((number, 0, "is starting") for number in (4, 6, 7, 8)),
+        (5, 105, "has started just now"),
+    }
+    assert {1, *(one.worker for one in whole.unasked)} == node.core.workers.keys()
 
 
 def test_answers_that_are_too_big_together_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -54,7 +55,7 @@ def interrupted(folder: str) -> None:
     from pathlib import Path
 
     def work(number: int) -> None:
-        Path(folder, f"begun-{number}").touch()
+        Path(folder, f"begun-{number}").write_text(str(os.getpid()))
         try:
             time.sleep(100)
         except KeyboardInterrupt:

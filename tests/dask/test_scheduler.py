@@ -27,6 +27,7 @@ from distpool.errors import WorkerDied
 from distpool.scheduler import client
 from distpool.scheduler.remote.refs import ObjectRef
 from tests.big import storage
+from tests.processes.scene import wait_until
 
 pytestmark = pytest.mark.usefixtures("session")
 
@@ -413,19 +414,32 @@ def test_a_cycle_and_a_missing_key_are_one_line():
 
 
 def test_after_an_error_what_has_not_started_never_does(tmp_path):
+    workers = int(distpool.cluster_resources()["CPU"])
+    begun, over = tmp_path / "begun", tmp_path / "over"
+    begun.mkdir()
+
     def fail() -> None:
+        wait_until(lambda: len(list(begun.iterdir())) >= workers - 1, "all others are busy", 30)
         raise RuntimeError("first")
 
-    def touch(i: int) -> None:
-        time.sleep(0.01)
-        (tmp_path / str(i)).touch()
+    def wait(i: int) -> None:
+        """Holds its worker until the error is known."""
+        (begun / str(i)).touch()
+        wait_until(over.exists, "the error is known", 30)
 
-    tasks = [delayed(touch)(i) for i in range(100)]
+    tasks = [delayed(wait)(i) for i in range(100)]
     with dask.annotate(priority=1):
         first = delayed(fail)()
     with pytest.raises(RuntimeError, match="first"):
         dask.compute(first, *tasks, scheduler="distpool", optimize_graph=False)
-    assert len(list(tmp_path.iterdir())) < len(tasks)
+    pools = client.session().core.pools
+    wait_until(
+        lambda: sum(p.pending + p.offered for p in list(pools.values())) <= workers, "the rest is taken back"
+    )
+    over.touch()
+    last = dask.compute(*(delayed(int)(i) for i in range(20)), scheduler="distpool")
+    assert last == tuple(range(20)), "behind all that is left"
+    assert len(list(begun.iterdir())) <= workers, "one on each worker, at most"
 
 
 def test_rerun_exceptions_locally_runs_the_task_here():

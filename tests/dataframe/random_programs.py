@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy
 import pandas
+import pyarrow
 from hypothesis import strategies as st
 
 TEXTS = ["a", "b", "aa", "Ä", "ß→", "", "zz top"]
@@ -60,6 +61,21 @@ def column(kind: str, values: list[int], holes: list[bool]) -> Any:
             return pandas.Series(
                 [None if hole else value for value, hole in zip(values, holes, strict=True)], dtype="Int64"
             )
+        case "Float64" | "double[pyarrow]":
+            halves = [None if hole else value / 2 for value, hole in zip(values, holes, strict=True)]
+            return pandas.Series(halves, dtype=kind)
+        case "UInt8" | "int64[pyarrow]" | "int8[pyarrow]":
+            whole = [None if hole else abs(value) for value, hole in zip(values, holes, strict=True)]
+            return pandas.Series(whole, dtype=kind)
+        case "boolean" | "bool[pyarrow]":
+            flags = [None if hole else value % 2 == 1 for value, hole in zip(values, holes, strict=True)]
+            return pandas.Series(flags, dtype=kind)
+        case "string" | "string[python]":
+            return pandas.Series(text, dtype=kind)
+        case "arrow text":
+            return pandas.Series(text, dtype=pandas.ArrowDtype(pyarrow.string()))
+        case "arrow time":
+            return pandas.Series(times, dtype=pandas.ArrowDtype(pyarrow.timestamp("us")))
         case "object":
             return pandas.Series(
                 [None if hole else (value, "x") for value, hole in zip(values, holes, strict=True)],
@@ -85,6 +101,17 @@ KINDS = [
     "timedelta",
     "category",
     "Int64",
+    "UInt8",
+    "Float64",
+    "boolean",
+    "string",
+    "string[python]",
+    "int64[pyarrow]",
+    "int8[pyarrow]",
+    "double[pyarrow]",
+    "bool[pyarrow]",
+    "arrow text",
+    "arrow time",
     "object",
 ]
 
@@ -128,7 +155,7 @@ def _pick(frame: Any, number: int) -> Any:
 def _mask(frame: Any, number: int, how: int, value: int) -> Any:
     series = frame[_pick(frame, number)]
     kind = series.dtype.kind if hasattr(series.dtype, "kind") else "O"
-    if str(series.dtype) == "str":
+    if str(series.dtype) in ("str", "string"):
         options = [
             lambda: series == TEXTS[value % len(TEXTS)],
             lambda: series.str.startswith("a"),
@@ -136,6 +163,8 @@ def _mask(frame: Any, number: int, how: int, value: int) -> Any:
             lambda: series.isin(["a", "ß→"]),
             lambda: series > "a",
         ]
+    elif str(series.dtype) == "string[pyarrow]":
+        options = [lambda: series == "a", lambda: series.str.contains("z"), lambda: series.str.len() > 1]
     elif str(series.dtype) == "category":
         options = [lambda: series == "a", lambda: series != "b", lambda: series == "nowhere"]
     elif kind in "iuf":
@@ -196,7 +225,8 @@ def _arithmetic(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
 def _aggregate(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
     how = ["sum", "mean", "min", "max", "count", "nunique", "median", "first", "last", "std"][k]
     keys = [_pick(f, n)] if m % 2 else list({_pick(f, n): 0, _pick(f, n + 1): 0})
-    return f.groupby(keys, sort=m % 3 != 0, dropna=m % 4 != 0, as_index=n % 2 == 0)[_pick(f, m)].agg(how)
+    chosen = f.groupby(keys, sort=m % 3 != 0, dropna=m % 4 != 0, as_index=n % 2 == 0)[_pick(f, m)]
+    return chosen.sum(min_count=k) if how == "last" and n > 4 else chosen.agg(how)
 
 
 def _aggregate_named(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
@@ -205,17 +235,55 @@ def _aggregate_named(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
 
 
 def _scalar(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
-    how = ["sum", "min", "max", "mean", "count", "nunique", "median"][k % 7]
-    return f.assign(z=getattr(f[_pick(f, n)], how)())
+    how = ["sum", "min", "max", "mean", "count", "nunique", "median", "any", "all", "std"][k]
+    options = (
+        {"min_count": m} if how == "sum" and m > 4 else {"skipna": False} if how in ("sum", "max") else {}
+    )
+    made = getattr(f[_pick(f, n)], how)(**options)
+    return f.assign(z=made, w=str(type(made)))
+
+
+# A merge of equal keys squares the number of rows: a few of them after each other would fill the memory.
+MERGED_ROWS_MAX = 12
 
 
 def _merge(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    f = f.head(MERGED_ROWS_MAX)
     how = ["inner", "left", "right", "inner", "outer"][k % 5]
     key = _pick(f, n)
     other = f[list({key: 0, _pick(f, m): 0})]
     if k > 5:
         other = other[_mask(other, 0, m, k - 5)]
     return f.merge(other, on=key, how=how)
+
+
+def _joined(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    f = f.head(MERGED_ROWS_MAX)
+    key = _pick(f, n)
+    other = f[list({key: 0, _pick(f, m): 0})].rename(columns=lambda label: f"{label}'").set_index(f"{key}'")
+    if k % 3:
+        other = other.head(k)
+    if m % 3 == 0:
+        other = f.groupby(_pick(f, k), dropna=n % 2 == 0)[_pick(f, m)].count().rename("groups").to_frame()
+    how = ["left", "inner", "left", "outer"][k % 4]
+    return f.join(other, on=key, how=how) if m % 2 else f.merge(other, left_on=key, right_index=True, how=how)
+
+
+def _indexes_joined(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    f = f.head(MERGED_ROWS_MAX)
+    one, two = _pick(f, n), _pick(f, m)
+    if k == 0:
+        return f[~f[one].isin(f[two][_mask(f, n, m, k)])]
+    if k < 4:
+        how = ["left", "outer", "right", "inner", "left_anti"][m % 5]
+        other = f[list({one: 0, two: 0})][_mask(f, n, m, k)]
+        return f.merge(other, on=one, how=how, indicator=how != "left_anti")
+    other = f[list({one: 0, two: 0})].rename(columns=lambda label: f"{label}'")
+    if k % 2:
+        f, other = f.set_index(one), other.set_index(f"{one}'").rename_axis(one)
+    if n % 3:
+        other = other.head(m)
+    return f.join(other, how=["left", "inner", "right"][m % 3])
 
 
 def _filled(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
@@ -233,7 +301,7 @@ def _chosen(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
 
 def _parts(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
     series = f[_pick(f, n)]
-    if str(series.dtype) == "str":
+    if str(series.dtype) in ("str", "string"):
         f["z"] = [series.str.len, series.str.upper, lambda: series.str.slice(0, k), lambda: series.str[:1]][
             m % 4
         ]()
@@ -241,6 +309,120 @@ def _parts(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
         f["z"] = getattr(
             series.dt, ["year", "month", "day", "hour", "day_of_week", "day_of_year", "quarter"][k % 7]
         )
+    return f
+
+
+def _window(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    series = f[_pick(f, n)]
+    f["z"] = [
+        lambda: series.shift(m - 4),
+        lambda: series.diff(m % 3 - 1),
+        lambda: series.cumsum(),
+        lambda: series.cummax() if m % 2 else series.cummin(),
+        lambda: series.rank(method=["average", "min", "max", "dense", "first"][m % 5], ascending=n % 3 != 0),
+        lambda: series.pct_change(),
+        lambda: getattr(
+            series.rolling(m % 3 + 1, min_periods=1, center=n % 3 == 0), ["sum", "mean", "max"][m % 3]
+        )(),
+        lambda: getattr(series.rolling(m % 3 + 1), ["min", "mean", "median"][m % 3])(),
+        lambda: series.expanding(m % 3 + 1).mean() if m % 2 else series.expanding().sum(),
+        lambda: series.ffill() if m % 2 else series.bfill(),
+    ][k]()
+    return f[f.z.notna()] if n % 4 == 0 else f
+
+
+def _transformed(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    grouped = f.groupby(_pick(f, n))[_pick(f, m)]
+    f["z"] = [
+        lambda: grouped.transform(["sum", "mean", "max", "count", "std", "nunique", "first", "size"][m % 8]),
+        lambda: grouped.shift(m % 3),
+        lambda: grouped.cumsum(),
+        lambda: grouped.cumcount(ascending=m % 2 == 0),
+        lambda: grouped.rank(),
+        lambda: grouped.diff(),
+    ][k % 6]()
+    return f
+
+
+def _of_groups(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    grouped = f.groupby([_pick(f, n), _pick(f, k)][: 1 + n % 2], dropna=m % 3 != 0, sort=k % 2 == 0)
+    if m % 4 == 0:
+        return getattr(grouped[_pick(f, m)], ["head", "tail"][k % 2])(n - 3).to_frame()
+    if m % 4 == 1:
+        grouped = grouped[list({_pick(f, m): 0, _pick(f, k): 0})]
+    return getattr(grouped, ["head", "tail"][k % 2])(n - 3)
+
+
+def _framed(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    part = f[list({_pick(f, n): 0, _pick(f, m): 0})]
+    return [
+        lambda: part.shift(k),
+        lambda: part.cumsum(),
+        lambda: part.rolling(2).mean(),
+        lambda: f.groupby(_pick(f, k))[[_pick(f, n)]].transform("max"),
+    ][k % 4]()
+
+
+def _valued(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    series = f[_pick(f, n)]
+    f["z"] = [
+        lambda: series.clip(m - 4, 5),
+        lambda: pd.cut(series, [-4, 0, 2, 6], labels=[None, ["a", "b", "c"]][m % 2], right=n % 2 == 0),
+        lambda: series.map({"a": "x", "aa": "y"}) if m % 2 else series.map({"a": 1.5, "": 2.0}),
+        lambda: series.std() if m % 2 else series.var(),
+        lambda: series.quantile(m / 9),
+        lambda: series.isna().any(),
+        lambda: series.value_counts(normalize=True).iloc[0],
+        lambda: len(series.unique()),
+        lambda: series.fillna({}) if m % 2 else series.astype("int64"),
+        lambda: series.astype(["int32", "int8", "float64"][m % 3]),
+    ][k]()
+    return f
+
+
+def _worded(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    series = f[_pick(f, n)]
+    if str(series.dtype) == "str":
+        f["z"] = [
+            lambda: series.str.extract("([a-z])", expand=False),
+            lambda: series.str.get(m % 3),
+            lambda: series.str.isalpha(),
+            lambda: series.str.count("a"),
+            lambda: series.str.match("a+$"),
+            lambda: series.str.contains("A|z", case=m % 2 == 0),
+        ][k % 6]()
+    elif str(series.dtype).startswith("timedelta"):
+        f["z"] = series.dt.total_seconds() if k % 2 else series.dt.days
+    else:
+        f["z"] = [
+            lambda: series.dt.day_name(),
+            lambda: series.dt.strftime("%Y-%m"),
+            lambda: series.dt.floor("h"),
+            lambda: series.dt.normalize(),
+            lambda: series.dt.is_month_end,
+        ][k % 5]()
+    return f
+
+
+def _shaped(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    one, two = _pick(f, n), _pick(f, m)
+    f = f.head(MERGED_ROWS_MAX)
+    return [
+        lambda: f.melt(id_vars=[one], value_vars=list({two: 0, _pick(f, k): 0})),
+        lambda: f.pivot_table(index=one, values=two, aggfunc=["sum", "mean", "count"][k % 3]),
+        lambda: f.sort_index(),
+        lambda: f.merge(f[[one]].drop_duplicates(), how="cross"),
+        lambda: f.merge(f[list({one: 0, two: 0})][_mask(f, n, m, k)], on=one, how="outer"),
+        lambda: f.fillna({one: 0, two: "?"}),
+        lambda: f.round(k % 3),
+        lambda: f[[one]].isin([0, 1, m]),
+        lambda: f[[one]].clip(0, m),
+        lambda: f.merge(f[[two]], left_on=one, right_on=two, how="outer"),
+    ][k]()
+
+
+def _put(pd: Any, f: Any, n: int, m: int, k: int) -> Any:
+    f.loc[_mask(f, n, m, k), _pick(f, m)] = [0, 1.5, "q"][k % 3]
     return f
 
 
@@ -256,6 +438,8 @@ STEPS: dict[str, Callable[[Any, Any, int, int, int], Any]] = {
     "size": lambda pd, f, n, m, k: f.groupby(_pick(f, n)).size().reset_index(name="n"),
     "scalar": _scalar,
     "merge": _merge,
+    "joined": _joined,
+    "indexes joined": _indexes_joined,
     "sort one": lambda pd, f, n, m, k: f.sort_values(
         _pick(f, n), ascending=m % 2 == 0, na_position=["first", "last"][k % 2]
     ),
@@ -285,7 +469,27 @@ STEPS: dict[str, Callable[[Any, Any, int, int, int], Any]] = {
     "filled": _filled,
     "chosen": _chosen,
     "parts": _parts,
+    "window": _window,
+    "transformed": _transformed,
+    "of groups": _of_groups,
+    "framed": _framed,
+    "valued": _valued,
+    "worded": _worded,
+    "shaped": _shaped,
+    "put": _put,
     "dropna": lambda pd, f, n, m, k: f.dropna(subset=[_pick(f, n)]) if k % 2 else f.dropna(),
     "isna": lambda pd, f, n, m, k: f.isna(),
     "astype": lambda pd, f, n, m, k: f.assign(z=f[_pick(f, n)].astype(["float64", "str", "int64"][k % 3])),
+    "nullable": lambda pd, f, n, m, k: f.assign(
+        z=f[_pick(f, n)].astype(
+            ["Int64", "Float64", "boolean", "string", "int64[pyarrow]", "double[pyarrow]", "bool[pyarrow]"][
+                k % 7
+            ]
+        )
+    ),
+    "logic": lambda pd, f, n, m, k: f.assign(
+        z=[lambda a, b: a & b, lambda a, b: a | b, lambda a, b: a ^ b, lambda a, b: ~a][k % 4](
+            _mask(f, n, m, k), _mask(f, m, k, n)
+        )
+    ),
 }

@@ -1,6 +1,9 @@
 """Lazy objects under everything that is done to a frame beside computing with it."""
 
 import copy
+import io
+import subprocess
+import sys
 import warnings
 
 import numpy
@@ -228,3 +231,97 @@ def test_a_transform_has_the_columns_that_are_not_keys():
 
 def test_accessors_on_the_class_are_pandas():
     assert (pd.Series.str, pd.Series.dt) == (pandas.Series.str, pandas.Series.dt)
+
+
+def test_the_first_lazy_call_may_be_a_window():
+    """What makes windows is imported by the first of them."""
+    made = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import distpool.dataframe as pd\n"
+            "with pd.route('polars'): print(pd.Series([1.0, 2.0, 4.0]).rolling(2).var().tolist())",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert made.stdout.strip() == "[nan, 0.5, 2.0]"
+
+
+def test_chained_assignment_is_warned_of_as_pandas_does():
+    frame = pd.DataFrame({"a": [1.0, None], "b": [1, 2]})
+    with pytest.warns(pandas.errors.ChainedAssignmentError):
+        frame[0:1]["b"] = 3
+    with pytest.warns(pandas.errors.ChainedAssignmentError):
+        frame[["a"]].fillna(0.0, inplace=True)
+    with pd.route("polars"), pytest.warns(pandas.errors.ChainedAssignmentError):
+        frame[["a", "b"]].loc[0, "b"] = 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        part = frame[["a"]]
+        part["c"] = 1
+        part.fillna(0.0, inplace=True)
+        part.loc[0, "a"] = 2.0
+
+
+def test_a_class_is_shown_as_the_one_that_it_stands_for():
+    assert repr(pd.DataFrame) == repr(pandas.DataFrame)
+    shown, expected = io.StringIO(), io.StringIO()
+    pd.Series([1, 2]).info(buf=shown)
+    pandas.Series([1, 2]).info(buf=expected)
+    assert shown.getvalue() == expected.getvalue()
+
+
+def test_a_truth_put_among_numbers_is_pandas_to_do():
+    expected = pandas.Series([1.5, None]).where(pandas.Series([True, False]), True)
+    with pd.route("polars"):
+        frame = pd.DataFrame({"a": [1.5, None], "m": [True, False]})
+        found = frame.a.where(frame.m, True)
+        pandas.testing.assert_series_equal(found, expected, check_names=False)
+
+
+def test_categories_in_another_order_have_other_codes():
+    one = pandas.Series(pandas.Categorical(["a", "b"], categories=["a", "b"]))
+    two = pandas.Series(pandas.Categorical(["a", "b"], categories=["b", "a"]))
+    expected = pandas.concat([one, two], ignore_index=True)
+    with pd.route("polars"):
+        found = pd.concat([pd.Series(one), pd.Series(two)], ignore_index=True)
+        pandas.testing.assert_series_equal(found, expected)
+
+
+def test_differences_of_large_whole_numbers_are_exact():
+    values = [10**16, 10**16 + 1, 10**16 - 2]
+    with pd.route("polars"):
+        found = pd.Series(values).diff()
+        pandas.testing.assert_series_equal(found, pandas.Series(values).diff())
+
+
+def test_a_name_given_to_the_labels_in_place_is_that_of_one_frame():
+    with pd.route("polars"):
+        frame = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+        before = frame[frame.a > 1]
+        after = frame[frame.a > 0]
+        after.columns.name = "labels"
+        assert before.columns.name is None
+        assert (after + 1).columns.name == "labels"
+        frame.columns.name, frame.index.name = "own", "rows"
+        assert (frame * 2).columns.name == "own"
+        assert (frame * 2).index.name == "rows"
+    assert before.columns.name is None
+
+
+@pytest.mark.parametrize("sort", [True, False])
+@pytest.mark.parametrize("dropna", [True, False])
+@pytest.mark.parametrize("missing", [True, False])
+def test_the_levels_of_a_group_by_are_those_of_pandas(sort, dropna, missing):
+    raw = pandas.DataFrame(
+        {"a": ["z", "y", None if missing else "x", "z"], "b": [2.0, 1.0, 3.0, 1.0], "x": range(4)}
+    )
+    expected = raw.groupby(["a", "b"], sort=sort, dropna=dropna).x.sum()
+    with pd.route("polars"):
+        found = pd.DataFrame(raw).groupby(["a", "b"], sort=sort, dropna=dropna).x.sum()
+        pandas.testing.assert_frame_equal(pandas.DataFrame(found.unstack()), expected.unstack())
+    for one, two in zip(found.index.levels, expected.index.levels, strict=True):
+        pandas.testing.assert_index_equal(one, two)

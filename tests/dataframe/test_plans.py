@@ -12,6 +12,7 @@ from distpool.dataframe.plan import (
     Scan,
     Slice,
     Sort,
+    Window,
 )
 
 A, B, C, K = (Column(name) for name in "abck")
@@ -71,6 +72,21 @@ def test_the_optional_side_of_a_left_join_is_not_filtered_early():
     join = Join(LEFT, RIGHT, ("k",), ("q",), "left")
     plan = Filter(join, call("is_null", C))
     assert push_predicates(plan) == plan
+
+
+def test_neither_side_of_a_full_join_is_filtered_early():
+    for column in (A, C):
+        plan = Filter(Join(LEFT, RIGHT, ("k",), ("q",), "full"), call("is_null", column))
+        assert push_predicates(plan) == plan
+
+
+def test_a_window_sees_the_order_and_all_rows_and_goes_if_nobody_reads_it():
+    window = Window(Sort(LEFT, (A,), (False,)), (("w", "shift", B, (1,), (K,)),))
+    assert relax_order(summed(window, Column("w"))) == summed(window, Column("w"))
+    assert push_predicates(Filter(window, BIG)) == Filter(window, BIG)
+    assert prune_columns(Project(window, (("x", A),))).input == Sort(Memory(1, ("a",), None), (A,), (False,))
+    kept = prune_columns(Project(window, (("x", Column("w")),))).input
+    assert kept.columns == ("a", "b", "k", "w")
 
 
 def test_predicates_go_into_files_and_through_new_columns():

@@ -1,5 +1,6 @@
 """Logging, warnings, printing and surroundings in workers are as in the program: its handlers, filters and settings."""
 
+import contextvars
 import locale
 import logging
 import logging.handlers
@@ -397,6 +398,7 @@ def test_a_handler_may_use_a_pool(on_native, make_pool, kept):
     answers, other = [], make_pool(1)
     with handled_by("tasks", handler=Asking()):
         make_pool(1).apply(log_each, ("x",))
+        wait_until(lambda: len(answers) == 3)  # a handler that takes more than a second is not waited for
     assert answers == [1, 1, 1]
 
 
@@ -540,6 +542,73 @@ def test_surroundings_are_those_of_the_pools_creation(on_native, make_pool, monk
         sys.setrecursionlimit(limit)
         os.umask(mask)
         locale.setlocale(locale.LC_ALL, where)
+
+
+#: Of this module, and so known to workers by name.
+VARIABLE = contextvars.ContextVar("VARIABLE", default="nothing")
+BARE = contextvars.ContextVar("BARE")
+
+
+class Unsendable:
+    def __reduce__(self):
+        raise TypeError("never")
+
+
+def context_values():
+    return VARIABLE.get(), BARE.get("unset")
+
+
+def set_variable(value):
+    VARIABLE.set(value)
+
+
+def test_context_variables_are_those_of_the_pools_creation(on_native, make_pool):
+    def run():
+        assert make_pool(1).apply(context_values) == ("nothing", "unset")
+        VARIABLE.set({"request": 7})
+        BARE.set(Unsendable())
+        nameless = contextvars.ContextVar("nameless")
+        nameless.set(1)
+        pool = make_pool(1)
+        VARIABLE.set("later")
+        assert pool.apply(context_values) == ({"request": 7}, "unset"), "what cannot be sent is left out"
+        pool.apply(set_variable, ("by a task",))
+        assert pool.apply(context_values)[0] == "by a task", "as in a child that was forked"
+
+    contextvars.Context().run(run)
+
+
+def test_a_variable_of_the_program_itself_is_one_with_its_functions(tmp_path):
+    program = """
+from contextvars import ContextVar
+from distpool import Pool
+from distpool.futures import ProcessPoolExecutor
+request, bare = ContextVar("request", default="none"), ContextVar("bare")
+
+def see(_=None):
+    return request.get(), bare.get("unset")
+
+def have_set(value):
+    request.set(value)
+    return request
+
+if __name__ == "__main__":
+    print(Pool(1).apply(see))
+    request.set("set")
+    with Pool(2) as pool, ProcessPoolExecutor(1) as executor:
+        bare.set("after")
+        print(*set(pool.map(see, range(4), chunksize=1)), executor.submit(see).result())
+        same = executor.submit(have_set, "there").result() is request
+        print(same, request.get(), *executor.submit(see).result())
+"""
+    (tmp_path / "program.py").write_text(program)
+    outcome = start([sys.executable, "program.py"], tmp_path, env=environment(PYTHONPATH=str(ROOT)))
+    assert outcome.err == ""
+    *lines, last = outcome.out.splitlines()
+    assert lines == ["('none', 'unset')", "('set', 'unset') ('set', 'after')"], (
+        "executors begin with their first call"
+    )
+    assert last == "True set there after"
 
 
 PROGRAM = """

@@ -56,6 +56,12 @@ def meet(path: str) -> int:
     return os.getpid()
 
 
+def shout(x: int) -> int:
+    print("out", x)
+    print("err", x, file=sys.stderr)
+    return x
+
+
 def sleep(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
@@ -120,6 +126,11 @@ def initializer(_folder: str) -> dict[str, Any]:
             return {"result": executor.submit(abs, 1).result()}
         except BrokenProcessPool as error:  # or what is one
             return {"broken": str(error).partition(",")[0]}
+
+
+def prints(_folder: str) -> dict[str, Any]:
+    with Pool(2) as pool:
+        return {"answers": pool.map(shout, range(4), chunksize=1)}
 
 
 def sizes(folder: str) -> dict[str, Any]:

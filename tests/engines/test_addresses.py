@@ -9,6 +9,12 @@ from distpool.scheduler import client
 from distpool.scheduler.shells import bridged
 
 
+@pytest.fixture(autouse=True)
+def no_session() -> None:
+    """Tests of other files may have left theirs."""
+    client.shutdown()
+
+
 @pytest.mark.parametrize("address", ["ray:auto", "ray://h:10001", "dask://h:8786", "DASK://h"])
 def test_of_another_kind(address: str) -> None:
     assert bridged.is_elsewhere(address)
@@ -38,7 +44,6 @@ def test_of_no_kind(address: str, hint: str, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the text is compared as a whole
         distpool.init(address=address)
     assert str(caught.value) == text
-    client.shutdown()  # of a test of another file
     monkeypatch.setenv("DISTPOOL_ADDRESS", address)
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         distpool.Pool(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,18 @@ def test_pools_have_the_size_that_they_are_asked_for(cluster: Cluster, tmp_path:
         "by itself": 2,
         "cpus": 2.0,
     }
+
+
+def test_what_workers_there_print_comes_here(cluster: Cluster, tmp_path: Path) -> None:
+    program = cluster.start("prints", tmp_path)
+    out, err = program.communicate(timeout=BOUND_S)
+    assert program.returncode == 0, err
+    *lines, answers = out.splitlines()
+    assert json.loads(answers) == {"answers": [0, 1, 2, 3]}
+    for what, found in (("out", lines), ("err", err.splitlines())):
+        assert sorted(re.sub(r"^\(worker \d+, node [^)]+\) ", "", line) for line in found) == [
+            f"{what} {x}" for x in range(4)
+        ]
 
 
 def test_remote_functions_and_actors(cluster: Cluster, tmp_path: Path) -> None:

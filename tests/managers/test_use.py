@@ -7,6 +7,7 @@ import pytest
 
 import distpool
 from distpool import managers
+from distpool.errors import ManagerDied
 from distpool.futures import ProcessPoolExecutor
 from distpool.managers import BaseManager, BaseProxy, MakeProxyType
 from tests.managers.helpers import LIMIT_S, child
@@ -205,3 +206,18 @@ def test_threads_share_a_proxy():
         for thread in threads:
             thread.join(LIMIT_S)
         assert shared.value == 200
+
+
+def test_an_address_that_leads_nowhere_says_what_may_be_the_matter() -> None:
+    """What a worker of another machine finds at the address of a socket of this one."""
+    with managers.SyncManager() as manager:
+        proxy = manager.dict()
+        token, address = proxy._token, proxy._token.address
+        token.address = f"{address}-elsewhere"
+        try:
+            with pytest.raises(
+                ManagerDied, match=r"cannot be reached.*SyncManager\(address=\(host, port\)\)"
+            ):
+                proxy.__class__(token, "pickle", authkey=b"key")
+        finally:
+            token.address = address

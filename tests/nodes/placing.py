@@ -24,6 +24,12 @@ def meet(folder: str, name: str, count: int) -> str:
     return current_node()
 
 
+def turn() -> str:
+    """A small task."""
+    time.sleep(0.02)
+    return current_node()
+
+
 def wait_for_ever(folder: str) -> None:
     Path(folder, "waits").touch()
     while True:

@@ -53,6 +53,19 @@ def test_what_it_has_made_outlives_it_and_what_was_made_of_that_is_made_again(
     assert noted(log) == ["make", "plus", "plus", "make", "plus"], "nobody had kept what it was made of"
 
 
+def test_what_was_yielded_there_is_made_again_by_one_run(
+    join: Callable[..., JoiningAgent], tmp_path: Path
+) -> None:
+    agent = join(resources={"CPU": 2.0})
+    log = str(tmp_path / "log")
+    options: dict[str, Any] = {"scheduling_strategy": on_b_if_it_is_there(), "max_retries": 1}
+    refs = list(bodies.streams.options(**options).remote(log, 4))
+    assert distpool.get(refs[0])[0] == 0
+    kill(agent)
+    assert [array[0] for array in distpool.get(refs, timeout=30)] == [0, 1, 2, 3]
+    assert len(noted(log)) <= 8
+
+
 def test_what_it_was_about_to_make_is_made_elsewhere(
     join: Callable[..., JoiningAgent], tmp_path: Path
 ) -> None:

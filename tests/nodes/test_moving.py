@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import distpool
+from distpool.exceptions import GetTimeoutError
 from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.serialize import stored
 from distpool.scheduler.shells import processes
@@ -113,11 +115,16 @@ def nodes(join: Callable[..., JoiningAgent]) -> dict[str, JoiningAgent]:
 def test_it_is_pulled_once_however_many_tasks_use_it(second_agent: JoiningAgent) -> None:
     with nothing_stays(ON_B):
         reference = distpool.put(bodies.pattern(SIZE))
+        keeper = Keeper.options(
+            resources=ON_B
+        ).remote()  # since a copy goes when nobody has it for two seconds
+        distpool.get(keeper.pid.remote(), timeout=60)
         before = there(moved_bytes)
-        calls = [total.options(resources=ON_B).remote(reference) for _ in range(12)]
-        assert distpool.get(calls, timeout=60) == [expected(1)] * 12
+        calls = [keeper.keep.remote(reference)]
+        calls += [total.options(resources=ON_B).remote(reference) for _ in range(12)]
+        assert distpool.get(calls, timeout=60) == [expected(1)] * 13
         assert there(moved_bytes) - before < 1.5 * SIZE
-        del reference, calls
+        del reference, calls, keeper
 
 
 def test_results_stay_where_they_were_made_and_go_straight_to_where_they_are_used(
@@ -202,6 +209,27 @@ def test_a_source_that_is_stopped_is_waited_for_until_it_is_given_up(
                 os.kill(pid, signal.SIGCONT)
 
 
+def test_time_is_up_while_it_comes(second_agent: JoiningAgent) -> None:
+    """A ready value whose node does not answer: the wait for its data ends when the caller's time does."""
+    with nothing_stays(ON_B):
+        reference = there(put_there)
+        pids = everything(second_agent)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            start_s = time.monotonic()
+            for several in (False, True):
+                with pytest.raises(GetTimeoutError, match="lies on another node, and has not come"):
+                    distpool.get([reference, reference] if several else reference, timeout=0.2)
+            assert time.monotonic() - start_s < DEFAULTS.node_silent_s / 2
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        assert distpool.get(reference, timeout=BOUND_S).sum() == bodies.pattern(SIZE).sum()
+        assert distpool.get(reference, timeout=0).sum() == bodies.pattern(SIZE).sum(), "it is here by now"
+        del reference
+
+
 @distpool.remote(num_cpus=0)
 def put_there() -> Any:
     return distpool.put(bodies.pattern(SIZE))
@@ -223,6 +251,25 @@ def test_what_does_not_fit_there_says_so_and_where(
         del reference
 
 
+def test_what_lies_there_makes_room(
+    join: Callable[..., JoiningAgent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that fits into the memory there once others have gone to the disk."""
+    with monkeypatch.context() as small:
+        small.setenv("DISTPOOL_STORE_MEMORY", "12M")
+        small.setenv("DISTPOOL_SPILL_LIMIT", "64M")
+        join("b", resources={"CPU": 1.0})
+    with nothing_stays(ON_B):
+        kept = [there(put_there) for _ in range(3)]  # these fill it
+        for seed in (1, 2):
+            assert (
+                there(total, distpool.put(bodies.pattern(2 * SIZE, seed)))
+                == bodies.pattern(2 * SIZE, seed).sum()
+            )
+        assert there(total, *kept) == 3 * bodies.pattern(SIZE).sum()
+        kept.clear()
+
+
 def test_many_are_pulled_at_once_and_none_is_left(nodes: dict[str, JoiningAgent]) -> None:
     with nothing_stays(ON_B, ON_C):
         made = [make.options(resources=ON_B, num_cpus=1).remote(seed) for seed in range(1, 13)]
@@ -230,3 +277,12 @@ def test_many_are_pulled_at_once_and_none_is_left(nodes: dict[str, JoiningAgent]
         sums = distpool.get(calls, timeout=60)
         assert sums == [expected(*range(n + 1, n + 5)) for n in range(9)]
         del made, calls
+
+
+@distpool.remote(num_cpus=0)
+def modules_there() -> list[str]:
+    return [name for name in sys.modules if name.startswith("distpool.")]
+
+
+def test_workers_of_another_node_need_not_import_what_the_home_s_have(second_agent: JoiningAgent) -> None:
+    assert "distpool.scheduler.shells.actor_loop" in there(modules_there)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -172,6 +173,56 @@ def test_a_node_that_comes_makes_room(no_groups: None, join: Callable[..., Joini
     join("b", resources={"CPU": 1.0, "wheel": 2.0})
     assert group.wait(BOUND_S)
     assert get(asked) == "b"
+
+
+WHEEL: dict[str, Any] = {"num_cpus": 0, "resources": {"wheel": 1}}
+
+
+def test_a_large_group_gets_its_room_though_small_tasks_keep_coming(
+    no_groups: None, join: Callable[..., JoiningAgent]
+) -> None:
+    """Two always run, and others wait: the node is never empty unless it is made so."""
+    join("b", resources={"CPU": 1.0, "wheel": 2.0})
+    small = task(placing.turn, **WHEEL)
+    refs = [small.remote() for _ in range(8)]
+
+    def go_on() -> None:
+        done, rest = distpool.wait(refs, timeout=BOUND_S)
+        assert set(get(done)) == {"b"}
+        refs[:] = [*rest, *(small.remote() for _ in done)]
+
+    for _ in range(8):
+        go_on()
+    group = make_group([{"wheel": 1}, {"wheel": 1}], strategy="STRICT_PACK")
+    created = group.ready()
+    until_s = time.monotonic() + BOUND_S
+    while not distpool.wait([created], timeout=0)[0]:
+        assert time.monotonic() < until_s, placement_group_table(group)["stats"]["scheduling_state"]
+        if distpool.wait(refs, timeout=0.05)[0]:
+            go_on()
+    assert get(task(placing.where, **WHEEL, scheduling_strategy=in_group(group)).remote()) == "b"
+    remove_placement_group(group)
+    assert set(get(refs)) == {"b"}
+
+
+def test_room_that_is_made_is_given_back_when_the_group_is_removed(
+    no_groups: None, join: Callable[..., JoiningAgent], tmp_path: Path
+) -> None:
+    join("b", resources={"CPU": 1.0, "wheel": 2.0})
+    long = task(placing.wait_for_ever, **WHEEL).remote(str(tmp_path))
+    wait_until(lambda: (tmp_path / "waits").exists(), "the task runs")
+    group = make_group([{"wheel": 2}])
+    wait_until(
+        lambda: "room is made" in placement_group_table(group)["stats"]["scheduling_state"],
+        "it is waited for",
+    )
+    small = task(placing.where, **WHEEL).remote()
+    assert distpool.wait([small], timeout=0.3)[0] == [], "a wheel is free, and held"
+    remove_placement_group(group)
+    assert get(small) == "b"
+    distpool.cancel(long)
+    with pytest.raises(exceptions.TaskCancelledError):
+        get(long)
 
 
 def test_removal_ends_what_runs_and_fails_what_waits(

@@ -39,11 +39,16 @@ def count(check: int, soak: int) -> int:
     return max(1, round(soak * SOAK_SHARE)) if SOAK else check
 
 
-def wait_until(condition: Callable[[], Any], what: str, within_s: float = BOUND_S) -> None:
-    """Poll a fact about other processes, which nothing announces, until it is true."""
+def wait_until(
+    condition: Callable[[], Any], what: str | Callable[[], str], within_s: float = BOUND_S
+) -> None:
+    """Poll a fact about other processes, which nothing announces, until it is true.
+
+    ``what`` may be a call: so that the error says what there was instead.
+    """
     until_s = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < until_s, f"not within {within_s} s: {what}"
+        assert time.monotonic() < until_s, f"not within {within_s} s: {what() if callable(what) else what}"
         select.select([], [], [], 0.005)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import zmq
 
 from distpool.scheduler.messages import (
     AgentWelcome,
@@ -26,7 +27,7 @@ from distpool.scheduler.messages import (
     encode,
 )
 from distpool.scheduler.shells import processes
-from distpool.scheduler.shells.agent import EMBEDDED
+from distpool.scheduler.shells.agent_request import EMBEDDED
 from distpool.scheduler.shells.links import dealer
 from tests.processes.harness import BOUND_S, ROOT, STUB, Session, alive, survivors
 
@@ -190,6 +191,34 @@ def test_the_death_of_another_owner_ends_its_workers_only(session: Session) -> N
     other.wait()
     assert not survivors([theirs.pid], within_s=5.0)
     assert alive(mine.pid)
+
+
+def test_who_comes_while_another_dies_is_not_taken_for_that_one(session: Session) -> None:
+    """The agent learns all in one turn: goodbye, death, and hello of the next, whose descriptor has the same number."""
+    session.lease()
+    before: tuple[subprocess.Popen[bytes], zmq.Socket[bytes]] | None = None
+    for number in range(12):
+        process = subprocess.Popen(["sleep", "1000"])
+        name = f"another{number}"
+        link = dealer(session.context, f"ipc://{session.directory}/agent", f"o:{name}".encode())
+        if before is not None:
+            os.kill(session.agent.pid, signal.SIGSTOP)
+            before[1].send(encode(OwnerBye()))
+            before[0].kill()
+            before[0].wait()
+        link.send(encode(OwnerHello(name, process.pid, 1, session.address)))
+        link.send(encode(WantLeases(1, 1, True, {})))
+        os.kill(session.agent.pid, signal.SIGCONT)
+        theirs = session.next_hello()
+        link.send(encode(KillWorker(theirs.lease, "to see that it is heard")))
+        session.next_hello()  # the level stands: another one
+        if before is not None:
+            before[1].close(linger=0)
+        before = process, link
+    assert before is not None
+    before[0].kill()
+    before[0].wait()
+    before[1].close(linger=0)
 
 
 @pytest.mark.parametrize("victims", [["driver"], ["agent"], ["driver", "agent"], ["driver", "nursery"]])

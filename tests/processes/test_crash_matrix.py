@@ -19,6 +19,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +108,42 @@ def test_without_retries_it_fails_and_says_why(
         WorkerDied, match=rf"pid \d+ on .* was killed by {manner}; its memory peaked at"
     ) as info:
         it.call(function, *args)
+    assert str(info.value).startswith(f"the worker running {function.__name__}")
     assert isinstance(info.value, BrokenProcessPool)
     assert info.value.death is not None
     assert info.value.death.signal == signal.Signals[manner]
     assert bodies.noted(tmp_path / "tries") == 1
     expect_usable(it)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_it_says_which_call_it_was(door: str, open_door: Callable[..., Door], tmp_path: Path) -> None:
+    it = open_door(door, retries=0)
+    tries = str(tmp_path / "tries")
+    arguments = f"'SIGKILL', {tries!r}, 99"
+    shown = arguments if len(arguments) <= 80 else f"{arguments[:80]}..."
+    with pytest.raises(WorkerDied) as info:
+        it.call(bodies.die_in_task, "SIGKILL", tries, 99)
+    assert str(info.value).startswith(f"the worker running die_in_task({shown}) (pid ")
+
+
+class Deadly:
+    def die(self, tries: str) -> str:
+        return bodies.die_in_task("SIGKILL", tries, 99)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_it_says_which_call_it_was_also_of_what_is_made_for_a_call(
+    door: str, open_door: Callable[..., Door], tmp_path: Path
+) -> None:
+    it = open_door(door, retries=0)
+    tries = str(tmp_path / "tries")
+    with pytest.raises(WorkerDied, match=r"^the worker running die_in_task\(99\)"):
+        it.call(partial(bodies.die_in_task, "SIGKILL", tries), 99)
+    with pytest.raises(WorkerDied, match=r"^the worker running Deadly\.die\('.*"):
+        it.call(Deadly().die, tries)
+    with pytest.raises(WorkerDied, match=r"^the worker running .*<lambda>\(1\)"):
+        it.call(lambda _: bodies.die_in_task("SIGKILL", tries, 99), 1)
 
 
 def test_a_crash_in_native_code_says_where(open_door: Callable[..., Door], tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
+from tests.processes.harness import ROOT
 from tests.processes.scene import run
 
 HEAD = """
@@ -88,3 +92,43 @@ distpool.init(num_cpus=2, num_gpus=1)
 env = {"env_vars": {"CUDA_VISIBLE_DEVICES": "9"}}
 print(distpool.get(distpool.remote(seen).options(num_gpus=1, runtime_env=env).remote(), timeout=60))
 """) == "9\n"  # fmt: skip
+
+
+def test_whatever_runs_first_sees_them(tmp_path: Path) -> None:
+    """A module that a worker imports for its initializer, its task or its actor; and what these do first."""
+    (tmp_path / "early.py").write_text("""
+import os
+SEEN = [os.environ.get("CUDA_VISIBLE_DEVICES")]
+
+def initialize():
+    SEEN.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+def told(*_):
+    return SEEN
+
+class Holder:
+    def __init__(self):
+        initialize()
+    def told(self):
+        return SEEN
+""")
+    assert tell("""
+import early
+from distpool.futures import ProcessPoolExecutor
+
+def say(seen):
+    print(len(seen), "times", set(seen) in ({"7"}, {"8"}))
+
+gpu = {"resources": {"GPU": 1}}
+with distpool.Pool(1, early.initialize, **gpu) as pool:
+    say(pool.apply(early.told))
+with ProcessPoolExecutor(1, initializer=early.initialize, **gpu) as executor:
+    say(executor.submit(early.told).result())
+say(distpool.get(distpool.remote(num_gpus=1)(early.told).remote(), timeout=60))
+holder = distpool.remote(num_gpus=1)(early.Holder).remote()
+say(distpool.get(holder.told.remote(), timeout=60))
+hook = {"worker_process_setup_hook": early.initialize}
+say(distpool.get(distpool.remote(num_gpus=1, runtime_env=hook)(early.told).remote(), timeout=60))
+""", CUDA_VISIBLE_DEVICES="7,8", PYTHONPATH=os.pathsep.join([str(tmp_path), ROOT])) == (
+        "2 times True\n" * 2 + "1 times True\n" + "2 times True\n" * 2
+    )  # fmt: skip

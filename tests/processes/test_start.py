@@ -49,6 +49,8 @@ def test_a_parent_with_live_threads() -> None:
 
 
 FORKED = """
+import warnings
+warnings.filterwarnings("ignore", "This process", DeprecationWarning)  # of Python 3.12 and newer
 import os, sys
 import multiprocessing
 import distpool

@@ -106,10 +106,13 @@ def _timed(call: Callable[..., Any]) -> Callable[..., Any]:
     def timed(function: Callable[..., Any], *args: Any) -> Any:
         call(bodies.square, 2)  # the worker is there
         began_s = time.monotonic()
+        call(bodies.square, 2)
+        well_s = time.monotonic() - began_s  # long where the machine is busy with much else
+        began_s = time.monotonic()
         try:
             return call(function, *args)
         finally:
-            assert time.monotonic() - began_s < 1.0
+            assert time.monotonic() - began_s < 1.0 + 20 * well_s
 
     return timed
 

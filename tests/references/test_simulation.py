@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
+from functools import partial
 
 import pytest
 
-from tests.simulation.loop import Violation
+from tests.simulation.seeds import SECONDS, Seeds, expect_one_story, only_in_soak
 
-from .world import World, run
+from .world import run
 
-SEEDS = 200
+_REPEAT = "python -m tests.references {seed}"
+SEEDS = Seeds(run, _REPEAT, share=1 / 10)
+EXCUSING_SEEDS = Seeds(partial(run, excuses=True), _REPEAT)
 SOAK_SEEDS = 20_000
 #: Objects lost as ``world`` excuses them, in so many worlds.
 EXCUSED_MAX = 20
-
-
-def expect_well(seed: int, *, excuses: bool = False) -> World:
-    try:
-        return run(seed, excuses=excuses)
-    except Violation as violation:
-        pytest.fail(f"{violation}\nrepeat: python -m tests.references {seed}", pytrace=False)
 
 
 @pytest.mark.parametrize(
@@ -34,14 +29,13 @@ def expect_well(seed: int, *, excuses: bool = False) -> World:
 )
 def test_regression(seed: int, what: str) -> None:
     assert what
-    expect_well(seed)
+    SEEDS.well(seed)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(SECONDS * 6 + 120)
 def test_seeds() -> None:
     seen: Counter[str] = Counter()
-    for seed in range(SEEDS):
-        world = expect_well(seed)
+    for world in SEEDS.in_time():
         seen += Counter(
             values=world.program.looked,
             losses=world.program.lost,
@@ -49,19 +43,16 @@ def test_seeds() -> None:
             processes=world.made,
             quiet=not world.crashed,
         )
-    assert all(seen[kind] for kind in ("values", "losses", "deaths", "processes", "quiet")), seen
-
-
-@pytest.mark.skipif(not os.environ.get("DISTPOOL_SOAK"), reason="soak")
-def test_many_seeds() -> None:
-    assert (
-        sum([expect_well(seed, excuses=True).program.forgotten for seed in range(SOAK_SEEDS)]) <= EXCUSED_MAX
+    assert all(seen[kind] for kind in ("values", "losses", "deaths", "processes", "quiet")), (
+        f"worlds in which nothing happens: {seen}"
     )
 
 
+@only_in_soak
+def test_many_seeds() -> None:
+    forgotten = sum(EXCUSING_SEEDS.well(seed).program.forgotten for seed in range(SOAK_SEEDS))
+    assert forgotten <= EXCUSED_MAX
+
+
 def test_the_same_seed_tells_the_same_story() -> None:
-    stories: list[list[str]] = [[], []]
-    for story in stories:
-        run(3, story.append)
-    assert stories[0] == stories[1]
-    assert len(stories[0]) > 50
+    expect_one_story(run)

@@ -144,3 +144,20 @@ class Keeper:
 
     def now_s(self) -> float:
         return time.monotonic()
+
+
+@distpool.remote
+def chain(length: int) -> int:
+    return 0 if length == 0 else 1 + distpool.get(chain.remote(length - 1))
+
+
+@distpool.remote
+def fib(n: int) -> int:
+    return n if n < 2 else sum(distpool.get([fib.remote(n - 1), fib.remote(n - 2)]))
+
+
+@distpool.remote
+def tree(levels: int, fan_out: int) -> int:
+    if levels == 0:
+        return 1
+    return 1 + sum(distpool.get([tree.remote(levels - 1, fan_out) for _ in range(fan_out)]))

@@ -15,7 +15,8 @@ import pytest
 import distpool
 from compat_tests.ray.waiting import Gate
 from distpool.scheduler import client
-from distpool.scheduler.remote import refs, submitting
+from distpool.scheduler.remote import refs
+from distpool.scheduler.remote.here import here
 from tests.big import storage
 from tests.processes.conftest import _differences, _holdings
 from tests.processes.conftest import own_tmpdir as own_tmpdir
@@ -44,7 +45,7 @@ def nothing_left(session: client.Session) -> Iterator[None]:
 
     def left() -> list[object]:
         gc.collect()
-        following = submitting.here().following
+        following = here().following
         return [
             *storage.lying_there(),
             *following._asked,
@@ -52,7 +53,7 @@ def nothing_left(session: client.Session) -> Iterator[None]:
             *following._serving._waiting,
             *following._early,
             *[ref for ref in refs.borrowed() if not ref.is_actor],
-            *submitting.here().waiting,
+            *here().waiting,
         ]
 
     try:

@@ -13,7 +13,7 @@ import pytest
 import distpool
 from compat_tests.ray.waiting import Gate, has_ended
 from distpool.exceptions import ObjectLostError, OwnerDiedError
-from distpool.scheduler.remote import submitting
+from distpool.scheduler.remote.here import here
 from tests.processes.scene import wait_until
 from tests.remote import bodies
 from tests.remote.bodies import Keeper
@@ -63,7 +63,7 @@ def test_a_borrower_dies(gate: Gate) -> None:
     keeper = Keeper.remote()
     ref = bodies.make_behind.remote(gate, bytearray(BIG))
     waits = keeper.follow_for_ever.remote([ref])
-    serving = submitting.here().following._serving
+    serving = here().following._serving
     wait_until(lambda: serving.owes, "it has subscribed")
     distpool.kill(keeper)
     with pytest.raises(distpool.exceptions.RayActorError):

@@ -12,7 +12,7 @@ import pytest
 import distpool
 from compat_tests.ray.waiting import Gate
 from distpool.exceptions import TaskCancelledError
-from distpool.scheduler.remote import submitting
+from distpool.scheduler.remote.here import here
 from tests.big import storage
 from tests.processes.scene import wait_until
 from tests.remote import bodies
@@ -119,7 +119,7 @@ def test_cancel_what_waits_for_arguments(gate: Gate) -> None:
             get(ref)
     gate.open()
     assert get(argument) == 0
-    assert not submitting.here().waiting
+    assert not here().waiting
 
 
 def test_await_five_thousand(gate: Gate) -> None:

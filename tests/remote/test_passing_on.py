@@ -10,7 +10,7 @@ import pytest
 
 import distpool
 from compat_tests.ray.waiting import Gate
-from distpool.scheduler.remote import submitting
+from distpool.scheduler.remote.here import here
 from tests.remote import bodies
 from tests.remote.bodies import ErrorWithRefs, Keeper
 
@@ -115,7 +115,7 @@ def test_in_closures_globals_and_exceptions(gate: Gate) -> None:
     for values in (*map(get, calls), get(raised.value.refs)):
         assert values == [7, bytearray(BIG)]
     assert raised.value.refs == [pending, there], "they are the same references"
-    for pool in submitting.here()._pools.values():
+    for pool in here().pools:
         pool.exporter.forget()  # it keeps what functions capture, for their next call
     namespace.clear()
 

@@ -97,11 +97,53 @@ def first(array: Any) -> float:
     return float(array[0])
 
 
+@distpool.remote(num_returns="streaming")
+def streams(path: str, count: int, first: Any = 0.0) -> Any:
+    """Notes each value before it yields it."""
+    for index in range(count):
+        note(path, str(index))
+        yield np.full(FLOATS, float(index)) + first
+
+
+@distpool.remote(num_returns="streaming")
+def streams_less(path: str) -> Any:
+    """Of five, three the second time, and then an error."""
+    note(path, "streams_less")
+    for index in range(3 if len(noted(path)) > 1 else 5):
+        yield np.full(FLOATS, float(index))
+    if len(noted(path)) > 2:
+        raise ValueError("not a third time")
+
+
+@distpool.remote(num_returns="streaming")
+def streams_while_allowed(path: str, gate: str) -> Any:
+    """Waits before its second value, but for the first time."""
+    note(path, "streams")
+    again = len(noted(path)) > 1
+    for index in range(3):
+        while again and index == 1 and not Path(gate).exists():
+            time.sleep(0.01)
+        yield np.full(FLOATS, float(index))
+
+
 @distpool.remote(max_restarts=1)
 class Maker:
+    def streams(self, path: str, count: int) -> Any:
+        for index in range(count):
+            note(path, str(index))
+            yield np.full(FLOATS, float(index))
+
     def make(self, path: str, n: float) -> Any:
         note(path, "make")
         return np.full(FLOATS, n)
+
+
+@distpool.remote(max_restarts=1)
+class AsyncMaker:
+    async def streams(self, path: str, count: int) -> Any:
+        for index in range(count):
+            note(path, str(index))
+            yield np.full(FLOATS, float(index))
 
 
 @distpool.remote

@@ -117,6 +117,7 @@ def test_files_of_a_killed_process_are_removed_by_the_next(folder: Path) -> None
 import os, signal, numpy, distpool
 if __name__ == "__main__":
     ref = distpool.put(numpy.ones(100_000), durable=True)
+    distpool.nodes()  # its agent is there: who dies before that leaves its directory to the next session's start
     os.kill(os.getpid(), signal.SIGKILL)
 """
     child = subprocess.run(

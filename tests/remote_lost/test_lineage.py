@@ -13,7 +13,7 @@ import pytest
 import distpool
 from distpool.exceptions import GetTimeoutError, ObjectLostError, ObjectReconstructionFailedError
 from distpool.scheduler import client
-from distpool.scheduler.remote import submitting
+from distpool.scheduler.remote.here import here
 from tests.processes.scene import wait_until
 from tests.remote_lost import bodies
 from tests.remote_lost.bodies import lose, noted
@@ -118,6 +118,103 @@ def test_a_method_of_an_actor_if_it_may_be_repeated(log: str) -> None:
     assert noted(log) == ["make"] * 3
 
 
+def test_values_that_were_yielded_are_made_again_and_only_those_that_are_lost(log: str) -> None:
+    refs = list(bodies.streams.remote(log, 6))
+    assert [distpool.get(ref)[0] for ref in refs] == [0, 1, 2, 3, 4, 5]
+    there = {index: refs[index].value for index in (0, 2, 4, 5)}
+    lose(refs[1])
+    lose(refs[3])
+    assert distpool.get(refs[1])[-1] == 1
+    assert distpool.get(refs[3])[-1] == 3, "it was made by the same run"
+    assert noted(log) == ["0", "1", "2", "3", "4", "5", "0", "1", "2", "3"], (
+        "which ends with the last of them"
+    )
+    assert all(refs[index].value is value for index, value in there.items()), "nothing else is put again"
+
+
+def test_values_that_were_handed_out_together_are_made_again(log: str) -> None:
+    ref = bodies.streams.options(num_returns="dynamic").remote(log, 3)
+    refs = list(distpool.get(ref))
+    lose(refs[1])
+    assert distpool.get(bodies.first.remote(refs[1])) == 1.0
+    assert [distpool.get(one)[0] for one in distpool.get(ref)] == [0.0, 1.0, 2.0]
+    assert noted(log) == ["0", "1", "2", "0", "1"], "up to the one that was lost"
+
+
+def test_a_yielded_value_that_nobody_has_is_not_made_again(log: str) -> None:
+    refs = list(bodies.streams.remote(log, 4))
+    lose(refs[0])
+    lose(refs[3])
+    del refs[3]
+    gc.collect()
+    assert distpool.get(refs[0])[0] == 0
+    assert noted(log)[4:] == ["0"]
+
+
+def test_what_was_made_of_a_yielded_value_is_made_again(log: str) -> None:
+    refs = list(bodies.streams.remote(log, 3, bodies.make.remote(log, 10.0)))
+    plus = bodies.plus.remote(log, refs[1], 100.0)
+    assert distpool.get(plus)[0] == 111.0
+    lose(plus)
+    del refs
+    gc.collect()
+    assert distpool.get(plus)[0] == 111.0
+    assert noted(log)[-4:] == ["make", "0", "1", "plus"]
+
+
+def test_a_yielded_value_that_is_lost_while_others_are_made_again(log: str, tmp_path: Path) -> None:
+    refs = list(bodies.streams_while_allowed.remote(log, str(tmp_path / "gate")))
+    lose(refs[1])
+    with pytest.raises(GetTimeoutError):
+        distpool.get(refs[1], timeout=0.1)
+    lose(refs[0])
+    lose(refs[2])
+    later = bodies.plus.remote(log, refs[2], 1.0)  # found lost here, and waits for its own turn
+    with pytest.raises(GetTimeoutError):
+        distpool.get(refs[0], timeout=0.1)
+    (tmp_path / "gate").touch()
+    assert [distpool.get(ref)[0] for ref in refs] == [0, 1, 2]
+    assert distpool.get(later)[0] == 3.0
+    assert noted(log) == ["streams", "streams", "streams", "plus"], "one run for both of them"
+
+
+def test_a_generator_that_gives_less_or_fails_when_it_runs_again(log: str) -> None:
+    refs = list(bodies.streams_less.remote(log))
+    for index in (1, 4):
+        lose(refs[index])
+    assert distpool.get(refs[1])[0] == 1
+    with pytest.raises(ObjectReconstructionFailedError, match="yielded less than the first time"):
+        distpool.get(refs[4])
+    lose(refs[3])
+    with pytest.raises(ObjectReconstructionFailedError, match=r"streams_less, run again, failed: it raised"):
+        distpool.get(refs[3])
+    assert distpool.get(refs[2])[0] == 2
+
+
+def test_yielded_values_are_made_again_as_often_as_the_call_may_be_repeated(log: str) -> None:
+    refs = list(bodies.streams.options(max_retries=2).remote(log, 2))
+    for _ in range(2):
+        lose(refs[0])
+        assert distpool.get(refs[0])[0] == 0
+    lose(refs[0])
+    with pytest.raises(ObjectReconstructionFailedError, match="was repeated as often as it may be"):
+        distpool.get(refs[0])
+    (once,) = bodies.streams.options(max_retries=0).remote(log, 1)
+    lose(once)
+    with pytest.raises(ObjectLostError, match="may not be repeated"):
+        distpool.get(once)
+
+
+@pytest.mark.parametrize("kind", ["Maker", "AsyncMaker"])
+def test_what_a_method_has_yielded(log: str, kind: str) -> None:
+    actor = getattr(bodies, kind).remote()
+    method = actor.streams.options(num_returns="streaming", max_task_retries=1)
+    refs = list(method.remote(log, 4))
+    lose(refs[1])
+    assert distpool.get(refs[1])[0] == 1
+    assert noted(log) == ["0", "1", "2", "3", "0", "1"]
+
+
 def test_only_so_often(log: str) -> None:
     ref = bodies.make.options(max_retries=2).remote(log, 3.0)
     for _ in range(2):
@@ -161,7 +258,7 @@ def test_a_put_argument_that_is_gone(log: str) -> None:
 
 
 def test_what_is_remembered_is_bounded(log: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    lineage = submitting.here().lineage
+    lineage = here().lineage
     gc.collect()
     before = lineage.size_bytes
     argument = b"x" * 100_000
@@ -188,7 +285,7 @@ def test_what_is_remembered_is_bounded(log: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_small_results_are_not_remembered() -> None:
-    lineage = submitting.here().lineage
+    lineage = here().lineage
     gc.collect()
     before = lineage.size_bytes
     refs = [bodies.first.remote(np.full(10, 1.0)) for _ in range(50)]
@@ -201,12 +298,11 @@ def test_an_argument_that_is_lost_on_the_way_to_its_call(log: str, monkeypatch: 
     """Nobody could see it when the call was offered; so its worker does."""
     ref = bodies.make.remote(log, 4.0)
     distpool.wait([ref])
-    lineage = submitting.here().lineage
-    is_lost, looks = lineage.is_lost, iter([False, False])
-    monkeypatch.setattr(lineage, "is_lost", lambda value, **_: next(looks, True) and is_lost(value))
+    lineage = here().lineage
+    is_lost = lineage.is_lost
+    monkeypatch.setattr(lineage, "is_lost", lambda value, *, here=False: not here and is_lost(value))
     lose(ref)
     first, pair = bodies.first.remote(ref), bodies.halves.remote(log, ref)
-    assert next(looks, None) is None, "both were offered with it"
     assert distpool.get(first, timeout=20) == 4.0
     assert distpool.get(pair, timeout=20)[1][0] == -4.0
     assert noted(log) == ["make", "make", "halves"]
@@ -217,7 +313,7 @@ def test_a_call_that_fails_by_it_when_others_have_had_it_made_again_already(
 ) -> None:
     ref = bodies.make.remote(log, 4.0)
     distpool.wait([ref])
-    lineage = submitting.here().lineage
+    lineage = here().lineage
     is_lost, looks = lineage.is_lost, iter([False])
     failed, held_back = lineage.failed, threading.Event()
     failures: list[tuple[Any, Any]] = []

@@ -218,6 +218,15 @@ PROGRAMS = {
         with concurrent.futures.ProcessPoolExecutor(1) as executor:
             print(executor.submit(abs, -1).result())
     """,
+    "None in its place": """
+        from unittest import mock
+        import concurrent.futures
+        with mock.patch("concurrent.futures.ProcessPoolExecutor", new=None):
+            from concurrent.futures import ProcessPoolExecutor
+            print(ProcessPoolExecutor, concurrent.futures.ProcessPoolExecutor)
+        with concurrent.futures.ProcessPoolExecutor(1) as executor:
+            print(executor.submit(abs, -1).result())
+    """,
 }
 
 
@@ -297,10 +306,13 @@ def test_after_a_mock_the_name_stands_on_distpool_again(tmp_path: Path) -> None:
         with mock.patch("multiprocessing.pool.Pool"), mock.patch("concurrent.futures.ProcessPoolExecutor"):
             print(type(multiprocessing.pool.Pool).__name__, type(concurrent.futures.ProcessPoolExecutor).__name__)
         print(multiprocessing.pool.Pool.__module__, concurrent.futures.ProcessPoolExecutor.__module__)
+        built_on_the_original = {"__name__": "joblib.externals"}
+        exec("from concurrent.futures import ProcessPoolExecutor as found", built_on_the_original)
+        print(built_on_the_original["found"].__module__)
         """,
         tmp_path,
     )
-    assert out == "MagicMock MagicMock\ndistpool.pool distpool.futures\n"
+    assert out == "MagicMock MagicMock\ndistpool.pool distpool.futures\nconcurrent.futures.process\n"
 
 
 def test_it_runs_from_a_checkout_to_which_the_programs_search_path_does_not_lead(tmp_path: Path) -> None:
@@ -326,3 +338,26 @@ def test_a_users_own_module_of_a_standard_name_is_left_alone(tmp_path: Path) -> 
         "import multiprocessing.pool as p, multiprocessing as m; print(m.Pool(), p.Pool, type(p), type(m))"
     )
     assert on_distpool(str(script), cwd=tmp_path) == plain(str(script), cwd=tmp_path)
+
+
+def test_a_task_may_use_the_packages_that_stand_on_distpool(tmp_path: Path) -> None:
+    """A function of the script that names them as its globals: by `import`, not by what is in them."""
+    program = """
+import multiprocessing, multiprocessing.pool, multiprocessing.managers, concurrent.futures
+
+def inner(number):
+    return number + 1
+
+def outer(number):
+    with multiprocessing.Pool(1) as pool, concurrent.futures.ProcessPoolExecutor(1) as executor:
+        return pool.map(inner, [number]) + list(executor.map(inner, [number]))
+
+def modules():
+    return multiprocessing.pool.Pool.__module__, multiprocessing.managers.SyncManager.__module__
+
+with multiprocessing.Pool(1) as pool:
+    print(pool.apply(outer, (1,)), pool.apply(modules))
+"""
+    (tmp_path / "script.py").write_text(program)
+    outcome = on_distpool("script.py", cwd=tmp_path)
+    assert (outcome.out, outcome.err) == ("[2, 2] ('distpool.pool', 'distpool.managers')\n", "")

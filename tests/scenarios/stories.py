@@ -21,6 +21,24 @@ def a_tasks_way() -> Stage:
     return stage
 
 
+def a_job_outlives_the_head() -> Stage:
+    """A program that was handed in goes on, and ends, while there is no head; the next one hears of it."""
+    stage = Stage(with_head=True)
+    stage.lines.clear()
+    jobs = stage.world.submitted
+    jobs.hand_in("job-0", "n0", 0.5)
+    stage.run(0.1)
+    stage.say("the head dies, the job ends, a new head")
+    stage.world.stop_head()
+    stage.run(1.0)
+    stage.world.start_head()
+    stage.run(3.0)
+    stage.say("somebody looks")
+    jobs.look("job-0", "n0")
+    stage.run(0.1)
+    return stage
+
+
 def short_tasks_travel_in_batches() -> Stage:
     """Two are offered while nothing is measured; then what is ahead of a worker grows with what its tasks take."""
     stage = Stage()
@@ -357,7 +375,7 @@ def a_placement_group() -> Stage:
 
 def a_node_has_no_room_for_a_bundle() -> Stage:
     """The head believes that it has: a lease was granted since it last reported. What the other has reserved is given
-    back, and all is tried again when there is room."""
+    back, and when the group has waited for a while the nodes make room: workers that rest are not kept."""
     stage = Stage({"n0": 2.0, "n1": 1.0}, with_head=True)
     for _ in range(2):
         book = stage.program.open_pool(1, dedicated=False, resources={"CPU": 1.0})
@@ -365,6 +383,20 @@ def a_node_has_no_room_for_a_bundle() -> Stage:
         stage.run(0.02)
     _group(stage, "STRICT_SPREAD")
     stage.run(2.0)
+    return stage
+
+
+def small_tasks_make_way_for_a_placement_group() -> Stage:
+    """There is work without end for both CPUs. The group waits for a second, then the node keeps what comes free."""
+    stage = Stage({"n0": 2.0}, with_head=True)
+    book = stage.pool(2, dedicated=False, resources={"CPU": 1.0})
+    stage.submit(book, *[("plain", 0.4)] * 20)
+    _group(stage, "STRICT_PACK")
+    stage.say("it has waited for long enough")
+    stage.run(2.5)
+    stage.say("it is removed, and the tasks have their CPUs again")
+    stage.driver.ask(RemoveGroup(0, "g"))
+    stage.run(0.1)
     return stage
 
 

@@ -402,3 +402,23 @@ def test_callables_with_a_fixed_meaning_are_pickled_once(function: Any) -> None:
     first = exporter.function(function)
     assert first[0] > 0
     assert exporter.function(function) is first
+
+
+def test_a_tools_code_finds_the_tools_module(worker: Any) -> None:
+    """pytest rewrites asserts of test modules, to code over names that importing such a module does not bring."""
+
+    def check(x: int) -> int:
+        assert x == 2, "no two"
+        return x
+
+    assert any("@" in name for name in check.__code__.co_names), "pytest has rewritten it"
+    assert worker.call(Exporter(), check, 2) == 2
+
+    def outcome(f: Any) -> str:
+        try:
+            f(1)
+        except Exception as error:
+            return type(error).__name__
+        return "none"
+
+    assert worker.call(Exporter(), outcome, check) == "AssertionError"

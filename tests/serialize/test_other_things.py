@@ -13,6 +13,7 @@ import sys
 import threading
 import types
 import weakref
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,46 @@ class Registered:
 def test_copyreg_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(copyreg.dispatch_table, Registered, lambda obj: (Registered, (obj.n + 1,)))  # type: ignore[arg-type]
     assert loads(Exporter().dumps(Registered(1))).n == 2
+
+
+def test_a_module_that_has_a_class_of_its_own(
+    worker: Any, main: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of lazy imports, and `multiprocessing` under ``distpool run``: by name where another can import it."""
+    (tmp_path / "with_a_class.py").write_text(
+        "import sys, threading\n"
+        "class Module(type(sys)):\n"
+        "    lock = threading.Lock()  # no pickler takes it\n"
+        "    @property\n"
+        "    def one(self): return 1\n"
+        "sys.modules[__name__].__class__ = Module\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = main("""
+        import sys
+        from types import ModuleType
+
+        class Lazy(ModuleType):
+            def __getattr__(self, name):
+                if name.startswith("_"):
+                    raise AttributeError(name)
+                return name.upper()
+
+        made = Lazy("made")
+        made.given = 2
+        made.__file__ = __file__
+
+        def ask(module):
+            return module.one, made.given, made.other
+
+        def ask_main():
+            return sys.modules["__main__"].something
+    """)
+    monkeypatch.delitem(sys.modules, "with_a_class", raising=False)
+    worker.call(Exporter(), lambda path: __import__("sys").path.append(path), str(tmp_path))
+    assert worker.call(Exporter(), module.ask, __import__("with_a_class")) == (1, 2, "OTHER")
+    sys.modules["__main__"].__class__ = module.Lazy
+    assert worker.call(Exporter(), lambda main: main.something, sys.modules["__main__"]) == "SOMETHING"
 
 
 def test_forking_picklers_reducers_are_honoured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,26 @@ input()
         pickle.loads(pickled)
 
 
+def test_what_was_sent_is_kept_for_a_while_however_many_small_things_follow(monkeypatch) -> None:
+    large = segment.allocate(segment.SEGMENT_BYTES)
+    pickled = pickle.dumps(large)
+    del large
+    for _ in range(100):
+        pickle.dumps(segment.allocate(64))
+    gc.collect()
+    assert pickle.loads(pickled).words[0] == 0
+    many = [pickle.dumps(segment.allocate(segment.SEGMENT_BYTES)) for _ in range(17)]
+    gc.collect()
+    with pytest.raises(SharedGone):
+        pickle.loads(many[0])
+    assert pickle.loads(many[1]).words[0] == 0
+    monkeypatch.setattr(segment, "_SENT_S", 0.0)
+    pickle.dumps(segment.allocate(64))
+    gc.collect()
+    with pytest.raises(SharedGone):
+        pickle.loads(many[-1])
+
+
 def test_another_node_is_told_that_it_cannot_see_it() -> None:
     done = in_another_process(READ_IT, pickle.dumps(segment.allocate(64)), DISTPOOL_NODE="elsewhere")
     assert SharedElsewhere.__name__ in done.stderr

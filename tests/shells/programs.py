@@ -14,7 +14,8 @@ WITHIN_S = 10.0
 def outcome(program: str, within_s: float = WITHIN_S) -> str:
     """What the program printed. Fails if it does not end in time; what it wrote on stderr counts as printed."""
     running = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
+        # Python 3.12 and newer warn of forks beside threads, which these programs make on purpose.
+        [sys.executable, "-W", "ignore:This process", "-c", textwrap.dedent(program)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,

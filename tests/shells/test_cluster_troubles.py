@@ -90,7 +90,7 @@ def test_an_agent_that_has_hung_up_and_is_not_seen_dead_yet() -> None:
         engine_pool = next(iter(session._pools.values()))
         def kill_agent():
             os.kill(agent.pid, signal.SIGKILL)
-            link = session.shell._agents[session.cluster.node]
+            link = session.shell.agents._links[session.cluster.node]
             until = time.monotonic() + 5
             while link.getsockopt(zmq.EVENTS) & zmq.POLLOUT and time.monotonic() < until:
                 os.sched_yield()

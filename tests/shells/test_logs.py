@@ -32,6 +32,30 @@ def test_parts(tmp_path: Path) -> None:
     assert "does not understand" in unpack_log(there.answer("rubbish", {})).refusal
 
 
+def test_what_came_by_both_streams_is_one_log(tmp_path: Path) -> None:
+    """In the order of the looks, whose offsets stay; a reader who follows gets each byte once."""
+    there, read = Logs(str(tmp_path), 0), b""
+    for number in range(5):
+        with open(tmp_path / "worker-1.log", "ab") as out, open(tmp_path / "worker-1.err", "ab") as err:
+            out.write(b"o%d\n" % number)
+            err.write(b"e%d\n" % number if number % 2 else b"")
+        assert there.grown([1]) == [1]
+        assert there.grown([1]) == []
+        if number != 3:
+            read += part(there, 1, len(read)).data
+    assert read == b"o0\no1\ne1\no2\no3\ne3\no4\n"
+    assert part(there, 1, 0, 4) == LogPart(0, b"o0\no", 21, False)
+    assert part(there, 1, 4, 6) == LogPart(4, b"1\ne1\no", 21, False)
+    assert part(there, 1, -1, 5) == LogPart(16, b"3\no4\n"[-5:], 21, False)
+    assert unpack_logs(there.answer("", {1: 11})).logs[1] == LogFacts(1, 11, 21, False)
+    there.bury(1, 11)
+    assert part(there, 1, 0, living={}).data == read
+    assert [(one.stream, one.end, one.data) for one in there.last_printed(1)] == [
+        (1, 15, b"o0\no1\no2\no3\no4\n"),
+        (2, 6, b"e1\ne3\n"),
+    ]
+
+
 def test_what_others_can_ask_for_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(bytes(2 * logs.PART_BYTES_MAX))
     assert len(part(Logs(str(tmp_path), 0), 0, 0, 1 << 40).data) == logs.PART_BYTES_MAX
@@ -60,8 +84,11 @@ def test_the_logs_of_the_latest_that_have_ended_are_kept(
     there = Logs(str(tmp_path), 0)
     for worker in range(1, 5):
         (tmp_path / f"worker-{worker}.log").write_text("x")
+        (tmp_path / f"worker-{worker}.err").write_text("x" if worker % 2 else "")
         there.bury(worker, 10 + worker)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["worker-3.log", "worker-4.log"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"worker-{worker}.{kind}" for worker in (3, 4) for kind in ("err", "log")
+    ]
 
 
 def test_what_is_too_long_loses_its_beginning_and_keeps_its_offsets(

@@ -11,7 +11,7 @@ import pytest
 
 from distpool.errors import StoreError
 from distpool.scheduler.limits import DEFAULTS
-from distpool.scheduler.messages import MemoryLow
+from distpool.scheduler.messages import MemoryLow, MemoryScarce
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.node_memory import NodeMemory
 from distpool.scheduler.shells.own_memory import own_memory_bytes
@@ -37,7 +37,11 @@ def say(root: Path, path: str, text: object) -> None:
 
 
 def look(root: Path, **environment: str) -> MemoryLow | None:
-    return NodeMemory(DEFAULTS, environment, str(root)).look({})
+    return low(NodeMemory(DEFAULTS, environment, str(root)), {})
+
+
+def low(memory: NodeMemory, pids: dict[int, int]) -> MemoryLow | None:
+    return next((said for said in memory.look(pids) if isinstance(said, MemoryLow)), None)
 
 
 def test_the_machine(machine: Path) -> None:
@@ -47,6 +51,18 @@ def test_the_machine(machine: Path) -> None:
     assert look(machine, DISTPOOL_MEMORY_FREE_MIN="4%") is None
     assert look(machine, DISTPOOL_MEMORY_FREE_MIN="0.04") is None
     assert look(machine, DISTPOOL_MEMORY_FREE_MIN="60%") is not None
+
+
+def test_that_it_is_scarce_is_said_earlier_and_once(machine: Path) -> None:
+    memory = NodeMemory(DEFAULTS, {}, str(machine))
+    assert memory.look({}) == []
+    say(machine, "proc/meminfo", meminfo(1000, 149))
+    assert memory.look({}) == [MemoryScarce(True, 1000 * MIB, 149 * MIB)]
+    say(machine, "proc/meminfo", meminfo(1000, 49))
+    assert memory.look({}) == [MemoryLow(1000 * MIB, 49 * MIB, {})]
+    say(machine, "proc/meminfo", meminfo(1000, 150))
+    assert memory.look({}) == [MemoryScarce(False, 0, 0)]
+    assert memory.look({}) == []
 
 
 def test_it_may_be_told_not_to_look() -> None:
@@ -92,19 +108,19 @@ def test_a_limit_of_the_workers_own(machine: Path) -> None:
         used = own_memory_bytes(child.pid)
         assert 50 * MIB < used < 100 * MIB
         memory = NodeMemory(DEFAULTS, {"DISTPOOL_MEMORY_LIMIT": "52M"}, str(machine))
-        low = memory.look({7: child.pid})
-        assert low is not None
-        assert low.total_bytes == 52 * MIB
-        assert 50 * MIB < low.used_bytes[7] < 100 * MIB
+        short = low(memory, {7: child.pid})
+        assert short is not None
+        assert short.total_bytes == 52 * MIB
+        assert 50 * MIB < short.used_bytes[7] < 100 * MIB
         roomy = NodeMemory(DEFAULTS, {"DISTPOOL_MEMORY_LIMIT": "200M"}, str(machine))
-        assert roomy.look({7: child.pid}) is None
+        assert roomy.look({7: child.pid}) == []
         child.stdin.close()
     assert own_memory_bytes(child.pid) == 0
 
 
 def test_this_machine() -> None:
     """Wherever the tests run, there is something to read, and it is not short."""
-    low = NodeMemory(DEFAULTS, {"DISTPOOL_MEMORY_FREE_MIN": "0.999"}).look({1: os.getpid()})
-    assert low is not None
-    assert 0 < low.available_bytes < low.total_bytes
-    assert low.used_bytes[1] > MIB
+    short = low(NodeMemory(DEFAULTS, {"DISTPOOL_MEMORY_FREE_MIN": "0.999"}), {1: os.getpid()})
+    assert short is not None
+    assert 0 < short.available_bytes < short.total_bytes
+    assert short.used_bytes[1] > MIB

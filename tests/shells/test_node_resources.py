@@ -17,12 +17,7 @@ def total(
     return node_resources.total(said, "n", "ipc:///tmp/x/agent", store, holds_head=head)
 
 
-@pytest.fixture
-def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-
-
-def test_what_is_said_takes_the_place_of_what_is_found(no_gpu: None) -> None:
+def test_what_is_said_takes_the_place_of_what_is_found() -> None:
     assert total({"memory": 5.0}) == {
         "CPU": float(cpu_count()), "memory": 5.0, "node:n": 1.0, "node:127.0.0.1": 1.0,
     }  # fmt: skip
@@ -31,9 +26,7 @@ def test_what_is_said_takes_the_place_of_what_is_found(no_gpu: None) -> None:
     }  # fmt: skip
 
 
-def test_tasks_get_the_memory_that_the_store_does_not_take(
-    no_gpu: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tasks_get_the_memory_that_the_store_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_resources, "usable_memory_bytes", lambda: 10 << 20)
     assert total({})["memory"] == float(int(0.7 * (10 << 20)))
     assert "object_store_memory" not in total({})
@@ -48,17 +41,6 @@ def test_tasks_get_the_memory_that_the_store_does_not_take(
     finally:
         for fd in store.fds:
             os.close(fd)
-
-
-@pytest.mark.parametrize(
-    ("visible", "count"),
-    [("", 0), ("0", 1), ("0,1", 2), ("3, GPU-5ad1", 2), ("-1", 0), ("0,-1,1", 1), ("NoDevFiles", 0)],
-)
-def test_gpus_are_those_that_cuda_would_show(
-    visible: str, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert node_resources.gpu_count() == count
 
 
 @pytest.mark.parametrize(

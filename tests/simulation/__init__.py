@@ -11,6 +11,7 @@
     program.py    the user's program: opens, submits, cancels, resizes, closes, terminates
     ledger.py     what happened to each task, and the oracles that judge it
     groups.py     placement groups, and whether head, agents and workers agree about them
+    crowds.py     small tasks that keep coming, and groups that need a node which is never empty
     keys.py       what programs keep at the head, and whether it is there, once, when that has died
     faults.py     the safety phase: kills, crashes, cuts, jumps
     world.py      one run: safety phase, liveness phase, final account

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distpool.scheduler.cores import owner, owner_actors, owner_outcomes
+from distpool.scheduler.cores import owner, owner_actors, owner_outcomes, owner_pools
 
 from .mutations import Mutation
 
@@ -49,6 +49,13 @@ ACTOR_MUTATIONS = (
         'pass',
         "an actor with one restart comes back again and again",
         "actor_restarts_bounded", 14,
+    ),
+    Mutation(
+        "give_up_what_comes_back_always", owner_pools, "PoolLife.setup_failed",
+        'if death is not None and pool.actor is not None and pool.actor.restarts:',
+        'if False:',
+        "three deaths before the first word end an actor that may come again without end",
+        "actor_ends_with_cause", 498,
     ),
     Mutation(
         "serve_callers_once", owner_actors, "Actors.up",

@@ -168,6 +168,11 @@ class SimActor:
             self._say(index, Recalled(tuple(back), 0), control=True)
             self._go_on()
 
+    def stretch(self, factor: float) -> None:
+        """The calls that run take so many times as long from now on."""
+        for _, event in self.running.values():
+            self.world.loop.stretch(event, factor)
+
     def _interrupt(self, mark: int) -> None:
         call, event = self.running.get(mark, (None, None))
         if call is not None and call.kind != "deaf":

@@ -81,7 +81,7 @@ class ActorBook:
     instances: set[Worker] = field(default_factory=set)
     killed_s: float = 0.0  # for good, by the program
     left: bool = False  # it has called exit_actor
-    restarts_told: int = 0
+    kills: int = 0  # after which it may come back; one that meets no worker spends a restart as a death does
     callers: list[PoolBook] = field(default_factory=list)
     calls: list[ActorCall] = field(default_factory=list)
 
@@ -240,6 +240,7 @@ class Actors:
     def _kill(self, program: Program, book: ActorBook, pool: PoolBook, restart: bool) -> None:
         if program.shell.alive and pool.state in ("open", "closed"):
             book.killed_s = book.killed_s or (0.0 if restart else self.world.loop.now)
+            book.kills += restart
             program.shell.tell(KillActor(pool.number, restart))
 
     # ----------------------------------------------------------------------- what workers do
@@ -329,6 +330,7 @@ class Actors:
         self._settle(call, kind)
         book, ledger = call.actor, self.world.ledger
         ended = call.caller.state in ("closed", "terminated", "gone")
+        spent = book.restarts >= 0 and book.deaths + book.kills > book.restarts
         match kind:
             case "error":
                 right = call.kind == "raise" or call.cancelled
@@ -337,9 +339,9 @@ class Actors:
             case ActorEnd.UNAVAILABLE:
                 right = bool(call.starts) or ledger.anything_lost
             case ActorEnd.DIED:
-                right = book.restarts >= 0 and book.deaths > book.restarts
+                right = spent
             case ActorEnd.KILLED:
-                right = bool(book.killed_s)
+                right = bool(book.killed_s) or (book.kills > 0 and spent)
             case ActorEnd.EXITED:
                 right = book.left
             case ActorEnd.CLOSED:
@@ -350,7 +352,10 @@ class Actors:
                 right = self.world.kills >= 3
             case _:
                 right = ended
-        if not right and not (kind == ActorEnd.DIED and self.world.kills >= 3):
+        unlucky = (
+            kind == ActorEnd.DIED and self.world.kills >= 3 and book.restarts != ENDLESS
+        )  # before its first word
+        if not right and not unlucky:
             raise Violation("actor_ends_with_cause", f"call {call.number} ({call.kind}) failed: {failed!r}")
 
     def _lives(self, owner: str) -> bool:

@@ -12,6 +12,7 @@ from .plan import SAFETY_S, Plan
 
 if TYPE_CHECKING:
     from .machine import Machine
+    from .network import End
     from .world import World
 
 
@@ -37,7 +38,10 @@ def schedule(world: World, plan: Plan) -> None:
 def schedule_drains(world: World) -> None:
     """Some nodes are told to go, one after the other: the first takes all."""
     for _ in range(world.drain_chance.choice((1, 1, 2))):
-        world.loop.after(world.drain_chance.uniform(0.5, SAFETY_S / 2), _drain, world)
+        at_s = world.drain_chance.uniform(0.5, SAFETY_S / 2)
+        if world.plan.keys and world.secret_chance.random() < 0.5:
+            world.loop.after(at_s, world.keys.kill_head)  # so that nobody hears it from the head
+        world.loop.after(at_s, _drain, world)
 
 
 def _drain(world: World) -> None:
@@ -139,9 +143,15 @@ def cut_link(world: World) -> None:
     if ends:
         end = rng.choice(ends)
         both = rng.random() < 0.6
-        _note(world, f"the link {end.process.name} - {end.label} is cut{'' if both else ' one way'}")
-        world.uncertain()
-        world.network.cut(end, both=both, detect_s=rng.choice((0.01, 0.3, 2.0)))
+        cut(world, end, both=both, detect_s=rng.choice((0.01, 0.3, 2.0)))
+
+
+def cut(world: World, end: End, *, both: bool, detect_s: float) -> None:
+    """This one does."""
+    _note(world, f"the link {end.process.name} - {end.label} is cut{'' if both else ' one way'}")
+    world.last_fault_s = world.loop.now
+    world.uncertain()
+    world.network.cut(end, both=both, detect_s=detect_s)
 
 
 def partition(world: World) -> None:
@@ -176,12 +186,13 @@ def slow_node(world: World) -> None:
     machine = _machine(world)
     factor = world.loop.rng.choice((3.0, 20.0))
     _note(world, f"{machine.name} is {factor:g} times slower")
-    machine.slowness = world.network.slow[machine.name] = factor
+    machine.pace(factor)
+    world.network.slow[machine.name] = factor
     world.loop.after(2.0, recover, world, machine)
 
 
 def recover(world: World, machine: Machine) -> None:
-    machine.slowness = 1.0
+    machine.pace(1.0)
     world.network.slow.pop(machine.name, None)
     world.last_fault_s = world.loop.now
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distpool.scheduler.cores.place_bundles import Room, Wanted, place_bundles
-from distpool.scheduler.cores.resources import to_units
+from distpool.scheduler.cores.resources import to_floats, to_units
 from distpool.scheduler.messages import (
     Asked,
     GroupFacts,
@@ -69,15 +69,20 @@ class Groups:
         strategy = chance.choice(("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"))
         name = f"g{len(self.books)}"
         facts = GroupFacts(name, bundles, strategy, name=name, detached=chance.random() < 0.3)
-        book = self.books[name] = GroupBook(facts, program.shell)
         if chance.random() < 0.4:
             self._compete(program)
-        program.shell.ask(MakeGroup(0, facts))
-        program.shell.ask(GroupQuery(0, name, wait=True))
+        book = self.open(program, facts)
         for _ in range(chance.choice((0, 1, 1, 2))):
             self.world.loop.after(chance.uniform(0.0, 2.0), self._open, program, book)
         if chance.random() < 0.6:
             self.world.loop.after(chance.uniform(0.5, 7.0), self.remove, book)
+
+    def open(self, program: Program, facts: GroupFacts) -> GroupBook:
+        """Make one, and wait for it."""
+        book = self.books[facts.group] = GroupBook(facts, program.shell)
+        program.shell.ask(MakeGroup(0, facts))
+        program.shell.ask(GroupQuery(0, facts.group, wait=True))
+        return book
 
     def _compete(self, program: Program) -> None:
         """Work that takes CPUs at the very moment at which the head believes that they are free."""
@@ -195,10 +200,14 @@ class Groups:
                 )
 
     def reserved(self, machine: str) -> float:
-        """CPUs of a node that are set aside: others may not have them."""
+        """CPUs of a node that are set aside, or held for who waits: others may not have them."""
         agent = self.world.machines[machine].agent
-        pots = {} if agent is None else agent.core.groups.pots
-        return sum(self.books[g].facts.bundles[index]["CPU"] for g, here in pots.items() for index in here)
+        if agent is None:
+            return 0.0
+        held = agent.core.holding.hold
+        here = [(group, index) for group, pots in agent.core.groups.pots.items() for index in pots]
+        aside = sum(self.books[group].facts.bundles[index]["CPU"] for group, index in here)
+        return aside + (0.0 if held is None else to_floats(held.have).get("CPU", 0.0))
 
     def in_bundle(self, worker: Worker) -> bool:
         """Whether this worker runs at the cost of a bundle that its node has."""

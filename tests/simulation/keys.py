@@ -10,12 +10,14 @@ the next one begins with it. So, whatever strikes::
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distpool.scheduler.cores.head_keys import ANSWERS
 from distpool.scheduler.messages import KeyAnswer, KeyDelete, KeyGet, KeyPut, KeySwap
 
+from . import faults
 from .loop import Violation
 from .plan import SAFETY_S
 
@@ -51,6 +53,7 @@ class Keys:
     def __init__(self, world: World) -> None:
         self.world = world
         self.chance = world.key_chance
+        self.cut_chance = random.Random(f"cuts of answers {world.loop.seed}")
         self.acknowledged = 0  # the highest step that somebody was told to have made
         self.steps: set[int] = set()  # those that were acknowledged
         self.unsure = 0  # steps of which nobody knows
@@ -73,14 +76,26 @@ class Keys:
         """When the head dies, and for how long it is away."""
         loop, chance = self.world.loop, self.chance
         for _ in range(chance.choice((0, 1, 2, 5))):
-            loop.after(chance.uniform(0.05, SAFETY_S), self._kill_head)
+            loop.after(chance.uniform(0.05, SAFETY_S), self.kill_head)
 
     def kept(self, table: str) -> None:
-        """The head has journaled something: by chance it dies before anybody hears of it, or just after."""
-        if table == ANSWERS and self.world.plan.keys and self.chance.random() < 0.03:
-            self.world.loop.after(0.0, self._kill_head)
+        """The head has journaled something: by chance it dies, or a link, before anybody hears of it, or just after."""
+        if table != ANSWERS or not self.world.plan.keys:
+            return
+        if self.chance.random() < 0.03:
+            self.world.loop.after(0.0, self.kill_head)
+        elif self.world.plan.cuts and self.cut_chance.random() < 0.05:
+            self.world.loop.after(0.0, self._cut_off_a_node)
 
-    def _kill_head(self) -> None:
+    def _cut_off_a_node(self) -> None:
+        head = self.world.head
+        if head is not None and head.links and not self.world.quiet:
+            faults.cut(
+                self.world, self.cut_chance.choice(list(head.links.values())), both=True, detect_s=0.05
+            )
+
+    def kill_head(self) -> None:
+        """It dies, and another begins, at once or after a while."""
         if not self.world.quiet:
             self.world.stop_head()
             self.world.loop.after(self.chance.choice((0.0, 0.1, 2.0)), self.world.start_head)

@@ -6,6 +6,7 @@ agent dies.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -38,6 +39,10 @@ from .worker import Worker
 if TYPE_CHECKING:
     from .world import World
 
+#: So often within so long may an owner be pointed to a node that is to go, with one pool.
+POINTED_MAX = 10
+POINTED_S = 1.0
+
 
 class AgentShell(Shell):
     """Drives a NodeCore."""
@@ -54,6 +59,7 @@ class AgentShell(Shell):
         self.missing: dict[
             tuple[str, int], int
         ] = {}  # (owner, pool) -> leases that may still be pointed elsewhere
+        self.pointed: dict[tuple[str, int, str], deque[float]] = {}  # (owner, pool, node) -> when, lately
 
     def dispatch(self, address: str, message: Any) -> None:
         if isinstance(message, LeaseElsewhere):
@@ -63,6 +69,12 @@ class AgentShell(Shell):
         if address == "nursery":
             self.trace_local(self.name, "nursery", message)
             self.host.nursery_hears(message)
+        elif address == "jobs":
+            self.trace_local(self.name, "jobs", message)
+            self.world.submitted.do(self, message)
+        elif address.startswith("asker:"):
+            self.trace_local(self.name, address, message)
+            self.world.submitted.answered(message)
         elif address == "head":
             if "head" not in self.links:
                 self._dial_head()
@@ -78,6 +90,20 @@ class AgentShell(Shell):
                 "pointed_once", f"{self.name} points {-left} leases too many elsewhere: {message!r}"
             )
         self.missing[owner, message.pool] = left
+        self._points_in_vain(owner, message)
+
+    def _points_in_vain(self, owner: str, message: LeaseElsewhere) -> None:
+        """An owner may be sent to a node that is to go, for want of news; not to and fro as fast as it can."""
+        now, other = self.world.loop.now, self.world.machines[message.node].agent
+        if other is None or not other.core.draining.on:
+            return
+        times = self.pointed.setdefault((owner, message.pool, message.node), deque(maxlen=POINTED_MAX))
+        if len(times) == POINTED_MAX and now < times[0] + POINTED_S:
+            raise Violation(
+                "nobody_goes_to_and_fro",
+                f"{self.name} points {POINTED_MAX} times in {POINTED_S} s elsewhere, such as {message!r}",
+            )
+        times.append(now)
 
     def _dial_head(self) -> None:
         head = self.world.head
@@ -85,8 +111,8 @@ class AgentShell(Shell):
             self.world.network.connect(self, "head", head, self.name)
 
     def hear(self, sender: str, message: Any) -> None:
-        if sender == "nursery":
-            self.trace_local("nursery", self.name, message)
+        if sender in ("nursery", "jobs") or sender.startswith("asker:"):
+            self.trace_local(sender, self.name, message)
         if isinstance(message, LookAt) or (isinstance(message, KillWorker) and message.only):
             seen = self._seen(sender, message.lease)
             if isinstance(message, LookAt):
@@ -125,6 +151,7 @@ class HeadShell(Shell):
         if isinstance(message, Record):
             self.world.journal.keep([message])
             self.world.keys.kept(message.table)
+            self.world.submitted.kept(message.table)
             return
         if isinstance(message, View):
             self.shown = {facts.node for facts in message.nodes}
@@ -162,6 +189,12 @@ class Machine:
         self.forks = 0
         self.has_left = False  # in an orderly way, at least once
 
+    def pace(self, slowness: float) -> None:
+        """All takes so many times as long from now on; of what is under way, what is left of it."""
+        for worker in self.workers.values():
+            worker.stretch(slowness / self.slowness)
+        self.slowness = slowness
+
     def next_pid(self) -> int:
         """Pids come round again soon (a small pid space), but never while one is in use."""
         if self.world.network.fixed_order:
@@ -195,7 +228,7 @@ class Machine:
     def _leave_when_done(self, agent: AgentShell, until_s: float) -> None:
         if self.agent is not agent:
             return
-        if agent.core.leases and self.world.loop.now < until_s:
+        if (agent.core.leases or agent.core.jobs.running) and self.world.loop.now < until_s:
             self.world.loop.after(0.1, self._leave_when_done, agent, until_s)
         else:
             self.leave()
@@ -217,6 +250,7 @@ class Machine:
         if agent is None:
             return
         agent.die()
+        self.world.submitted.agent_dies(agent)
         for worker in list(self.workers.values()):
             worker.die(9)
         self.workers.clear()
@@ -226,6 +260,8 @@ class Machine:
 
     def nursery_hears(self, message: Any) -> None:
         """Fork and Signal are acted on in their order, each after a moment."""
+        if isinstance(message, Fork):
+            self._expect_wanted_here(message.attach)  # by what the agent knows as it says so
         rng = self.world.loop.rng
         delay_s = 1e-3 if self.world.network.fixed_order else rng.uniform(2e-4, 2e-3) * self.slowness
         self.nursery_due_s = max(self.nursery_due_s, self.world.loop.now + delay_s)
@@ -267,7 +303,6 @@ class Machine:
             )
         if number in self.workers:
             raise Violation("slots_unique", f"{self.name}: worker number {number} is taken")
-        self._expect_wanted_here(attach)
         worker = Worker(self.world, self, number, self.next_pid(), attach)
         worker.slot = slot
         self.workers[number] = worker

@@ -41,7 +41,9 @@ class Plan:
     actors: bool = False
     groups: bool = False  # some run in placement groups
     drains: bool = False  # nodes are told to go
+    crowd: bool = False  # small tasks keep coming, and large groups wait for room
     keys: bool = False  # programs keep something at the head, and that may die
+    jobs: bool = False  # commands hand in programs, and the head may die
     gpus: bool = False
     hunger: bool = False  # nodes run out of memory
 

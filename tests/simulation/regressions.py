@@ -27,4 +27,31 @@ REGRESSIONS = (
         "a shared pool that was dropped wanted a worker for one that had rested for long enough",
     ),
     (586, "everything_ends", "a closing pool kept an idle shared worker, whose CPU nested tasks waited for"),
+    (4335, "views_are_heard", "the head, and a node with it, are away for a moment between two samples"),
+    (
+        7013,
+        "everything_ends",
+        "no engine's fault: a task that began on a slow node stayed slow for ever, 600 s of it",
+    ),
+    (
+        1391,
+        "workers_replaced",
+        "a node counted who worked off what it had, and the level of its pool there did not",
+    ),
+    (8243, "workers_replaced", "the same, with a task that ran out of its time"),
+    (
+        5432,
+        "workers_are_used",
+        "an owner was sent to and fro between a node that drains and its home, whose head was away",
+    ),
+    (
+        6619,
+        "writes_are_kept",
+        "a head forgot with a node's link what owners there had been told, and did it again",
+    ),
+    (
+        1055,
+        "size_respected",
+        "no engine's fault: one that had just come was told to go, and had not heard of it",
+    ),
 )

@@ -2,61 +2,55 @@
 
 from __future__ import annotations
 
-import os
-import time
+from collections import Counter
 
 import pytest
 
-from .loop import Violation
+from .loop import Loop
 from .regressions import REGRESSIONS
-from .world import World, run
+from .seeds import SECONDS, Seeds, expect_one_story, only_in_soak
+from .world import run
 
-SECONDS = float(os.environ.get("DISTPOOL_SIM_SECONDS", "10"))
+SEEDS = Seeds(run, "python -m tests.simulation --seed {seed} --trace")
 SOAK_SEEDS = 20_000
-
-
-def expect_well(seed: int) -> World:
-    try:
-        return run(seed)
-    except Violation as violation:
-        pytest.fail(f"{violation}\nrepeat: python -m tests.simulation --seed {seed} --trace", pytrace=False)
 
 
 @pytest.mark.parametrize(("seed", "oracle", "what"), REGRESSIONS)
 def test_regression(seed: int, oracle: str, what: str) -> None:
     assert oracle
     assert what
-    expect_well(seed)
+    SEEDS.well(seed)
 
 
 @pytest.mark.timeout(SECONDS * 6 + 120)
 def test_seeds() -> None:
-    """As many as there is time for; always from the first, so that two runs agree on what they saw.
-
-    It is this process's own time that counts: other tests that run beside it take no worlds away.
-    """
-    began = time.process_time()
-    seeds, outcomes = 0, dict.fromkeys(("done", "error", "death", "cancelled"), 0)
-    while time.process_time() - began < SECONDS or seeds < 20:
-        world = expect_well(seeds)
-        seeds += 1
-        for outcome, count in world.ledger.outcomes.items():
-            outcomes[outcome] = outcomes.get(outcome, 0) + count
-    print(f"{seeds} worlds in {time.process_time() - began:.1f} s: {outcomes}")
-    assert all(outcomes[kind] for kind in ("done", "error", "death", "cancelled")), (
-        "worlds in which nothing happens"
+    seen: Counter[str] = Counter()
+    for world in SEEDS.in_time():
+        seen += world.ledger.outcomes
+    assert all(seen[kind] for kind in ("done", "error", "death", "cancelled")), (
+        f"worlds in which nothing happens: {seen}"
     )
 
 
-@pytest.mark.skipif(not os.environ.get("DISTPOOL_SOAK"), reason="soak")
+@only_in_soak
 def test_many_seeds() -> None:
-    for seed in range(SOAK_SEEDS):
-        expect_well(seed)
+    SEEDS.many(SOAK_SEEDS)
 
 
 def test_the_same_seed_tells_the_same_story() -> None:
-    stories: list[list[str]] = [[], []]
-    for story in stories:
-        run(3, story.append)
-    assert stories[0] == stories[1]
-    assert len(stories[0]) > 100
+    expect_one_story(run, lines=100)
+
+
+def test_what_is_left_of_a_task_takes_as_long_as_its_node_is_fast() -> None:
+    """A node that was slow for a while is itself again, and so is all that began there meanwhile."""
+    loop, ended = Loop(0), []
+
+    def end() -> None:
+        ended.append(loop.now)
+
+    task, other = loop.after(602.0, end), loop.after(2.0, end)
+    loop.run_until(2.0)
+    loop.stretch(task, 1 / 16)
+    loop.stretch(other, 16.0)  # that is over
+    loop.run_until(1000.0)
+    assert ended == [2.0, 2.0 + 600.0 / 16]

@@ -94,6 +94,12 @@ class Worker:
     def _later(self, delay_s: float, action: Any, *arguments: Any) -> Event:
         return self.world.loop.after(delay_s * self.host.slowness, self._if_alive, action, arguments)
 
+    def stretch(self, factor: float) -> None:
+        """Its machine has become slower, or is itself again: what its main thread is in the middle of takes as long."""
+        self.world.loop.stretch(self.step, factor)
+        if self.actor is not None:
+            self.actor.stretch(factor)
+
     def _if_alive(self, action: Any, arguments: tuple[Any, ...]) -> None:
         if self.alive:
             action(*arguments)

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from distpool.scheduler.cores.owner_leasing import is_borrowed
+from distpool.scheduler.cores.tasks import LeaseState
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import Attach, PoolBroken
 from distpool.scheduler.shells.journal import MemoryJournal
 
-from . import actors, faults, gpus, groups, hunger, keys
+from . import actors, crowds, faults, gpus, groups, hunger, keys, submitted
 from .ledger import Job, Ledger, PoolBook
 from .loop import Loop, Violation
 from .machine import HeadShell, Machine
@@ -61,7 +62,10 @@ class World:
         self.eve_chance = random.Random(f"eve {seed}")
         self.hunger_chance = random.Random(f"hunger {seed}")
         self.key_chance = random.Random(f"keys {seed}")
+        self.submit_chance = random.Random(f"submitted {seed}")
         self.drain_chance = random.Random(f"drains {seed}")
+        self.secret_chance = random.Random(f"secret drains {seed}")
+        self.crowds = crowds.Crowds(self, random.Random(f"crowds {seed}"))
         if plan is None:
             add_limits(self.plan, self.more_chance)
             groups.add(self.plan, self.group_chance)
@@ -69,7 +73,9 @@ class World:
             gpus.add(self.plan, self.gpu_chance)
             hunger.add(self.plan, self.hunger_chance)
             keys.add(self.plan, self.key_chance)
+            submitted.add(self.plan, self.submit_chance)
             add_drains(self.plan, self.drain_chance)
+            self.crowds.add(self.plan)
         self.trace = trace
         self.limits = limits or Limits()
         self.network = Network(self.loop, self.plan.latency_s, trace)
@@ -88,6 +94,7 @@ class World:
         self.head: HeadShell | None = None
         self.groups = groups.Groups(self)
         self.keys = keys.Keys(self)
+        self.submitted = submitted.Submitted(self)
         self.actors = actors.Actors(self)
         self.gpus = gpus.Gpus(self)
         self.idle_since: dict[Worker, float] = {}
@@ -133,6 +140,9 @@ class World:
             home = rng.choice(list(self.machines))
             shell = self.add_driver(f"d{index}", f"m{index}" if self.plan.apart else home, home)
             program = Program(self, shell)
+            if self.plan.crowd:
+                self.crowds.write(program)
+                continue
             write_program(self, program)
             self.gpus.write(program)
         self.actors.write([shell.program for shell in self.drivers if shell.program is not None])
@@ -140,6 +150,8 @@ class World:
         hunger.schedule(self, self.hunger_chance)
         if self.plan.keys:
             self.keys.schedule()
+        if self.plan.jobs:
+            self.submitted.schedule()
         if self.plan.drains:
             faults.schedule_drains(self)
         self.loop.after(SAMPLE_S, self._sample)
@@ -275,6 +287,7 @@ class World:
 
     def start_head(self) -> None:
         if self.head is None:
+            self.headless_s = self.loop.now  # samples may have missed that it was away
             self.head = HeadShell(self)
 
     def stop_head(self) -> None:
@@ -306,6 +319,7 @@ class World:
         self.loop.run_until(SAFETY_S)
         faults.quiet(self)
         self.loop.run_until(self.loop.now + 5.0)
+        self.crowds.last()
         self.groups.over()
         self._expect_answers()
         for shell in self._living_drivers():
@@ -318,6 +332,8 @@ class World:
         for shell in self._living_drivers():
             shell.leave()
         self.loop.run_until(self.loop.now + 70.0)
+        if self.plan.jobs:
+            self.submitted.account()
         self.account_nodes()
 
     def _living_drivers(self) -> list[OwnerShell]:
@@ -380,7 +396,13 @@ class World:
         for machine in self.machines.values():
             assert machine.agent is not None
             core = machine.agent.core
-            left = {name: getattr(core, name) for name in ("owners", "workers", "leases", "hungry", "owed")}
+            left: dict[str, object] = {
+                "owners": core.owners,
+                "workers": core.workers,
+                "leases": core.leases,
+                "hungry": core.hungry,
+                "owed": core.lending.owed,
+            }
             if any(left.values()):
                 raise Violation("nothing_left", f"{machine.name}: {left}")
             if core.free != core.total:
@@ -398,6 +420,7 @@ class World:
         clock = len(self.machines) * (self.loop.now / self.limits.heartbeat_s)
         asked = sum(shell.questions for shell in self.drivers)  # by programs, and again on each new link
         bound = clock + 6 * (forks + self.attaches + 2 * self.kills + 20 * len(self.machines)) + 2 * asked
+        bound += 5 * self.submitted.asked
         if said > bound:
             raise Violation(
                 "head_hears_no_tasks", f"{said} messages to the head, {bound:.0f} expected at most"
@@ -416,6 +439,7 @@ class World:
         calm = self.loop.now > self.last_fault_s + PATIENCE_S
         headed = self.loop.now > self.headless_s + PATIENCE_S
         self.groups.sample(calm=calm and headed)
+        self.crowds.sample(calm=calm and headed)
         self.keys.sample(calm=calm and headed)
         if calm:
             self._sample_sizes()
@@ -459,13 +483,21 @@ class World:
         counts: dict[tuple[str, int], int] = {}
         for worker in self._workers():
             lease = worker.lease
-            if lease is not None and worker.ready and not worker.retiring:
+            if lease is not None and worker.ready and not worker.retiring and self._is_taken_in(lease):
                 key = (lease.owner, lease.pool)
                 counts[key] = counts.get(key, 0) + 1
         for key, count in counts.items():
             book = self.books[key]
             if count > book.size and self.loop.now > book.sized_s + PATIENCE_S:
                 raise Violation("size_respected", f"pool {key} of size {book.size} has {count} workers")
+
+    def _is_taken_in(self, lease: Attach) -> bool:
+        """Whether its owner, if it lives, has heard that it is ready, and has not told it to go."""
+        owner = self.find_owner(lease.address)
+        if owner is None:
+            return True
+        known = owner.core.leases.get(lease.lease)
+        return known is not None and known.state is LeaseState.READY
 
     def _sample_staff(self) -> None:
         """A dedicated pool has as many workers as it asked for, but for a moment after one has gone."""

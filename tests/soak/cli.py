@@ -1,13 +1,12 @@
 """The command line of the soak: which steps, how much of each, where the results go.
 
-The results file is written anew after each step, so that a run that is cut short still says what it has seen.
+The results file is written after each step, so that a run that is cut short still says what it has seen; the rows of
+steps that were not run stay, each with its own date and commit.
 """
 
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,26 +27,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = options.output or Path(tempfile.mkdtemp(prefix="soak-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"{len(steps)} steps; their output goes to {folder}", flush=True)
-    words = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join(["python", "-m", "tests.soak", *words])
-    outcomes = _run_all(steps, options, folder, command)
+    outcomes = _run_all(steps, options, folder)
     return 1 if any(outcome.complaint for outcome in outcomes) else 0
 
 
-def _run_all(steps: list[Step], options: argparse.Namespace, folder: Path, command: str) -> list[Outcome]:
+def _run_all(steps: list[Step], options: argparse.Namespace, folder: Path) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for step in steps:
         print(f"{step.name} ...", end=" ", flush=True)
         outcome = run_step(step, options.share, folder)
         outcomes.append(outcome)
-        _, _, count, _, result, seconds = cells(outcome)
+        _, _, count, _, result, seconds, *_ = cells(outcome)
         print(f"{count} in {seconds} s, {result}", flush=True)
         for failure in outcome.failures:
             print(f"    {failure}", flush=True)
         if options.results is not None:
-            done = {outcome.step.name for outcome in outcomes}
-            left = [step.name for step in STEPS if step.name not in done]
-            options.results.write_text(as_markdown(outcomes, left, command))
+            before = options.results.read_text() if options.results.exists() else ""
+            options.results.write_text(as_markdown([outcome], [step.name for step in STEPS], before))
     return outcomes
 
 
@@ -58,7 +54,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--steps", type=_names, default=[], metavar="NAMES", help="only these, by comma (see --list)")
     add("--share", type=_share, default=1.0, metavar="X", help="this share of each count, above 0, at most 1")
-    add("--results", type=Path, metavar="FILE", help="write the table to this Markdown file, after each step")
+    add("--results", type=Path, metavar="FILE", help="put each step's row into this Markdown file")
     add("--output", type=Path, metavar="FOLDER", help="where each step's output goes (default: a new one)")
     add("--list", action="store_true", help="say which steps there are, and stop")
     return parser.parse_args(arguments)

@@ -55,10 +55,12 @@ def test_a_step_that_fails_is_not_run_again(tmp_path: Path) -> None:
     outcome = run_step(step_of(code, runs=3), 1.0, tmp_path)
     assert (outcome.runs, outcome.complaint) == (1, "exit status 1")
     assert outcome.failures == ("FAILED tests/x.py::test_y - why",)
-    text = as_markdown([outcome], ["another"], "the command")
+    text = as_markdown([outcome], ["a step", "another"])
     assert "| FAILED: exit status 1 |" in text
     assert "- `FAILED tests/x.py::test_y - why`" in text
     assert "Not run: another." in text
+    passed = run_step(step_of("print('3 passed')"), 1.0, tmp_path)
+    assert "FAILED" not in as_markdown([passed], ["a step", "another"], text)
 
 
 def test_a_step_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
@@ -88,11 +90,12 @@ def test_the_command_line(
     words = ["--share", "0.1", "--results", str(results), "--output", str(tmp_path / "output")]
     assert cli.main(words) == 1
     text = results.read_text()
-    assert "| a step | things | 100 | 1 | passed: 12 passed |" in text
-    assert "| bad one | things | 100 | 1 | FAILED: exit status 3 |" in text
-    assert "Not the full counts, but 0.1 of them." in text
-    assert cli.main([*words, "--steps", "a step"]) == 0
-    assert "Not run: bad one." in results.read_text()
+    assert "| a step | things | 100 (0.1 of the full count) | 1 | passed: 12 passed |" in text
+    assert "| bad one | things | 100 (0.1 of the full count) | 1 | FAILED: exit status 3 |" in text
+    assert cli.main(["--steps", "a step", *words[2:]]) == 0
+    text = results.read_text()
+    assert "| a step | things | 1,000 | 1 | passed: 12 passed |" in text
+    assert "| bad one | things | 100 (0.1 of the full count) |" in text, "what was not run again stays"
     with pytest.raises(SystemExit):
         cli.main(["--steps", "no such"])
     assert "no step 'no such'; there are: a step, bad one" in capsys.readouterr().err

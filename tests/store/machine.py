@@ -271,5 +271,8 @@ class Tier:
             memory.reserved[self._tier].discard(block)
         memory.world.pause(self._process, "has given back")
 
+    def forget(self, offset: int, size: int) -> None:
+        """There is no page table."""
+
     def close(self) -> None:
         """Nothing is open."""

@@ -154,7 +154,7 @@ MUTATIONS = (
     ),
     Mutation(
         "repair_forgets_the_copy", ledger, "Ledger.repair",
-        'extents[DISK].append((words[at + TARGET], self._block_count(size, DISK)))', 'pass',
+        'self._note_extent(extents, words[at + TARGET], size)', 'pass',
         "two processes write to one place on the disk",
         "check", 3,
     ),

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from distpool.scheduler.store import ledger_table as layout
-from distpool.scheduler.store.ledger import DISK, MEMORY, State
+from distpool.scheduler.store.ledger import DEVICE, DISK, MEMORY, State
 from distpool.scheduler.store.ledger_check import check_ledger
 from tests.simulation.loop import Violation
 
@@ -32,6 +32,7 @@ class Oracles:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.contents: dict[int, bytes] = {}  # of every object that somebody was told of
+        self.ticket_bytes = 0  # what is written of an object that is on a device
 
     def torn(self, check: Callable[[], object]) -> None:
         """Somebody died in the middle of a change: entries and chains must be right even so."""
@@ -52,15 +53,19 @@ class Oracles:
         words = memory.ledger.words
         for at in memory.ledger._objects():
             extent = memory.ledger._extent(at)
+            tier, offset, size = extent
             state, actor = words[at + layout.STATE] & 0xFF, words[at + layout.STATE] >> 8
             places[extent] = at
             if state == State.WRITING:
-                targets[extent] = actor
-            else:
+                targets[(MEMORY, offset, self.ticket_bytes) if tier == DEVICE else extent] = actor
+            elif tier != DEVICE:
                 self._check_content(words[at + layout.ID], *extent)
             if state == State.SPILLING:
-                start = words[at + layout.TARGET] * memory.shape.block_bytes[DISK]
-                targets[DISK, start, extent.bytes] = actor
+                goes, first = (
+                    words[at + layout.TARGET] >> 56,
+                    words[at + layout.TARGET] & layout.INDEX_OF_BLOCK,
+                )
+                targets[goes, first * memory.shape.block_bytes[goes], size] = actor
         self._check_uses(places, targets)
 
     def _check_content(self, number: int, tier: int, offset: int, size: int) -> None:

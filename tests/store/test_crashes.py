@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from distpool.scheduler.store.ledger import DISK, DRIVER, MEMORY, Facts, Ledger, Shape
+from distpool.scheduler.store.ledger import DEVICE, DISK, DRIVER, MEMORY, Facts, Ledger, Shape
 from distpool.scheduler.store.ledger_check import check_entries, check_ledger
 
 from .crashing import Fuse, Killed, fused
@@ -185,6 +185,56 @@ def abandon_spilling(ledger: Ledger) -> Callable[[], object]:
     return lambda: ledger.abandon_spilling(number, P)
 
 
+def export(ledger: Ledger, process: int, *, holder: int = 0) -> int:
+    new = ledger.allocate(process, 35, DEVICE, holder=holder)
+    assert new is not None
+    ledger.seal_on_device(new.id)
+    return new.id
+
+
+def seal_on_device(ledger: Ledger) -> Callable[[], object]:
+    new = ledger.allocate(P, 35, DEVICE, holder=OWNER)
+    assert new is not None
+    return lambda: ledger.seal_on_device(new.id)
+
+
+def want(ledger: Ledger) -> Callable[[], object]:
+    number = export(ledger, 8)
+    return lambda: ledger.want(number, refused=True)
+
+
+def start_bringing(ledger: Ledger) -> Callable[[], object]:
+    number = export(ledger, P, holder=OWNER)
+    ledger.want(number)
+    return lambda: ledger.start_spilling(number, P, MEMORY)
+
+
+def finish_bringing(ledger: Ledger) -> Callable[[], object]:
+    number = export(ledger, P)
+    ledger.start_spilling(number, P, MEMORY)
+    return lambda: ledger.finish_spilling(number, P)
+
+
+def finish_bringing_under_a_reader(ledger: Ledger) -> Callable[[], object]:
+    number = export(ledger, P)
+    ledger.start_spilling(number, P, DISK)
+    ledger.pin(number, P)
+    return lambda: ledger.finish_spilling(number, P)
+
+
+def give_up(ledger: Ledger) -> Callable[[], object]:
+    number = export(ledger, P, holder=8)
+    ledger.hold(number, P)
+    return lambda: ledger.give_up(number)
+
+
+def mend_an_exporter(ledger: Ledger) -> Callable[[], object]:
+    export(ledger, 8)
+    ledger.start_spilling(export(ledger, 8), 8, MEMORY)
+    ledger.pin(export(ledger, 8), P)
+    return lambda: ledger.mend(8, {OTHER, OWNER, P})
+
+
 def start_giving(ledger: Ledger) -> Callable[[], object]:
     ledger.drop(put(ledger, P), P)
     first, count = ledger.blocks[MEMORY].warm_runs()[0]
@@ -202,7 +252,8 @@ SCENES: list[Scene] = [
     pin, unpin, hold, drop_the_last, drop_from_the_middle, claim, claim_what_one_has, claim_one_of_two, hand,
     hand_again, take_back, take_back_what_was_handed,
     forget_transit, mend, start_spilling, finish_spilling, finish_spilling_what_was_dropped,
-    finish_spilling_under_a_reader, abandon_spilling, start_giving, end_giving,
+    finish_spilling_under_a_reader, abandon_spilling, seal_on_device, want, start_bringing, finish_bringing,
+    finish_bringing_under_a_reader, give_up, mend_an_exporter, start_giving, end_giving,
 ]  # fmt: skip
 
 

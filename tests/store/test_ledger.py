@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distpool.scheduler.store.ledger import (
+    DEVICE,
     DISK,
     DRIVER,
     LABEL_BYTES_MAX,
@@ -18,6 +19,7 @@ from distpool.scheduler.store.ledger import (
     State,
 )
 from distpool.scheduler.store.ledger_check import check_ledger
+from distpool.scheduler.store.ledger_table import NO_ROOM, REFUSED, WANTED
 
 SHAPE = Shape(blocks=(8, 6), block_bytes=(10, 20), objects_max=6, holds_max=10)
 
@@ -421,6 +423,130 @@ def test_no_room_on_the_disk_to_move_to() -> None:
     assert ledger.start_spilling(number, 2) is None
     assert ledger.facts()[0].state is State.SEALED
     check_ledger(ledger)
+
+
+# -------------------------------------------------------------------------------------- on a device
+
+
+def export(ledger: Ledger, process: int = 1, size: int = 35, *, holder: int = 0) -> int:
+    """An object whose bytes are in a device's memory."""
+    new = ledger.allocate(process, size, DEVICE, holder=holder)
+    assert new is not None
+    assert new.extent == Extent(DEVICE, new.extent.offset, size)
+    ledger.seal_on_device(new.id)
+    return new.id
+
+
+def test_what_is_exported_takes_one_block_of_memory() -> None:
+    ledger = new_ledger()
+    number = export(ledger)
+    check_ledger(ledger)
+    assert (ledger.exporter(number), ledger.is_on_device(number), ledger.locate(number).bytes) == (
+        1,
+        True,
+        35,
+    )
+    assert (ledger.blocks[MEMORY].taken, ledger.blocks[DISK].taken, ledger.coldest()) == (1, 0, 0)
+    ledger.drop(number, 1)
+    assert (ledger.objects, ledger.blocks[MEMORY].taken) == (0, 0)
+
+
+def test_it_is_held_as_any_other_is() -> None:
+    ledger = new_ledger()
+    number = export(ledger, holder=DRIVER)
+    ledger.claim(number, DRIVER)
+    ledger.hold(number, 3)
+    ledger.mend(DRIVER)
+    assert ledger.exists(number)
+    ledger.drop(number, 3)
+    assert not ledger.exists(number)
+
+
+def test_it_goes_with_its_exporter_whoever_needs_it() -> None:
+    ledger = new_ledger()
+    still, moving, other = export(ledger), export(ledger), export(ledger, 2)
+    ledger.pin(still, 3)
+    ledger.start_spilling(moving, 1, DISK)
+    ledger.mend(1)
+    check_ledger(ledger)
+    assert [ledger.exists(number) for number in (still, moving, other)] == [False, False, True]
+    assert (ledger.blocks[MEMORY].taken, ledger.blocks[DISK].taken) == (1, 0)
+
+
+def test_an_importer_that_dies_does_not_keep_it() -> None:
+    ledger = new_ledger()
+    number = export(ledger)
+    ledger.pin(number, 2)
+    ledger.drop(number, 1)
+    assert ledger.exists(number), "never under who reads the device"
+    ledger.mend(2)
+    assert not ledger.exists(number)
+
+
+@pytest.mark.parametrize("tier", [MEMORY, DISK])
+def test_it_is_brought_here_when_somebody_wants_it(tier: int) -> None:
+    ledger = new_ledger()
+    number = export(ledger, holder=DRIVER)
+    assert ledger.wish(number) == 0
+    assert not ledger.want(number)
+    assert ledger.wish(number) == WANTED
+    target = ledger.start_spilling(number, 1, tier)
+    assert target is not None
+    assert (target.extent.tier, target.extent.bytes, ledger.exporter(number)) == (tier, 35, 1)
+    check_ledger(ledger)
+    assert ledger.finish_spilling(number, 1)
+    check_ledger(ledger)
+    assert (ledger.locate(number), ledger.exporter(number)) == (target.extent, 0)
+    assert ledger.want(number)
+    ledger.mend(1)
+    assert ledger.exists(number), "from here on it is as any other"
+
+
+def test_it_is_not_moved_under_who_reads_the_device_and_stays_wanted() -> None:
+    ledger = new_ledger()
+    number = export(ledger)
+    ledger.want(number, refused=True)
+    ledger.start_spilling(number, 1, MEMORY)
+    ledger.pin(number, 2)
+    assert not ledger.finish_spilling(number, 1)
+    check_ledger(ledger)
+    assert (ledger.exporter(number), ledger.wish(number)) == (1, WANTED)
+    ledger.unpin(number, 2)
+    ledger.start_spilling(number, 1, MEMORY)
+    assert ledger.finish_spilling(number, 1)
+
+
+def test_who_waits_is_told_that_there_is_no_room_and_may_ask_again() -> None:
+    ledger = new_ledger()
+    number = export(ledger)
+    ledger.want(number, refused=True)
+    assert ledger.wish(number) == WANTED | REFUSED
+    ledger.want(number)
+    assert ledger.wish(number) == WANTED | REFUSED, "that somebody else is not permitted remains"
+    ledger.no_room(number)
+    assert ledger.wish(number) == NO_ROOM
+    ledger.want(number)
+    assert ledger.wish(number) == WANTED
+
+
+def test_an_exporter_that_ends_gives_up_what_nobody_reads() -> None:
+    ledger = new_ledger()
+    number = export(ledger, holder=DRIVER)
+    ledger.pin(number, 2)
+    assert not ledger.give_up(number)
+    ledger.unpin(number, 2)
+    assert ledger.give_up(number)
+    check_ledger(ledger)
+    assert not ledger.exists(number)
+
+
+def test_its_maker_gives_up_what_is_on_a_device() -> None:
+    ledger = new_ledger()
+    new = ledger.allocate(1, 35, DEVICE)
+    assert new is not None
+    ledger.discard(new.id)
+    check_ledger(ledger)
+    assert ledger.blocks[MEMORY].taken == 0
 
 
 # ----------------------------------------------------------------------------------------- repair

@@ -13,8 +13,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from distpool.scheduler.store.ledger import DISK, DRIVER, MEMORY, Ledger, LedgerFull, ObjectGone, Shape, State
+from distpool.scheduler.store.ledger import (
+    DEVICE,
+    DISK,
+    DRIVER,
+    MEMORY,
+    Ledger,
+    LedgerFull,
+    ObjectGone,
+    Shape,
+    State,
+)
 from distpool.scheduler.store.ledger_check import check_entries, check_ledger
+from distpool.scheduler.store.ledger_table import WANTED
 
 from .crashing import Fuse, Killed, fused
 
@@ -23,6 +34,7 @@ PROCESSES = (1, 2, 3, DRIVER)
 
 processes = st.sampled_from(PROCESSES)
 which = st.integers(0, 9)
+tiers = st.sampled_from((MEMORY, DISK, DEVICE))
 
 
 @dataclass
@@ -32,7 +44,8 @@ class Model:
     size: int
     tier: int
     state: State = State.WRITING
-    actor: int = 0
+    actor: int = 0  # who writes or moves it, or has exported it
+    goes: int = DISK  # where it is moved to
     holds: dict[tuple[int, int], list[int]] = field(default_factory=dict)
 
     def pins(self) -> int:
@@ -82,7 +95,7 @@ class LedgerBesideADict(RuleBasedStateMachine):
 
     # -------------------------------------------------------------------------------------- rules
 
-    @rule(process=processes, size=st.integers(0, 45), tier=st.sampled_from((MEMORY, DISK)), holder=processes)
+    @rule(process=processes, size=st.integers(0, 45), tier=tiers, holder=processes)
     def allocate(self, process: int, size: int, tier: int, holder: int) -> None:
         try:
             new = self.ledger.allocate(process, size, tier, holder=holder)
@@ -105,8 +118,12 @@ class LedgerBesideADict(RuleBasedStateMachine):
         if model is None:
             self.expect_gone(lambda: self.ledger.seal(number))
         elif model.state is State.WRITING:
-            self.ledger.seal(number)
-            model.state, model.actor = State.SEALED, 0
+            model.state = State.SEALED
+            if model.tier == DEVICE:
+                self.ledger.seal_on_device(number)
+            else:
+                self.ledger.seal(number)
+                model.actor = 0
             self.sweep()
 
     @rule(index=which)
@@ -206,7 +223,7 @@ class LedgerBesideADict(RuleBasedStateMachine):
     def _mended(self, process: int, living: set[int]) -> None:
         for model in self.objects.values():
             if model.actor == process:
-                if model.state is State.WRITING:
+                if model.state is State.WRITING or model.tier == DEVICE:
                     model.holds = {}
                 model.state, model.actor = State.SEALED, 0
             for holder, via in list(model.holds):
@@ -230,8 +247,45 @@ class LedgerBesideADict(RuleBasedStateMachine):
             return
         if target is not None:
             model = self.objects[number]
-            model.state, model.actor = State.SPILLING, process
+            model.state, model.actor, model.goes = State.SPILLING, process, DISK
             self.add(number, (process, 0), 1, 0)
+
+    @rule(index=which, refused=st.booleans())
+    def want(self, index: int, refused: bool) -> None:
+        number = self.pick(index)
+        model = self.objects.get(number)
+        if model is None:
+            self.expect_gone(lambda: self.ledger.want(number, refused=refused))
+        else:
+            assert self.ledger.want(number, refused=refused) == (model.tier != DEVICE)
+            is_idle = model.tier == DEVICE and model.state is State.SEALED
+            assert bool(self.ledger.wish(number) & WANTED) == is_idle
+
+    @rule(index=which)
+    def give_up(self, index: int) -> None:
+        number = self.pick(index)
+        model = self.objects.get(number)
+        if model is not None and model.tier == DEVICE and model.state is State.SEALED:
+            assert self.ledger.give_up(number) == (not model.pins())
+            if not model.pins():
+                model.holds = {}
+                self.sweep()
+
+    @rule(index=which, tier=st.sampled_from((MEMORY, DISK)))
+    def bring(self, index: int, tier: int) -> None:
+        number = self.pick(index)
+        model = self.objects.get(number)
+        if model is None or model.tier != DEVICE or model.state is not State.SEALED:
+            return
+        try:
+            target = self.ledger.start_spilling(number, model.actor, tier)
+        except LedgerFull:
+            assert self.is_full(number, (model.actor, 0))
+            return
+        if target is not None:
+            assert (target.extent.tier, target.extent.bytes) == (tier, model.size)
+            model.state, model.goes = State.SPILLING, tier
+            self.add(number, (model.actor, 0), 1, 0)
 
     @precondition(lambda self: any(model.state is State.SPILLING for model in self.objects.values()))
     @rule(index=which, copied=st.booleans())
@@ -243,10 +297,11 @@ class LedgerBesideADict(RuleBasedStateMachine):
         if copied:
             moved = self.ledger.finish_spilling(number, process)
             assert moved == (not model.pins())
-            model.tier = DISK if moved else MEMORY
+            model.tier = model.goes if moved else model.tier
         else:
             self.ledger.abandon_spilling(number, process)
-        model.state, model.actor = State.SEALED, 0
+        model.state = State.SEALED
+        model.actor = model.actor if model.tier == DEVICE else 0
         self.add(number, (process, 0), -1, 0)
 
     @rule(process=st.sampled_from((1, 2, 3)), index=which, writes=st.integers(0, 12), what=st.integers(0, 3))
@@ -283,6 +338,7 @@ class LedgerBesideADict(RuleBasedStateMachine):
             facts = found[number]
             assert facts.state is model.state
             assert (facts.extent.tier, facts.extent.bytes) == (model.tier, model.size)
+            assert self.ledger.exporter(number) == (model.actor if model.tier == DEVICE else 0)
             holds = {(hold.holder, hold.via): [hold.references, hold.pins] for hold in facts.holds}
             assert holds == model.holds
 

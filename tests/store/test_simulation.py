@@ -1,63 +1,43 @@
-"""Worlds under seeds, for half of DISTPOOL_SIM_SECONDS (10)."""
+"""Worlds under seeds, for a sixth of DISTPOOL_SIM_SECONDS (10), beginning with those that failed once."""
 
 from __future__ import annotations
 
-import os
-import time
+from collections import Counter
 
 import pytest
 
-from tests.simulation.loop import Violation
+from tests.simulation.seeds import SECONDS, Seeds, expect_one_story, only_in_soak
 
 from .regressions import REGRESSIONS
-from .world import World, run
+from .world import run
 
-SECONDS = float(os.environ.get("DISTPOOL_SIM_SECONDS", "10")) / 2
+SEEDS = Seeds(run, "python -m tests.store --seed {seed} --trace", share=1 / 6)
 SOAK_SEEDS = 20_000
-
-
-def expect_well(seed: int) -> World:
-    try:
-        return run(seed)
-    except Violation as violation:
-        pytest.fail(f"{violation}\nrepeat: python -m tests.store --seed {seed} --trace", pytrace=False)
 
 
 @pytest.mark.parametrize(("seed", "oracle", "what"), REGRESSIONS)
 def test_regression(seed: int, oracle: str, what: str) -> None:
     assert oracle
     assert what
-    expect_well(seed)
+    SEEDS.well(seed)
 
 
 @pytest.mark.timeout(SECONDS * 6 + 120)
 def test_seeds() -> None:
-    """As many as there is time for; always from the first, so that two runs agree on what they saw.
-
-    It is this process's own time that counts: other tests that run beside it take no worlds away.
-    """
-    began = time.process_time()
-    seeds = deaths = repairs = full = spills = 0
-    while time.process_time() - began < SECONDS or seeds < 20:
-        world = expect_well(seeds)
-        seeds += 1
-        deaths += world.deaths
-        repairs += world.repairs
-        full += world.full
-        spills += world.memory.ledger.spills
-    print(f"{seeds} worlds: {deaths} deaths, {repairs} repairs, {full} times full, {spills} spills")
-    assert all((deaths, repairs, full, spills)), "worlds in which nothing happens"
+    seen: Counter[str] = Counter()
+    for world in SEEDS.in_time():
+        seen += Counter(
+            deaths=world.deaths, repairs=world.repairs, full=world.full, spills=world.memory.ledger.spills
+        )
+    assert all(seen[kind] for kind in ("deaths", "repairs", "full", "spills")), (
+        f"worlds in which nothing happens: {seen}"
+    )
 
 
-@pytest.mark.skipif(not os.environ.get("DISTPOOL_SOAK"), reason="soak")
+@only_in_soak
 def test_many_seeds() -> None:
-    for seed in range(SOAK_SEEDS):
-        expect_well(seed)
+    SEEDS.many(SOAK_SEEDS)
 
 
 def test_the_same_seed_tells_the_same_story() -> None:
-    stories: list[list[str]] = [[], []]
-    for story in stories:
-        run(3, story.append)
-    assert stories[0] == stories[1]
-    assert len(stories[0]) > 100
+    expect_one_story(run, lines=100)

@@ -82,7 +82,7 @@ def test_also_if_the_pages_were_given_back_meanwhile(
     stores: tuple[ObjectStore, ObjectStore], sees_pages: None
 ) -> None:
     driver, worker = stores
-    keeper = Keeper(ObjectStore(driver.files, 0))
+    keeper = Keeper(ObjectStore(driver.files, 0), warm_bytes_max=0)
     places = set()
     for key in range(1, 4):
         held = driver.put([[content(key)]])

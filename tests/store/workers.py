@@ -119,7 +119,7 @@ class Agent:
     def __init__(self, world: World) -> None:
         self.world = world
         self.process = Process(0, "agent")
-        self.keeper = Keeper(world.memory.store(self.process))
+        self.keeper = Keeper(world.memory.store(self.process), warm_bytes_max=0)  # it removes what it can
         self.living: set[int] = set()
         self._todo: list[tuple[int, Callable[[], None]]] = []  # from which step on, and what
         self._tick_step = 0

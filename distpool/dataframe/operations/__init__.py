@@ -2,6 +2,7 @@
 
 from distpool.dataframe.operations import (
     arithmetic,
+    asof,
     combining,
     datetimes,
     grouping,
@@ -9,14 +10,20 @@ from distpool.dataframe.operations import (
     missing,
     querying,
     reductions,
+    resampling,
+    reshaping,
     rows,
     selection,
     strings,
     summaries,
+    transforming,
+    values,
+    windows,
 )
 
 __all__ = [
     "arithmetic",
+    "asof",
     "combining",
     "datetimes",
     "grouping",
@@ -24,8 +31,13 @@ __all__ = [
     "missing",
     "querying",
     "reductions",
+    "resampling",
+    "reshaping",
     "rows",
     "selection",
     "strings",
     "summaries",
+    "transforming",
+    "values",
+    "windows",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas
 
+from distpool.dataframe import kinds
 from distpool.dataframe.header import Header, NotNative
 from distpool.dataframe.natives import native
 from distpool.dataframe.plan import Concat, Project
@@ -14,14 +15,15 @@ from distpool.dataframe.plan import Concat, Project
 @native("pandas", "concat")
 def concat(objs: Any, *, axis: Any = 0, ignore_index: bool = False, **options: Any) -> Header:
     """`pd.concat([a, b])` of frames with the same columns and dtypes."""
-    from distpool.dataframe.objects import header_of
+    from distpool.dataframe.dispatching import header_of
 
     if axis not in (0, "index") or options or not isinstance(objs, list | tuple) or not objs:
         raise NotNative("columns beside each other, keys, or other options")
     headers = [header_of(one) for one in objs]
     first = headers[0]
     for header in headers:
-        same = header.is_series == first.is_series and header.dtypes == first.dtypes
+        same = header.is_series == first.is_series and len(header.dtypes) == len(first.dtypes)
+        same = same and all(map(kinds.same_dtype, header.dtypes, first.dtypes))
         if not same or [field.kind for field in header.fields] != [field.kind for field in first.fields]:
             raise NotNative("columns of different dtypes")
         if not header.is_series and not header.proto.columns.equals(first.proto.columns):
@@ -31,7 +33,7 @@ def concat(objs: Any, *, axis: Any = 0, ignore_index: bool = False, **options: A
     if not ignore_index:
         headers = [header.with_index() for header in headers]
         levels = [_levels(header) for header in headers]
-        if any(level != levels[0] for level in levels):
+        if not all(_same_levels(level, levels[0]) for level in levels):
             raise NotNative("indexes of different dtypes or names")
     else:
         headers = [header.with_(index=None) for header in headers]
@@ -51,6 +53,13 @@ def _levels(header: Header) -> list[tuple[Any, Any]]:
     index = header.index_proto()
     dtypes = list(index.dtypes) if isinstance(index, pandas.MultiIndex) else [index.dtype]
     return list(zip(index.names, dtypes, strict=True))
+
+
+def _same_levels(one: list[tuple[Any, Any]], two: list[tuple[Any, Any]]) -> bool:
+    return len(one) == len(two) and all(
+        name == other and kinds.same_dtype(dtype, another)
+        for (name, dtype), (other, another) in zip(one, two, strict=True)
+    )
 
 
 def _missing(headers: list[Header]) -> Any:

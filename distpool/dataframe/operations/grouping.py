@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any
 
 import pandas
@@ -15,46 +15,7 @@ from distpool.dataframe.header import Field, Header, NotNative, empty_index, fre
 from distpool.dataframe.natives import native
 from distpool.dataframe.operations import operands
 from distpool.dataframe.plan import Aggregate
-
-_NOTHING = pandas.api.extensions.no_default
-
-
-@dataclass(frozen=True)
-class Grouping:
-    """A header with its keys, before it is said what is wanted of each group.
-
-    `again` makes pandas' own GroupBy of any frame, so that pandas can be asked on the empty one, and do it itself.
-    """
-
-    header: Header
-    keys: tuple[Field, ...]
-    key_labels: tuple[Hashable, ...]
-    key_dtypes: tuple[Any, ...]
-    again: Callable[[Any], Any]
-    options: dict[str, Any]
-    selection: Any = _NOTHING
-
-    def proto(self) -> Any:
-        """pandas' GroupBy of the empty frame."""
-        grouped = self.again(self.header.proto)
-        return grouped if self.selection is _NOTHING else from_pandas(lambda: grouped[self.selection])
-
-    def columns(self) -> list[tuple[Hashable, Field]]:
-        """The columns that an aggregate is made of, with their labels."""
-        header = self.header
-        if header.is_series:
-            return [(header.proto.name, header.fields[0])]
-        if self.selection is not _NOTHING:
-            names = operands.labels(self.selection)
-        else:
-            names = [name for name in header.proto.columns if name not in self.key_labels]
-        return [(name, header.fields[header.position(name)]) for name in names]
-
-    @property
-    def one_column(self) -> bool:
-        """Whether the aggregate of it is a Series."""
-        chosen = self.selection is not _NOTHING and not isinstance(self.selection, list)
-        return self.header.is_series or chosen
+from distpool.dataframe.subjects import NOTHING, Grouping
 
 
 @native("DataFrame", "groupby", heavy=True)
@@ -75,12 +36,17 @@ def groupby(
         raise NotNative("by levels of the index")
     header = header.grounded()
     given = by if isinstance(by, list) else [by]
+    if not given:
+        raise NotNative("by nothing")
     keys, empty, names = [], [], []
     for one in given:
         if operands.is_series(one):
-            beside = operands.header_beside(one, header)
+            header, beside = operands.beside(header, one)
             keys.append((beside.fields[0], beside.proto.dtype))
-            empty.append(beside.proto)
+            own = _own_column(header, beside)
+            empty.append(beside.proto if own is None else own)
+            if own is not None:
+                names.append(own)
         elif not header.is_series and isinstance(one, Hashable) and not callable(one):
             if one in header.proto.index.names:
                 raise NotNative("by a level of the index")
@@ -88,7 +54,7 @@ def groupby(
                 raise NotNative("by a list that may be of values")
             if not is_scalar(one) and not isinstance(one, tuple):
                 raise NotNative(f"by a {type(one).__name__}")
-            position = from_pandas(lambda one=one: header.position(one))  # type: ignore[misc]
+            position = from_pandas(lambda one=one, header=header: header.position(one))  # type: ignore[misc]
             keys.append((header.fields[position], header.proto.dtypes.iloc[position]))
             empty.append(one)
             names.append(one)
@@ -120,10 +86,36 @@ def groupby(
     return made
 
 
+def with_own_labels(header: Header, by: Any) -> Any:
+    """Give the keys with a label for each series that is a column of the frame itself.
+
+    pandas knows such a one by the memory that it shares with the frame. One that a plan made shares none.
+    """
+    if isinstance(by, list):
+        return [with_own_labels(header, one) for one in by]
+    if not operands.is_series(by):
+        return by
+    try:
+        own = _own_column(*operands.beside(header, by))
+    except NotNative:
+        return by
+    return by if own is None else own
+
+
+def _own_column(header: Header, key: Header) -> Any:
+    """The label, if the key is a column of the frame itself: pandas leaves that out of what is aggregated."""
+    label = key.proto.name
+    if header.is_series or label is None or isinstance(header.proto.columns, pandas.MultiIndex):
+        return None
+    if label in header.proto.index.names or label not in header.proto.columns:
+        return None
+    return label if header.fields[header.position(label)] == key.fields[0] else None
+
+
 @native("DataFrameGroupBy", "__getitem__")
 def getitem(grouping: Grouping, key: Any) -> Grouping:
     """`g["a"]`, `g[["a", "b"]]`."""
-    if grouping.selection is not _NOTHING or isinstance(key, tuple):
+    if grouping.selection is not NOTHING or isinstance(key, tuple):
         raise NotNative("selected already")
     made = replace(grouping, selection=key)
     made.proto()
@@ -138,12 +130,14 @@ def _register(name: str) -> None:
     @native("DataFrameGroupBy", name)
     @native("SeriesGroupBy", name)
     def aggregate(grouping: Grouping, *args: Any, **options: Any) -> Header:
-        if args or options.keys() - {"numeric_only"}:
+        least = options.pop("min_count", 0) if name == "sum" else 0
+        if args or options.keys() - {"numeric_only"} or type(least) is not int:
             raise NotNative("options")
         if options.get("numeric_only"):
             raise NotNative("numeric columns only")
         wanted: list[tuple[Field | None, str]] = [(field, name) for _, field in grouping.columns()]
-        return _aggregated(grouping, wanted, getattr(grouping.proto(), name)())
+        asked = {"min_count": least} if least > 0 else {}
+        return _aggregated(grouping, wanted, getattr(grouping.proto(), name)(**asked), max(least, 0))
 
 
 for _name in _SIMPLE:
@@ -163,6 +157,7 @@ def agg(grouping: Grouping, func: Any = None, *args: Any, engine: Any = None, **
     """`agg("sum")`, `agg(["sum", "mean"])`, `agg({"a": "sum"})`, `agg(total=("a", "sum"))`."""
     if args or engine is not None or "engine_kwargs" in named:
         raise NotNative("arguments for the function")
+    proto = from_pandas(lambda: grouping.proto().agg(func, **named))
     columns = grouping.columns()
     by_label = dict(columns)
     wanted: list[tuple[Field | None, str]] = []
@@ -180,7 +175,7 @@ def agg(grouping: Grouping, func: Any = None, *args: Any, engine: Any = None, **
     else:
         hows = func if isinstance(func, list) else [func]
         wanted = [(field, _known(how)) for _, field in columns for how in hows]
-    return _aggregated(grouping, wanted, grouping.proto().agg(func, **named))
+    return _aggregated(grouping, wanted, proto)
 
 
 def _known(how: Any) -> str:
@@ -189,7 +184,9 @@ def _known(how: Any) -> str:
     raise NotNative(f"aggregation by {how!r}" if isinstance(how, str) else "aggregation by a function")
 
 
-def _aggregated(grouping: Grouping, wanted: list[tuple[Field | None, str]], proto: Any) -> Header:
+def _aggregated(
+    grouping: Grouping, wanted: list[tuple[Field | None, str]], proto: Any, least: int = 0
+) -> Header:
     header, as_index = grouping.header, grouping.options["as_index"]
     taken: set[str] = set()
 
@@ -210,6 +207,8 @@ def _aggregated(grouping: Grouping, wanted: list[tuple[Field | None, str]], prot
     aggregates, fields = [], []
     for label, dtype, (field, how) in zip(labels[leading:], dtypes[leading:], wanted, strict=True):
         made = _aggregate(field, how, dtype)
+        if least:
+            made = _of_at_least(least, *made)
         column = name(str(label))
         aggregates.append((column, *made[:3]))
         fields.append(Field(Column(column), made[3], missing=made[4]))
@@ -233,32 +232,52 @@ def _aggregated(grouping: Grouping, wanted: list[tuple[Field | None, str]], prot
     return Header(base, keys + tuple(fields), None, proto)
 
 
+def _of_at_least(
+    least: int, kernel: str, value: Expr, options: tuple[object, ...], kind: str, missing: bool
+) -> tuple[str, Expr, tuple[object, ...], str, bool]:
+    """The sum of a group that has so many values; of others it is missing."""
+    if kernel not in ("sum", "sum_float") or not kinds.can_miss(kind):
+        raise NotNative("a least count of what cannot be missing")
+    return f"{kernel}_of_at_least", value, (least,), kind, True
+
+
 def _text(expr: Expr, at: int) -> str:
     return expr.name if isinstance(expr, Column) else f"key{at}"
 
 
 def _aggregate(field: Field | None, how: str, dtype: Any) -> tuple[str, Expr, tuple[object, ...], str, bool]:
     """Give the kernel, its argument and options, and the kind of the result and whether it can miss."""
-    if how == "size" or field is None:
-        return "size", Literal(1), (), "int64", False
     kind = kinds.kind_of(dtype)
     if kind is None:
         raise NotNative(f"a result of {dtype}")
+    if how == "size" or field is None:
+        return "size", Literal(1), (), kind, False
     field.computed(how)
     if how in ("count", "nunique"):
-        return how, field.expr, (), "int64", False
+        return how, field.expr, (), kind, False
     if field.kind == "codes" or (not kinds.is_plain(dtype) and how not in ("min", "max", "first", "last")):
         raise NotNative(f"{how} of {dtype}")
     if how in ("min", "max", "first", "last"):
         if kind != field.kind:
             raise NotNative(f"{how} of {field.kind} as {dtype}")
         return how, field.expr, (), kind, field.missing
-    if field.kind not in kinds.NUMBERS | {"bool"} or field.kind == "float32":
+    before, made = kinds.base(field.kind), kinds.base(kind)
+    if before not in kinds.NUMBERS | {"bool"} or before == "float32":
         raise NotNative(f"{how} of {field.kind}")
+    if kinds.is_nullable(field.kind):
+        if not kinds.is_nullable(kind) or made not in ("int64", "uint64", "float64"):
+            raise NotNative(f"{how} as {dtype}")
+        if how == "sum" and before in ("int64", "uint64", "float64"):
+            return ("sum_float" if made == "float64" else "sum"), operands.cast(field, made), (), kind, False
+        if made != "float64" or how == "sum":
+            raise NotNative(f"{how} of {field.kind} as {dtype}")
     if how == "sum":
         value = operands.cast(field, kind)
+        if kind in kinds.INTEGERS - {"int64", "uint64"}:
+            # Of the dtype of the values where all sums fit; a sum that does not fails the plan, and pandas widens it.
+            return "sum_fitting", field.expr, (kind,), kind, False
         return ("sum_float" if kind == "float64" else "sum"), value, (), kind, False
-    if kind != "float64":
+    if made != "float64":
         raise NotNative(f"{how} as {dtype}")
     options: tuple[object, ...] = (1,) if how in ("std", "var") else ()
     return how, call("cast", field.expr, options=("float64",)), options, kind, True

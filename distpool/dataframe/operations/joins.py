@@ -7,11 +7,13 @@ from typing import Any
 import pandas
 
 from distpool.dataframe import kinds
-from distpool.dataframe.expressions import Column, call
-from distpool.dataframe.header import Field, Header, NotNative, from_pandas
+from distpool.dataframe.expressions import Column, Expr, Literal, call
+from distpool.dataframe.header import Field, Header, NotNative, fresh_name, from_pandas
 from distpool.dataframe.natives import native
-from distpool.dataframe.operations import operands
-from distpool.dataframe.plan import Join, Node, Slice
+from distpool.dataframe.operations import index_joins, operands, partners
+from distpool.dataframe.plan import Filter, Join, Node, Project, RowNumber, Sort
+
+_NOTHING = pandas.api.extensions.no_default
 
 
 @native("DataFrame", "merge", meets=True)
@@ -31,14 +33,30 @@ def merge(
     validate: Any = None,
 ) -> Header:
     """`left.merge(right, on=..., how="inner" | "left" | "right")` by columns."""
-    from distpool.dataframe.objects import header_of
+    from distpool.dataframe.dispatching import header_of
 
     other = header_of(right)
     if other.is_series:
+        if other.proto.name is None:
+            raise NotNative("a series without a name")
         other = other.with_(proto=other.proto.to_frame())
-    if left_index or right_index or sort or indicator or validate is not None:
-        raise NotNative("by the index, sorted, or with an indicator")
-    if how not in ("inner", "left", "right"):
+    if sort or validate is not None:
+        raise NotNative("sorted, or validated")
+    if (left_index or right_index) and indicator:
+        raise NotNative("by the index, with an indicator")
+    if left_index and right_index and on is None and left_on is None and right_on is None:
+        return index_joins.by_indexes(header, other, how, suffixes)
+    if right_index and not (left_index or on or right_on):
+        return _by_index(header, other, left_on, how, suffixes)
+    if left_index or right_index:
+        raise NotNative("by the index of the left")
+    if type(indicator) not in (bool, str):
+        raise NotNative("an indicator that is no label")
+    if how == "left_anti" and not indicator:
+        return _without_partners(header, other, on, left_on, right_on, suffixes)
+    if how == "cross" and on is None and left_on is None and right_on is None:
+        return _crossed(header, other, suffixes)
+    if how not in ("inner", "left", "right", "outer"):
         raise NotNative(f"how={how!r}")
     _check_keys(header, other, on, left_on, right_on)
     proto = from_pandas(
@@ -49,14 +67,17 @@ def merge(
             left_on=left_on,
             right_on=right_on,
             suffixes=suffixes,
+            indicator=indicator,
         )
     )
     left_names, right_names = _keys(header, other, on, left_on, right_on)
+    if how == "outer":
+        return _outer(header, other, left_names, right_names, proto, told=bool(indicator))
     if how == "right":
-        made = _joined(other, header, right_names, left_names, "left")
+        made = _joined(other, header, right_names, left_names, "left", told=bool(indicator))
         mine, theirs = made[2], made[1]
     else:
-        made = _joined(header, other, left_names, right_names, how)
+        made = _joined(header, other, left_names, right_names, how, told=bool(indicator))
         mine, theirs = made[1], made[2]
     base = made[0]
     common = [one for one, two in zip(left_names, right_names, strict=True) if one == two]
@@ -66,24 +87,179 @@ def merge(
     for at, label in enumerate(header.proto.columns):
         fields.append(keys_from[keys_header.position(label)] if label in common else mine[at])
     fields += [theirs[at] for at, label in enumerate(other.proto.columns) if label not in common]
-    return _header(base, fields, proto)
+    if indicator:
+        alone = _CODES["left_only" if how == "left" else "right_only"]
+        both: Expr = Literal(_CODES["both"], "codes")
+        found = both if how == "inner" else _code_where(call("is_null", Column(_MARK)), alone, both)
+        fields.append(Field(found, "codes", missing=False))
+    return partners.header(base, fields, proto)
 
 
-def _header(base: Node, fields: list[Field], proto: Any) -> Header:
-    if len(fields) != proto.shape[1]:
-        raise NotNative("columns that pandas lays out differently")
-    dtypes, changed = dict(enumerate(proto.dtypes)), False
-    for at, field in enumerate(fields):
-        if not field.kind.startswith("arrow:") and kinds.kind_of(dtypes[at]) != field.kind:
-            if field.kind != "float64":
-                raise NotNative("keys whose dtype changes")
-            dtypes[at], changed = "float64", True
-    proto.index = pandas.RangeIndex(0)
-    if changed:
-        labels, proto.columns = proto.columns, range(len(fields))
-        proto = proto.astype(dtypes)
-        proto.columns = labels
-    return Header(base, tuple(fields), None, proto)
+# What `indicator` says of each row: codes of the categories that pandas makes.
+_CODES = {"left_only": 0, "right_only": 1, "both": 2}
+_MARK = "merge:partner"
+
+
+def _code_where(condition: Expr, code: int, otherwise: Expr) -> Expr:
+    return call("if_else", condition, Literal(code, "codes"), otherwise)
+
+
+def _without_partners(
+    header: Header, other: Header, on: Any, left_on: Any, right_on: Any, suffixes: Any
+) -> Header:
+    """The left rows whose key no right row has. The columns of the right are there, and missing."""
+    _check_keys(header, other, on, left_on, right_on)
+    proto = from_pandas(
+        lambda: header.proto.merge(
+            other.proto, how="left_anti", on=on, left_on=left_on, right_on=right_on, suffixes=suffixes
+        )
+    )
+    left_names, right_names = _keys(header, other, on, left_on, right_on)
+    base, mine, theirs = _joined(header, other, left_names, right_names, "left", told=True)
+    common = [one for one, two in zip(left_names, right_names, strict=True) if one == two]
+    fields = [*mine, *(theirs[at] for at, label in enumerate(other.proto.columns) if label not in common)]
+    made = partners.header(base, fields, proto).with_index()
+    # Rows keep the numbers that they have among all rows of a left join.
+    alone = Filter(made.base, call("is_null", Column(_MARK)))
+    return made.with_(base=alone, proto=made.proto_with_index())
+
+
+@native("DataFrame", "join", meets=True)
+def join(
+    header: Header,
+    other: Any,
+    on: Any = None,
+    how: str = "left",
+    *,
+    sort: bool = False,
+    validate: Any = None,
+    suffixes: Any = ("", ""),
+) -> Header:
+    """`left.join(right, on="a")`: a column of the left with the index of the right."""
+    if on is None and isinstance(other, list | tuple):
+        if sort or validate is not None or tuple(suffixes) != ("", ""):
+            raise NotNative("sorted, validated, or with suffixes")
+        return index_joins.one_after_the_other(header, other, how)
+    if on is None:
+        return merge(
+            header,
+            other,
+            how,
+            left_index=True,
+            right_index=True,
+            sort=sort,
+            suffixes=suffixes,
+            validate=validate,
+        )
+    return merge(
+        header, other, how, left_on=on, right_index=True, sort=sort, suffixes=suffixes, validate=validate
+    )
+
+
+def _by_index(header: Header, other: Header, left_on: Any, how: str, suffixes: Any) -> Header:
+    """By a column of the left and the index of the right. Rows keep the labels that they have in the left."""
+    names = operands.labels(left_on)
+    if how not in ("left", "inner") or len(names) != 1:
+        raise NotNative("an index joined otherwise, or by several columns")
+    _check_keys(header, header, left_on)
+    position = from_pandas(lambda: header.position(names[0]))
+    if not other.proto.columns.is_unique or isinstance(other.proto.index, pandas.MultiIndex):
+        raise NotNative("labels that several columns have, or an index of several levels")
+    proto = from_pandas(
+        lambda: header.proto.merge(other.proto, left_on=left_on, right_index=True, how=how, suffixes=suffixes)
+    )
+    kind = header.fields[position].computed("join").kind
+    mine, theirs = header.fewer_rows().with_index(), other.with_index()
+    assert theirs.index is not None
+    if (kind, header.dtypes[position]) != (theirs.index[0].kind, other.proto.index.dtype) or kind == "codes":
+        raise NotNative("keys of different dtypes, or categories")
+    if not operands.has_rows(header):
+        raise NotNative("nothing on the left: its index becomes that of the right")
+    mine = mine.flattened()
+    theirs = partners.renamed_apart(mine, theirs.flattened())
+    assert theirs.index is not None
+    key = theirs.index[0].expr
+    assert isinstance(key, Column)
+    base = Join(mine.base, theirs.base, (partners.name(mine.fields[position]),), (key.name,), how)
+    kept = list(theirs.fields)
+    if how == "left":
+        unmatched = all(map(partners.holds_missing, kept)) or partners.any_unmatched(base)
+        kept = [partners.optional(field, unmatched) for field in kept]
+    made = partners.header(base, [*mine.fields, *kept], proto)
+    made.proto.index = header.index_proto()
+    return made.with_(index=mine.index)
+
+
+def _crossed(header: Header, other: Header, suffixes: Any) -> Header:
+    """Every row of the left with every row of the right."""
+    proto = from_pandas(lambda: header.proto.merge(other.proto, how="cross", suffixes=suffixes))
+    mine = header.with_(index=None).flattened()
+    theirs = partners.renamed_apart(mine, other.with_(index=None).flattened())
+    base = Join(mine.base, theirs.base, (), (), "cross")
+    return partners.header(base, [*mine.fields, *theirs.fields], proto)
+
+
+def _outer(
+    header: Header, other: Header, left_on: list[Any], right_on: list[Any], proto: Any, *, told: bool
+) -> Header:
+    """Rows of both, by their keys in order; those of one key as the left rows lie, then as the right ones do."""
+    if left_on != right_on:
+        raise NotNative("an outer join by columns of different names")
+    mine, theirs = _numbered(header, "left:"), _numbered(other, "right:")
+    one = [partners.name(mine.fields[header.position(label)]) for label in left_on]
+    two = [partners.name(theirs.fields[other.position(label)]) for label in right_on]
+    if any(mine.fields[header.position(label)].kind == "codes" for label in left_on):
+        raise NotNative("categories, whose order is their own")
+    for field in (*(header.field(label) for label in left_on), *(other.field(label) for label in left_on)):
+        if field.missing and kinds.is_nullable(field.kind):
+            raise NotNative("keys that may be NA in an outer join")
+        if field.missing and field.kind.startswith(("datetime", "duration")):
+            raise NotNative("times that are missing come first in an outer join")
+    joined = Join(mine.base, theirs.base, tuple(one), tuple(two), "full", ordered=False)
+    here, there = Column(mine.base.columns[-1]), Column(theirs.base.columns[-1])
+    left_lonely, right_lonely = _any_null(joined, there), _any_null(joined, here)
+    keys = {
+        label: call("if_else", call("is_null", here), Column(right), Column(left))
+        for label, left, right in zip(left_on, one, two, strict=True)
+    }
+    base = Sort(joined, (*keys.values(), here, there), (False,) * (len(keys) + 2))
+    fields = []
+    for at, label in enumerate(header.proto.columns):
+        field = mine.fields[at]
+        if label in keys:
+            missing = field.missing or theirs.fields[other.position(label)].missing
+            fields.append(Field(keys[label], field.kind, missing))
+        else:
+            fields.append(partners.optional(field, right_lonely))
+    fields += [
+        partners.optional(theirs.fields[at], left_lonely)
+        for at, label in enumerate(other.proto.columns)
+        if label not in keys
+    ]
+    if told:
+        there_only = _code_where(
+            call("is_null", here), _CODES["right_only"], Literal(_CODES["both"], "codes")
+        )
+        fields.append(
+            Field(
+                _code_where(call("is_null", there), _CODES["left_only"], there_only), "codes", missing=False
+            )
+        )
+    return partners.header(base, fields, proto)
+
+
+def _numbered(header: Header, prefix: str) -> Header:
+    """The header's columns by themselves, under names with this prefix, with the number of each row behind them."""
+    flat = header.with_(index=None).flattened(prefix)
+    number = fresh_name(f"{prefix}row", flat.base.columns)
+    counted = RowNumber(flat.base, number)
+    names = (*flat.base.columns, number)
+    return flat.with_(base=Project(counted, tuple((one, Column(one)) for one in names)))
+
+
+def _any_null(node: Node, column: Column) -> bool:
+    """Look, now, whether some row has no partner on the side of this row number."""
+    return operands.any_row(Filter(node, call("is_null", column)))
 
 
 def _check_keys(header: Header, other: Header, *keys: Any) -> None:
@@ -108,7 +284,7 @@ def _keys(header: Header, other: Header, on: Any, left_on: Any, right_on: Any) -
     for one, two in zip(left, right, strict=True):
         mine, theirs = header.position(one), other.position(two)
         if (
-            header.dtypes[mine] != other.dtypes[theirs]
+            not kinds.same_dtype(header.dtypes[mine], other.dtypes[theirs])
             or header.fields[mine].kind != other.fields[theirs].kind
         ):
             raise NotNative("keys of different dtypes")
@@ -117,46 +293,31 @@ def _keys(header: Header, other: Header, on: Any, left_on: Any, right_on: Any) -
 
 
 def _joined(
-    left: Header, right: Header, left_names: list[Any], right_names: list[Any], how: str
+    left: Header,
+    right: Header,
+    left_names: list[Any],
+    right_names: list[Any],
+    how: str,
+    *,
+    told: bool = False,
 ) -> tuple[Node, list[Field], list[Field]]:
+    """Join, and give the columns of both. `told`: whether a row of the left has a partner is a column more."""
     mine = left.with_(index=None).flattened()
     theirs = right.with_(index=None).flattened()
-    theirs = _renamed_apart(mine, theirs)
-    left_on = [_name(mine.fields[left.position(label)]) for label in left_names]
-    right_on = [_name(theirs.fields[right.position(label)]) for label in right_names]
+    theirs = partners.renamed_apart(mine, theirs)
+    if told and how == "left":
+        marked = [(name, Column(name)) for name in theirs.base.columns]
+        theirs = theirs.with_(base=Project(theirs.base, (*marked, (_MARK, Literal(True, "bool")))))
+    left_on = [partners.name(mine.fields[left.position(label)]) for label in left_names]
+    right_on = [partners.name(theirs.fields[right.position(label)]) for label in right_names]
     base = Join(mine.base, theirs.base, tuple(left_on), tuple(right_on), how)
     kept = list(theirs.fields)
     if how == "left":
-        unmatched = _any_unmatched(base)
-        kept = [_optional(field, unmatched) for field in kept]
+        # A key of the same name is shown once, as the left has it.
+        common = {one for one, two in zip(left_names, right_names, strict=True) if one == two}
+        shown = [at for at, label in enumerate(right.proto.columns) if label not in common]
+        # To look is a join more, and only for what is of another dtype where a row has no partner.
+        unmatched = all(partners.holds_missing(kept[at]) for at in shown) or partners.any_unmatched(base)
+        for at in shown:
+            kept[at] = partners.optional(kept[at], unmatched)
     return base, list(mine.fields), kept
-
-
-def _optional(field: Field, unmatched: bool) -> Field:
-    """A column of the side that may have no partner: whole numbers become floats if there is a row without."""
-    if not unmatched:
-        return field
-    if field.kind in kinds.INTEGERS:
-        return Field(call("cast", field.expr, options=("float64",)), "float64", missing=True)
-    if field.kind == "bool" or field.kind.startswith("arrow:"):
-        raise NotNative("booleans or objects with missing values")
-    return Field(field.expr, field.kind, missing=True)
-
-
-def _any_unmatched(join: Join) -> bool:
-    """Look, now, whether a row of the left has no partner: the dtypes of the result hang on it."""
-    from distpool.dataframe import polars_route
-
-    lonely = Join(join.left, join.right, join.left_on, join.right_on, "anti", ordered=False)
-    return polars_route.run(Slice(lonely, 0, 1)).height > 0
-
-
-def _renamed_apart(mine: Header, theirs: Header) -> Header:
-    if set(mine.base.columns).isdisjoint(theirs.base.columns):
-        return theirs
-    return theirs.flattened("right:")
-
-
-def _name(field: Field) -> str:
-    assert isinstance(field.expr, Column)
-    return field.expr.name

@@ -46,6 +46,8 @@ def fillna(
     header: Header, value: Any, *, axis: Any = None, inplace: bool = False, limit: Any = None
 ) -> Header:
     """By one scalar that the dtype can hold."""
+    if type(value) is dict and not header.is_series and axis is None and limit is None:
+        return _filled_by_label(header, value)
     if axis is not None or limit is not None or not is_scalar(value):
         raise NotNative("an axis, a limit, or values by label")
     fields = []
@@ -54,11 +56,20 @@ def fillna(
             field.computed("fillna")
             if not kinds.is_plain(dtype):
                 raise NotNative(f"of {dtype}")
-            filled = call("fill_null", field.expr, operands.scalar(value, field.kind, dtype))
+            filled = call("fill_null", field.expr, operands.put(value, field.kind, dtype))
             field = Field(filled, field.kind, missing=False)
         elif field.kind.startswith("arrow:"):
             raise NotNative("columns of Python objects")
         fields.append(field)
+    return header.with_(fields=tuple(fields))
+
+
+def _filled_by_label(header: Header, values: dict[Any, Any]) -> Header:
+    fields = list(header.fields)
+    for label, value in values.items():
+        if label in header.proto.columns:
+            at = header.position(label)
+            fields[at] = fillna(header.column(at), value).fields[0]
     return header.with_(fields=tuple(fields))
 
 
@@ -77,6 +88,7 @@ def dropna(
     if axis not in (0, "index") or thresh is not _NOTHING or how not in (_NOTHING, "any"):
         raise NotNative("columns, a threshold, or how='all'")
     names = list(header.proto.columns) if subset is None else operands.labels(subset)
+    operands.require_columns(header, names, list)
     fields = [from_pandas(lambda name=name: header.field(name)) for name in names]  # type: ignore[misc]
     return _dropped(header, fields, ignore_index)
 
@@ -129,20 +141,22 @@ def _chosen(header: Header, cond: Any, other: Any, *, keep: bool) -> Header:
     field, dtype = header.fields[0].computed("where"), header.proto.dtype
     if not operands.is_series(cond):
         raise NotNative(f"a condition of {type(cond).__name__}")
-    condition = operands.header_beside(cond, header).fields[0]
+    header, tested = operands.beside(header, cond)
+    condition = tested.fields[0]
     if condition.kind != "bool" or not kinds.is_plain(dtype):
         raise NotNative("a condition that is not boolean, or categories")
     if operands.is_series(other):
-        beside = operands.header_beside(other, header).fields[0]
-        if beside.kind != field.kind:
+        header, beside = operands.beside(header, other)
+        instead = beside.fields[0]
+        if instead.kind != field.kind:
             raise NotNative("values of another dtype")
-        value, missing = beside.expr, beside.missing
+        value, missing = instead.expr, instead.missing
     elif other is _NOTHING or (is_scalar(other) and pandas.isna(other)):
         if not kinds.can_miss(field.kind):
             raise NotNative("whole numbers become floats if one is replaced")
         value, missing = call("null_like", field.expr), True
     else:
-        value, missing = operands.scalar(other, field.kind, dtype), False
+        value, missing = operands.put(other, field.kind, dtype), False
     both = (field.expr, value) if keep else (value, field.expr)
     made = Field(call("if_else", condition.expr, *both), field.kind, field.missing or missing)
     return header.with_(fields=(made,))

@@ -6,34 +6,32 @@ Checked here, once for all operations.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 import pandas
-from pandas.api.types import is_list_like, is_scalar
+from pandas.api.types import is_scalar
 
 from distpool.dataframe import kinds
-from distpool.dataframe.expressions import Expr, Literal, call
-from distpool.dataframe.header import Field, Header, NotNative
-from distpool.dataframe.plan import Aggregate
+from distpool.dataframe.expressions import Column, Expr, Literal, call
+from distpool.dataframe.header import Field, Header, NotNative, SchemaError
+from distpool.dataframe.header import labels as labels
+from distpool.dataframe.plan import Aggregate, Memory, Node, Project, RowNumber, Slice, Sort, Window
+from distpool.dataframe.windows import together
 
 
-def header_beside(value: Any, header: Header) -> Header:
-    """Give the header of a Series whose rows are those of `header`: no labels to align."""
-    from distpool.dataframe.objects import header_of
+def beside(header: Header, value: Any) -> tuple[Header, Header]:
+    """Give the header and that of a Series whose rows are its: over one base, with no labels to align."""
+    from distpool.dataframe.dispatching import header_of
 
-    beside = header_of(value)
-    if not beside.is_series:
+    other = header_of(value)
+    if not other.is_series:
         raise NotNative("a frame where a series is expected")
-    require_same_rows(header, beside)
-    return beside
-
-
-def require_same_rows(one: Header, two: Header) -> None:
-    """Let through only what pandas would not have to align."""
-    if one.base != two.base or one.index != two.index:
+    both = together(header, other)
+    if both is None:
         raise NotNative("series of different rows: pandas aligns them by their labels")
+    return both
 
 
 def is_series(value: Any) -> bool:
@@ -49,6 +47,7 @@ def scalar(value: Any, kind: str, dtype: Any) -> Literal:
         if kind == "float32":
             raise NotNative("a numpy scalar beside float32")
         value = value.item()
+    kind = kinds.base(kind)
     if not is_scalar(value) or pandas.isna(value):
         raise NotNative("a missing value" if is_scalar(value) else f"a {type(value).__name__}")
     if kind.startswith("datetime"):
@@ -71,26 +70,40 @@ def scalar(value: Any, kind: str, dtype: Any) -> Literal:
     raise NotNative(f"a {type(value).__name__} beside {kind}")
 
 
+def put(value: Any, kind: str, dtype: Any) -> Literal:
+    """Make a literal that takes the place of a value: what can be computed with need not be one."""
+    if isinstance(value, bool | np.bool_) and kinds.base(kind) != "bool":
+        raise NotNative("a truth among numbers")
+    return scalar(value, kind, dtype)
+
+
 def _ticks(value: Any, dtype: Any) -> int:
     if not isinstance(value, str | datetime.datetime | np.datetime64):
         raise NotNative(f"a {type(value).__name__} beside times")
+    if isinstance(dtype, pandas.ArrowDtype) and isinstance(value, str):
+        raise NotNative("a text beside times of Arrow's: it is no time there")
     stamp = pandas.Timestamp(value)
     if (stamp.tz is None) != (not isinstance(dtype, pandas.DatetimeTZDtype)):
         if not isinstance(value, str):
             raise NotNative("times with and without a zone")
         stamp = stamp.tz_localize(dtype.tz)
-    unit = dtype.unit if isinstance(dtype, pandas.DatetimeTZDtype) else np.datetime_data(dtype)[0]
-    ticks = stamp.as_unit(unit)
+    ticks = stamp.as_unit(_unit(dtype))
     if ticks != stamp:
         raise NotNative("a time between two ticks")
     return int(ticks._value)
+
+
+def _unit(dtype: Any) -> str:
+    if isinstance(dtype, pandas.ArrowDtype):
+        return str(dtype.pyarrow_dtype.unit)
+    return dtype.unit if isinstance(dtype, pandas.DatetimeTZDtype) else str(np.datetime_data(dtype)[0])
 
 
 def _duration_ticks(value: Any, dtype: Any) -> int:
     if not isinstance(value, datetime.timedelta | np.timedelta64):
         raise NotNative(f"a {type(value).__name__} beside durations")
     span = pandas.Timedelta(value)
-    ticks = span.as_unit(np.datetime_data(dtype)[0])
+    ticks = span.as_unit(_unit(dtype))
     if ticks != span:
         raise NotNative("a duration between two ticks")
     return int(ticks._value)
@@ -98,12 +111,15 @@ def _duration_ticks(value: Any, dtype: Any) -> int:
 
 def cast(field: Field, kind: str) -> Expr:
     """Give the field's values as this kind."""
-    return field.expr if field.kind == kind else call("cast", field.expr, options=(kind,))
+    kind = kinds.base(kind)
+    return field.expr if kinds.base(field.kind) == kind else call("cast", field.expr, options=(kind,))
 
 
-def labels(value: Any) -> list[Hashable]:
-    """Make a list of one label or of many."""
-    return list(value) if is_list_like(value) and not isinstance(value, tuple) else [value]
+def require_columns(header: Header, names: list[Hashable], said: Callable[[list[Any]], Any]) -> None:
+    """Raise the KeyError that pandas raises of those that are not there; `said` makes of them what it says."""
+    lost = [name for name in names if name not in header.proto.columns]
+    if lost:
+        raise SchemaError from KeyError(said(lost))
 
 
 def really_missing(header: Header, field: Field) -> bool:
@@ -112,9 +128,31 @@ def really_missing(header: Header, field: Field) -> bool:
     pandas gives some results another dtype then (`dt.year` of a NaT makes floats of them all), so it must be known
     now.
     """
-    if not field.missing:
-        return False
-    from distpool.dataframe import polars_route
+    return field.missing and any_true(header, call("is_null", field.expr))
 
-    counted = Aggregate(header.base, (), (("any", "any", call("is_null", field.expr), ()),), order="none")
-    return bool(polars_route.run(counted).item())
+
+def any_true(header: Header, condition: Expr) -> bool:
+    """Look, now, whether there is a row for which it is true."""
+    from distpool.dataframe import running
+
+    if not condition.columns:
+        raise NotNative("of a constant")
+    counted = Aggregate(header.base, (), (("any", "any", condition, ()),), order="none")
+    return bool(running.run(counted).item())
+
+
+def any_row(node: Node) -> bool:
+    """Look, now, whether a node has a row. Only the first of its columns is made."""
+    from distpool.dataframe import running
+
+    name = node.columns[0]
+    return bool(running.run(Slice(Project(node, ((name, Column(name)),)), 0, 1)).height)
+
+
+def has_rows(header: Header) -> bool:
+    """Look whether there is a row: of nothing pandas makes other dtypes of some results than of something."""
+    base: Node = header.base
+    while isinstance(base, Project | RowNumber | Sort | Window):
+        base = base.input
+    # A frame in memory that is empty is never the source of a plan.
+    return isinstance(base, Memory) or any_row(base)

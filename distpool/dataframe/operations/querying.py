@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from distpool.dataframe import kinds
 from distpool.dataframe.header import Header, NotNative
 from distpool.dataframe.natives import native
 from distpool.dataframe.operations import arithmetic, rows
@@ -37,7 +38,7 @@ def query(header: Header, expr: str, *, inplace: bool = False, **options: Any) -
     except SyntaxError as error:
         raise NotNative("a text that is no Python expression") from error
     made = _value(header, tree)
-    if not isinstance(made, Header) or made.fields[0].kind != "bool":
+    if not isinstance(made, Header) or kinds.base(made.fields[0].kind) != "bool":
         raise NotNative("a condition that is not boolean")
     return rows.kept(header, made.fields[0].expr)
 
@@ -82,7 +83,7 @@ def _column(value: Any) -> Header:
 
 
 def _binary(name: str, left: Any, right: Any) -> Header:
-    from distpool.dataframe.objects import wrap
+    from distpool.dataframe.dispatching import wrap
 
     if isinstance(left, Header):
         return arithmetic.binary(name, left, wrap(right))

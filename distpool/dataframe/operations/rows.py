@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas
 
+from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column
 from distpool.dataframe.header import Header, NotNative, from_pandas
 from distpool.dataframe.natives import native
@@ -15,8 +17,8 @@ from distpool.dataframe.plan import Distinct, Filter, Slice, Sort
 
 def filtered(header: Header, mask: Any) -> Header:
     """Keep the rows where the mask is true, with their labels."""
-    beside = operands.header_beside(mask, header)
-    if beside.fields[0].kind != "bool":
+    header, beside = operands.beside(header, mask)
+    if kinds.base(beside.fields[0].kind) != "bool":
         raise NotNative("a mask that is not boolean")
     return kept(header, beside.fields[0].expr)
 
@@ -128,9 +130,12 @@ def _sort(
     directions = list(ascending) if many else [ascending] * len(fields)
     if len(directions) != len(fields) or not all(isinstance(up, bool | np.bool_) for up in directions):
         raise NotNative("directions that do not fit")
-    settled = len(fields) > 1 or kind in ("stable", "mergesort")
+    # Arrow's sort is stable, whatever it is asked for.
+    settled = len(fields) > 1 or kind in ("stable", "mergesort") or fields[0].kind.startswith("pa:")
     if not settled and fields[0].kind == "codes":
         raise NotNative("ties of categories by an unstable sort")
+    if not settled and fields[0].kind == "na:str":
+        raise NotNative("ties of texts in arrays of several kinds")
     numbered = header if ignore_index else header.with_index()
     base = Sort(
         numbered.base,
@@ -156,7 +161,10 @@ def drop_duplicates(
     """One row for each value of the columns."""
     if keep not in ("first", "last"):
         raise NotNative("no row of several")
+    if type(ignore_index) is not bool or isinstance(subset, tuple):
+        raise NotNative("a tuple, which is a label or several")
     names = list(header.proto.columns) if subset is None else operands.labels(subset)
+    operands.require_columns(header, names, pandas.Index)
     at = [from_pandas(lambda name=name: header.position(name)) for name in names]  # type: ignore[misc]
     return _distinct(header, at, keep, ignore_index)
 

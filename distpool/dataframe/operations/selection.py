@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas
 from pandas.api.types import is_hashable, is_scalar
 
-from distpool.dataframe import kinds
+from distpool.dataframe import kinds, origins
 from distpool.dataframe.expressions import call
 from distpool.dataframe.header import Field, Header, NotNative, empty_index, from_pandas
 from distpool.dataframe.natives import native
@@ -63,7 +64,7 @@ def setitem(header: Header, key: Any, value: Any) -> Header:
     if not is_hashable(key) or isinstance(key, tuple) or isinstance(header.proto.columns, pandas.MultiIndex):
         raise NotNative(f"a key of {type(key).__name__}")
     if operands.is_series(value):
-        beside = operands.header_beside(value, header)
+        header, beside = operands.beside(header, value)
         field, empty = beside.fields[0], beside.proto
     elif is_scalar(value):
         proto = header.proto.copy(deep=False)
@@ -92,13 +93,19 @@ def _as_if_filled(value: Any) -> Any:
     return frame["value"].iloc[:0]
 
 
-@native("DataFrame", "assign")
+@native("DataFrame", "assign", traced=True)
 def assign(header: Header, **columns: Any) -> Header:
     """`df.assign(a=series, b=function)`."""
-    from distpool.dataframe.objects import wrap
+    from distpool.dataframe.dispatching import wrap
 
     for name, value in columns.items():
-        header = setitem(header, name, value(wrap(header)) if callable(value) else value)
+        if callable(value):
+            value = value(wrap(header))
+        made = setitem(header, name, value)
+        # Each column by itself: what was a function is not called again.
+        header = origins.with_origin(
+            made, "DataFrame.assign", pandas.DataFrame.assign, (header,), {name: value}
+        )
     return header
 
 
@@ -136,9 +143,9 @@ def rename(
     errors: str = "ignore",
 ) -> Header:
     """`df.rename(columns=...)`."""
-    if mapper is not None and axis in (1, "columns"):
-        columns, mapper = mapper, None
-    if mapper is not None or index is not None or level is not None or columns is None:
+    if mapper is not None and axis in (1, "columns") and columns is None:
+        columns, mapper, axis = mapper, None, None
+    if mapper is not None or axis is not None or index is not None or level is not None or columns is None:
         raise NotNative("labels of rows")
     return header.with_(proto=from_pandas(lambda: header.proto.rename(columns=columns, errors=errors)))
 
@@ -251,6 +258,8 @@ def set_index(
 ) -> Header:
     """Columns become the index."""
     names = operands.labels(keys)
+    if not isinstance(keys, list | str | int) or not all(isinstance(name, str | int) for name in names):
+        raise NotNative("by values, or by labels that may be some")
     if append or verify_integrity or not all(is_hashable(name) for name in names):
         raise NotNative("arrays, appending or verifying")
     at = [from_pandas(lambda name=name: header.position(name)) for name in names]  # type: ignore[misc]
@@ -270,27 +279,59 @@ def astype(header: Header, dtype: Any, copy: Any = None, errors: str = "raise") 
     """Between dtypes where no value can be lost or refused."""
     if errors != "raise":
         raise NotNative("errors are ignored")
+    for one in dtype.values() if isinstance(dtype, dict) else [dtype]:
+        of_numpy = isinstance(one, type) and issubclass(one, np.str_ | np.bytes_)
+        if of_numpy or getattr(one, "kind", None) in ("U", "S"):
+            raise NotNative("numpy's texts, which become objects")
     proto = from_pandas(lambda: header.proto.astype(dtype))
     before, after = header.dtypes, [proto.dtype] if header.is_series else list(proto.dtypes)
     fields = [
-        field if one == two else _converted(field, one, two)
+        field if one == two else _converted(header, field, one, two)
         for field, one, two in zip(header.fields, before, after, strict=True)
     ]
     return header.with_(fields=tuple(fields), proto=proto)
 
 
-def _converted(field: Field, before: Any, after: Any) -> Field:
+def _all_whole(header: Header, field: Field) -> bool:
+    """Look whether each value has a whole number: pandas says at once which has none."""
+    return not operands.any_true(header, call("not", call("is_true", call("fits_int64", field.expr))))
+
+
+def _to_or_from_nullable(header: Header, field: Field, kind: str) -> Field:
+    """Into an array with a mask or of Arrow's, out of one, or from one to another: the same value, or a wider one."""
+    one, two = kinds.base(field.kind), kinds.base(kind)
+    small = kinds.INTEGERS - {"uint64", "int64"}
+    same = one == two and one in kinds.NUMBERS | {"bool", "str"}
+    widens = (one in small and two == "int64") or (one in {*small, "int64"} and two == "float64")
+    if not (same or widens) or (one == "int64" and two == "float64" and "pa:" in (field.kind[:3], kind[:3])):
+        raise NotNative(f"from {field.kind} to {kind}")
+    if field.missing and not kinds.can_miss(kind) and operands.really_missing(header, field):
+        raise NotNative("missing values become what cannot miss")
+    if field.missing and "pa:" in (field.kind[:3], kind[:3]) and field.kind[:3] != kind[:3]:
+        # What Arrow's arrays make of it hangs on where they come from.
+        raise NotNative("missing values from one kind of array to another")
+    return dataclasses.replace(
+        field, expr=operands.cast(field, two), kind=kind, missing=field.missing and kinds.can_miss(kind)
+    )
+
+
+def _converted(header: Header, field: Field, before: Any, after: Any) -> Field:
     kind = kinds.kind_of(after)
     if kind is None or not (kinds.is_plain(after) and kinds.is_plain(before)):
         raise NotNative(f"from {before} to {after}")
     if field.kind.startswith("arrow:decimal") and kind == "float64" and not field.missing:
         return Field(call("from_decimal", field.expr), kind, missing=False)
     field.computed("astype")
+    if kinds.is_nullable(kind) or kinds.is_nullable(field.kind):
+        return _to_or_from_nullable(header, field, kind)
     whole = kinds.INTEGERS | {"bool"}
     widens = (
         (field.kind in whole and kind in ("float64", "int64") and field.kind != "uint64")
         or (field.kind == "float32" and kind == "float64")
         or (field.kind in kinds.INTEGERS and kind == "str")
+        # What does not fit fails the plan, and pandas does what it does with it.
+        or (field.kind in kinds.INTEGERS and kind in kinds.INTEGERS)
+        or (field.kind == "float64" and kind == "int64" and _all_whole(header, field))
     )
     if not widens:
         raise NotNative(f"from {before} to {after}")

@@ -12,6 +12,7 @@ from distpool.dataframe.header import Field, Header, NotNative, empty_index
 from distpool.dataframe.natives import native
 from distpool.dataframe.operations import operands
 from distpool.dataframe.plan import Aggregate, Slice, Sort
+from distpool.dataframe.windows import over_rows
 
 _WHOLE = frozenset(("int64", "float64", "bool"))
 
@@ -28,11 +29,18 @@ def value_counts(
     """How often each value occurs: the most frequent first, ties as they appear."""
     header = header.grounded()
     field = header.fields[0].computed("value_counts")
-    if normalize or bins is not None or field.kind == "codes" or not kinds.is_plain(header.proto.dtype):
+    if bins is not None or field.kind == "codes" or not kinds.is_plain(header.proto.dtype):
         raise NotNative("shares, bins or categories")
+    if kinds.is_nullable(field.kind) and field.missing and not dropna:
+        raise NotNative("the place of NA among what occurs as often")
     proto = header.proto.value_counts(dropna=dropna)
     proto.index = empty_index([header.proto.dtype], [header.proto.name])
-    if proto.dtype != np.dtype("int64"):
+    if normalize:
+        if kinds.is_nullable(field.kind):
+            raise NotNative("shares of nullable values")
+        proto = proto.rename("proportion").astype("float64")
+    counts = kinds.kind_of(proto.dtype)
+    if counts is None or (not normalize and kinds.base(counts) != "int64"):
         raise NotNative(f"counts of {proto.dtype}")
     counted = Aggregate(
         header.base,
@@ -43,7 +51,13 @@ def value_counts(
     )
     base = Sort(counted, (Column("count"),), (not ascending,)) if sort else counted
     index = Field(Column("value"), field.kind, field.missing and not dropna)
-    return Header(base, (Field(Column("count"), "int64", missing=False),), (index,), proto)
+    if normalize:
+        over = Header(base, (), (index,), proto)
+        count = call("cast", Column("count"), options=("float64",))
+        over, total = over_rows(over, "sum", count, "float64", missing=False)
+        share = Field(call("truediv", count, total.expr), "float64", missing=False)
+        return over.with_(fields=(share,))
+    return Header(base, (Field(Column("count"), counts, missing=False),), (index,), proto)
 
 
 def _extreme(header: Header, field: Field, count: Any, keep: Any, *, largest: bool) -> Header:
@@ -77,7 +91,7 @@ def _register_reduction(name: str) -> None:
     def reduce(
         header: Header, axis: Any = 0, skipna: bool = True, numeric_only: bool = False, min_count: int = 0
     ) -> Any:
-        if axis not in (0, "index") or skipna is not True or numeric_only or min_count:
+        if axis not in (0, "index") or skipna is not True or numeric_only is not False or min_count:
             raise NotNative("another axis, or options")
         return _reduced(header, name)
 
@@ -89,14 +103,14 @@ for _name in ("sum", "mean", "min", "max"):
 @native("DataFrame", "count")
 def count(header: Header, axis: Any = 0, numeric_only: bool = False) -> Any:
     """How many values of each column are there."""
-    if axis not in (0, "index") or numeric_only:
+    if axis not in (0, "index") or numeric_only is not False:
         raise NotNative("another axis, or numeric columns only")
     return _reduced(header, "count")
 
 
 def _reduced(header: Header, name: str) -> Any:
     """One value for each column, now: a Series of as many rows as there are columns is looked at."""
-    from distpool.dataframe import objects, polars_route
+    from distpool.dataframe import objects, running
 
     header = header.grounded()
     asked: list[tuple[str, str, Expr, tuple[object, ...]]] = []
@@ -112,7 +126,7 @@ def _reduced(header: Header, name: str) -> Any:
         kernel = "sum_float" if name == "sum" and floats else name
         value = call("cast", field.expr, options=("float64",)) if floats and name != "count" else field.expr
         asked.append((f"{at}", kernel, value, ()))
-    row = polars_route.run(Aggregate(header.base, (), tuple(asked), order="none")).row(0)
+    row = running.run(Aggregate(header.base, (), tuple(asked), order="none")).row(0)
     if name in ("min", "max") and any(value is None for value in row):
         raise NotNative("nothing there")
     dtype = "int64" if name == "count" or (found == {"int64"} and name != "mean") else "float64"

@@ -15,23 +15,35 @@ whoever needs it, and though a copy may be here, since others ask the source for
 object is moved once for each node, and goes when nobody anywhere needs it. When the source has lost it, a copy is still
 good. Where a node is about to go, those that need what it has get their copies at once.
 
-Stores are numbered as they join, so a number above all that were heard of is one of a node that we have yet to hear of:
-what lies there is waited for, up to ``node_silent_s``.
+What lies at a node of which we have yet to hear is waited for, up to ``node_silent_s`` (``copies_sources``).
 
 What is passed from one process to another is *in transit*: counted for the pair of them, up by who hands it over, down
 by who claims it. The two words may come in either order, so the count may be below zero for a moment.
 
-Pure, as all cores are. Not here: how the bytes travel (``shells.mover``), and copies' own life once a process has its
-hold on one, which is the ledger's affair.
+Its parts are the nodes where objects lie (``copies_sources``) and what is pulled now (``copies_pulls``); what it and
+its shell say to each other is in ``copies_messages``. Pure, as all cores are. Not here: how the bytes travel
+(``shells.mover``), and copies' own life once a process has its hold on one, which is the ledger's affair.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from distpool.scheduler.cores.copies_messages import (
+    Copied,
+    CopyFailed,
+    Discard,
+    Lend,
+    Process,
+    ProcessGone,
+    StartPull,
+    Stores,
+)
+from distpool.scheduler.cores.copies_pulls import Pulls
+from distpool.scheduler.cores.copies_sources import Sources
 from distpool.scheduler.cores.deadlines import Deadlines
 from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
@@ -57,60 +69,6 @@ from distpool.scheduler.messages import (
 from distpool.scheduler.store.ledger_table import store_of
 
 Output = list[tuple[str, Message]]
-
-#: A process of this node, by its number in the store, or a program that has its home here, by its name.
-Process = int | str
-
-
-class StartPull(Message, frozen=True):
-    """To the shell: get a copy of this object."""
-
-    number: int
-
-
-class Lend(Message, frozen=True):
-    """To the shell: the copy ``local`` is in transit to this process from now on."""
-
-    local: int
-    process: Process
-
-
-class Discard(Message, frozen=True):
-    """To the shell: nobody needs the copy ``local``."""
-
-    local: int
-
-
-class Copied(Message, frozen=True):
-    """From the shell: the copy of ``number`` is ``local``."""
-
-    number: int
-    local: int
-
-
-class CopyFailed(Message, frozen=True):
-    """From the shell: there will be no copy. ``lost``: since the object is gone; else it may be had another time."""
-
-    number: int
-    reason: str
-    lost: bool
-
-
-class ProcessGone(Message, frozen=True):
-    """From the shell: a process has ended."""
-
-    process: Process
-
-
-class Stores(Message, frozen=True):
-    """From the shell: the stores of the cluster's other nodes, in full, and the node's own.
-
-    Those that are ``leaving`` will soon be none.
-    """
-
-    numbers: tuple[int, ...]
-    own: int
-    leaving: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -146,18 +104,13 @@ class Copies:
 
     def __init__(self, limits: Limits, is_used: Callable[[int], bool]) -> None:
         self.objects: dict[int, _Object] = {}
-        self.coming = 0  # how many the shell is pulling
-        self.queue: deque[int] = deque()  # what is to be pulled when there are fewer
-        self.stores: frozenset[int] = frozenset()
-        self.newest = 0  # the highest number of a store that was heard of
-        self.leaving: frozenset[int] = frozenset()
+        self.pulls = Pulls(limits.pulls_max)
+        self.sources = Sources()
         self._limits = limits
         self._is_used = is_used
-        self._requests: dict[tuple[Process, int], _Request] = {}
-        self._takes: dict[int, deque[SourceTake]] = {}  # store -> what it has yet to acknowledge
-        self._serial = 0
+        self.requests: dict[tuple[Process, int], _Request] = {}
         self._dead: set[Process] = set()  # workers of which some last words may still come
-        self._deadlines: Deadlines[tuple[str, int, Process, Process]] = Deadlines()  # what, number, to, via
+        self.deadlines: Deadlines[tuple[str, int, Process, Process]] = Deadlines()  # what, number, to, via
         self._out: Output = []
 
     def receive(self, sender: str, message: Message, now: float) -> Output:
@@ -169,8 +122,9 @@ class Copies:
             self._from_store(int(name), message, now)
         else:
             self._from_shell(message, now)
-        self._start_pulls()
-        if (at_s := self._deadlines.wake()) is not None:
+        for number in self.pulls.start(self.sources.is_unheard):
+            self._out.append(("shell", StartPull(number)))
+        if (at_s := self.deadlines.wake()) is not None:
             self._out.append(("timer", WakeAt(at_s)))
         out, self._out = self._out, []
         return out
@@ -186,7 +140,7 @@ class Copies:
 
     def unheard(self, store: int) -> list[Message]:
         """What that node may not have heard, though it was said, and is to hear after ``held`` on a new link."""
-        takes = list(self._takes.get(store, ()))
+        takes = self.sources.takes(store)
         numbers = dict.fromkeys(number for take in takes for number in take.ids)
         left = tuple(n for n in numbers if (known := self.objects.get(n)) is None or not known.is_held)
         return [*takes, *([SourceRelease(left)] if left else [])]
@@ -220,7 +174,7 @@ class Copies:
                     self._pass(known, holder, process, -1 if back else 1, now)
                     self._settle(known, now)
             case FarForget(via=via, store=store):
-                if store in self.stores:
+                if store in self.sources.stores:
                     self._out.append((f"store:{store}", SourceForget(via)))
             case _:
                 raise AssertionError(f"a process does not say {message} of far objects")
@@ -230,11 +184,8 @@ class Copies:
             known.refs[process] += 1
             if not message.store:
                 self._pass(known, process, message.via, -1, now)
-            elif message.store == store_of(known.number) and not self.is_gone(message.store):
-                self._serial += 1
-                take = SourceTake((known.number,), message.via, self._serial)
-                self._takes.setdefault(message.store, deque()).append(take)
-                self._tell_source(known, take)
+            elif message.store == store_of(known.number) and not self.sources.is_gone(message.store):
+                self._tell_source(known, self.sources.take(known.number, message.via))
                 known.is_held = True
             if message.soon and not known.copy and not known.lost:
                 self._want(known)
@@ -254,7 +205,7 @@ class Copies:
         if not asked.missing:
             self._answer(asked, now)
             return
-        self._requests[process, request] = asked
+        self.requests[process, request] = asked
         for known in self._each(dict.fromkeys(ids)):
             known.waiting.append(asked)  # also what is here: it is to stay until all is
             if not known.copy:
@@ -263,14 +214,14 @@ class Copies:
 
     def _answer(self, asked: _Request, now: float) -> None:
         """All that was asked for is here."""
-        self._requests.pop((asked.process, asked.number), None)
+        self.requests.pop((asked.process, asked.number), None)
         copies = tuple(self.objects[number].copy for number in asked.ids)
         self._out += [("shell", Lend(copy, asked.process)) for copy in copies]
         self._out.append((f"process:{asked.process}", Fetched(asked.number, copies)))
         self._forget_request(asked, now)
 
     def _refuse(self, asked: _Request, reason: str, lost: bool, now: float) -> None:
-        if self._requests.pop((asked.process, asked.number), None) is not None:
+        if self.requests.pop((asked.process, asked.number), None) is not None:
             self._out.append((f"process:{asked.process}", Fetched(asked.number, (), reason, lost)))
         self._forget_request(asked, now)
 
@@ -288,9 +239,7 @@ class Copies:
                 for known in [self.objects[number] for number in ids if number in self.objects]:
                     self._lose(known, "it is gone there", now)
             case SourceTaken(serial=serial):
-                takes = self._takes.get(store, deque())
-                while takes and takes[0].serial <= serial:
-                    takes.popleft()
+                self.sources.acknowledged(store, serial)
             case SourceForget(via=via):
                 for known in list(self.objects.values()):
                     if (holder := NODES | store, via) in known.transit:
@@ -301,7 +250,7 @@ class Copies:
     def _from_shell(self, message: Message, now: float) -> None:
         match message:
             case Copied(number=number, local=local):
-                self.coming -= 1
+                self.pulls.coming -= 1
                 known = self.objects[number]
                 known.is_coming, known.copy = False, local
                 for asked in list(known.waiting):
@@ -311,7 +260,7 @@ class Copies:
                 self._settle(known, now)
                 self._bring_here(known, now)
             case CopyFailed(number=number, reason=reason, lost=lost):
-                self.coming -= 1
+                self.pulls.coming -= 1
                 known = self.objects[number]
                 known.is_coming = False
                 if lost:
@@ -321,11 +270,8 @@ class Copies:
                 self._settle(known, now)
             case ProcessGone(process=process):
                 self._process_gone(process, now)
-            case Stores(numbers=numbers, own=own, leaving=leaving):
-                self.stores, self.leaving = frozenset(numbers), frozenset(leaving)
-                self.newest = max((self.newest, own, *numbers))
-                for store in [store for store in self._takes if self.is_gone(store)]:
-                    del self._takes[store]
+            case Stores():
+                self.sources.see(message)
                 for known in list(self.objects.values()):
                     if self._note_loss(known):
                         self._settle(known, now)
@@ -338,9 +284,9 @@ class Copies:
     def _process_gone(self, process: Process, now: float) -> None:
         if isinstance(process, int):  # programs may come again by the same name
             self._dead.add(process)
-            self._deadlines.set(("dead", process, 0, 0), now + self._limits.transit_s)
-        for asked in [asked for (who, _), asked in self._requests.items() if who == process]:
-            del self._requests[process, asked.number]
+            self.deadlines.set(("dead", process, 0, 0), now + self._limits.transit_s)
+        for asked in [asked for (who, _), asked in self.requests.items() if who == process]:
+            del self.requests[process, asked.number]
             self._forget_request(asked, now)
         for known in list(self.objects.values()):
             known.refs.pop(process, None)
@@ -352,12 +298,12 @@ class Copies:
             self._settle(known, now)
 
     def _tick(self, now: float) -> None:
-        for kind, number, to, via in self._deadlines.due(now):
+        for kind, number, to, via in self.deadlines.due(now):
             if kind == "dead":
                 self._dead.discard(number)
                 continue
             if kind == "store":
-                self.newest = max(self.newest, number)
+                self.sources.wait_no_more(number)
                 for waiting in list(self.objects.values()):
                     if self._note_loss(waiting):
                         self._settle(waiting, now)
@@ -394,36 +340,18 @@ class Copies:
             if by > 0 or count < 0:
                 self._expire(known, to, via, now + self._limits.transit_s)
         else:
-            self._deadlines.clear(("transit", known.number, to, via))
+            self.deadlines.clear(("transit", known.number, to, via))
 
     def _expire(self, known: _Object, to: Process, via: Process, at_s: float) -> None:
-        self._deadlines.set(("transit", known.number, to, via), at_s)
+        self.deadlines.set(("transit", known.number, to, via), at_s)
 
     def _linger(self, known: _Object, now: float) -> None:
-        self._deadlines.set(("linger", known.number, 0, 0), now + self._limits.copy_linger_s)
+        self.deadlines.set(("linger", known.number, 0, 0), now + self._limits.copy_linger_s)
 
     def _want(self, known: _Object) -> None:
         if not known.is_coming:
             known.is_coming = True
-            self.queue.append(known.number)
-
-    def _start_pulls(self) -> None:
-        unheard: list[int] = []
-        while self.queue and self.coming < self._limits.pulls_max:
-            number = self.queue.popleft()
-            if self._is_unheard(store_of(number)):
-                unheard.append(number)
-            else:
-                self.coming += 1
-                self._out.append(("shell", StartPull(number)))
-        self.queue.extendleft(reversed(unheard))
-
-    def _is_unheard(self, store: int) -> bool:
-        return store > self.newest
-
-    def is_gone(self, store: int) -> bool:
-        """Whether the node with this store is gone, as far as we know."""
-        return store not in self.stores and not self._is_unheard(store)
+            self.pulls.queue.append(known.number)
 
     def is_dead(self, process: Process) -> bool:
         """Whether it has ended, and so it hears no answer."""
@@ -434,10 +362,10 @@ class Copies:
         known = self.objects.get(number)
         if known is not None and (known.copy or known.is_coming):
             return False
-        return (known is not None and bool(known.lost)) or self.is_gone(store_of(number))
+        return (known is not None and bool(known.lost)) or self.sources.is_gone(store_of(number))
 
     def _note_loss(self, known: _Object) -> bool:
-        if not known.lost and self.is_gone(store_of(known.number)):
+        if not known.lost and self.sources.is_gone(store_of(known.number)):
             known.lost = "the node where it was is gone"
             known.is_held = False
         return bool(known.lost)
@@ -455,10 +383,10 @@ class Copies:
         if self.objects.get(known.number) is not known:
             return
         if (
-            self._is_unheard(store := store_of(known.number))
-            and ("store", store, 0, 0) not in self._deadlines.at_s
+            self.sources.is_unheard(store := store_of(known.number))
+            and ("store", store, 0, 0) not in self.deadlines.at_s
         ):
-            self._deadlines.set(("store", store, 0, 0), now + self._limits.node_silent_s)
+            self.deadlines.set(("store", store, 0, 0), now + self._limits.node_silent_s)
         needed = known.is_needed and not known.lost
         if needed and not known.is_held and not self._note_loss(known):
             known.is_held = True
@@ -476,7 +404,7 @@ class Copies:
 
     def _bring_here(self, known: _Object, now: float) -> None:
         """Where its node is about to go, what is needed here is copied now; then that node need not keep it."""
-        if not known.is_held or store_of(known.number) not in self.leaving:
+        if not known.is_held or store_of(known.number) not in self.sources.leaving:
             return
         if known.copy:
             known.lost = "the node where it was is gone"
@@ -484,34 +412,11 @@ class Copies:
         else:
             self._want(known)
 
-    # ----------------------------------------------------------------------------------- oracle
-
     def check(self) -> None:
         """Assert every invariant; for tests."""
-        coming = 0
-        for number, known in self.objects.items():
-            assert known.number == number
-            assert not (known.copy and known.is_coming)
-            assert known.is_held == (known.is_needed and not known.lost), known
-            assert all(count > 0 for count in known.refs.values()), known
-            assert all(known.transit.values()), "a count of zero is none"
-            for (to, via), count in known.transit.items():
-                if count < 0 or (isinstance(to, int) and to >= NODES):
-                    assert ("transit", number, to, via) in self._deadlines.at_s, (
-                        "who claims or is to claim may not"
-                    )
-            assert not known.waiting or known.is_coming or known.copy, "somebody waits for what does not come"
-            assert known.refs or known.transit or known.waiting or known.is_coming or known.copy, (
-                "nobody needs it"
-            )
-            if known.copy and not (known.refs or known.transit or known.waiting):
-                assert ("linger", number, 0, 0) in self._deadlines.at_s, "a copy that nobody looks at again"
-            coming += known.is_coming
-        assert coming == self.coming + len(self.queue)
-        for asked in self._requests.values():
-            assert asked.missing
-            assert all(self.objects[number].is_coming for number in asked.missing)
-            assert all(asked in self.objects[number].waiting for number in asked.ids)
+        from distpool.scheduler.cores.copies_check import check_copies
+
+        check_copies(self)
 
 
 def _count(counter: Counter[Any], key: Any, by: int) -> int:

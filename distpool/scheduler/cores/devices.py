@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distpool.scheduler.cores.resources import UNITS, Amounts
+from distpool.scheduler.cores.resources import UNITS, Amounts, subtract
 
 GPU = "GPU"
 
@@ -37,6 +37,19 @@ def pick(need: Amounts, free: Amounts) -> Amounts | None:
             return None
         picked[min(fitting, key=lambda name: free[name])] = share
     return picked
+
+
+def for_each(needs: dict[int, Amounts], free: Amounts) -> dict[int, Amounts] | None:
+    """Devices for each of these needs, the greatest first; None if they do not suffice for all."""
+    left = dict(free)
+    found: dict[int, Amounts] = {}
+    for index in sorted(needs, key=lambda index: -needs[index].get(GPU, 0)):
+        gpus = pick(needs[index], left)
+        if gpus is None:
+            return None
+        subtract(left, gpus)
+        found[index] = gpus
+    return found
 
 
 def lends(need: Amounts) -> Amounts:

@@ -11,13 +11,14 @@ A node that is silent for ``node_silent_s`` is dead to it. The node ``home`` sha
 to prove by heartbeats, and is never silent alone.
 
 Owners ask through their agents (``Asked``, ``Answered``): which nodes there are, for keys (``head_keys``), for
-placement groups, and what others know (``head_surveys``). What the head keeps in an owner's name goes when the owner's
-agent says that it has ended (``OwnerGone``), or says hello without naming it, or with its node.
+placement groups, and what others know (``head_surveys``); commands also for jobs (``head_jobs``).
+What the head keeps in an owner's name goes when the owner's agent says that it has ended (``OwnerGone``), or says hello
+without naming it, or with its node.
 
 A head may die. What it must know again is journaled: each ``Record`` is durable before what is said in the same step
 leaves. ``restore`` begins where the journal ends, as the next *epoch*::
 
-    journaled   nodes (incarnation, facts), keys and their owners, answers that may not have come, groups and places
+    journaled   nodes (incarnation, facts), keys and their owners, answers that may not have come, groups, places, jobs
     said anew   by each node in its NodeHello: what is free, which bundles it has, which of its owners live
     let go      who is being asked, reservations under way, who waits (they ask again), what was removed long ago
 
@@ -34,8 +35,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from distpool.scheduler.cores.autoscaling import TABLES as SCALING
+from distpool.scheduler.cores.autoscaling import Autoscaling
 from distpool.scheduler.cores.deadlines import Deadlines
 from distpool.scheduler.cores.head_groups import Groups
+from distpool.scheduler.cores.head_jobs import Jobs
 from distpool.scheduler.cores.head_keys import Keys
 from distpool.scheduler.cores.head_surveys import Surveys
 from distpool.scheduler.limits import Limits
@@ -45,6 +49,8 @@ from distpool.scheduler.messages import (
     FactsQuery,
     FactsReport,
     GroupQuery,
+    JobQuery,
+    JobSays,
     LinkLost,
     MakeGroup,
     Message,
@@ -57,7 +63,12 @@ from distpool.scheduler.messages import (
     OwnerGone,
     Record,
     RemoveGroup,
+    RequestResources,
     Reserved,
+    ResourcesNoted,
+    ScalingSettings,
+    StopJob,
+    SubmitJob,
     Survey,
     Tick,
     View,
@@ -71,7 +82,7 @@ HOME_STORE = 1
 GONE_MAX = 100
 #: So many Views at most before the head is started again: their numbers only grow.
 VIEWS_MAX = 1_000_000_000
-#: Tables of the journal. The groups' and the keys' are ``head_groups``' and ``head_keys``'.
+#: Tables of the journal. Those of groups, keys and jobs are ``head_groups``', ``head_keys``' and ``head_jobs``'.
 EPOCH, NODES, GONE, STORES = "epoch", "node", "gone", "store"
 
 Output = list[tuple[str, Message]]
@@ -89,7 +100,7 @@ class _Node:
 class HeadCore:
     """The state machine of a cluster's head."""
 
-    def __init__(self, limits: Limits, home: str = "") -> None:
+    def __init__(self, limits: Limits, home: str = "", scaling: ScalingSettings | None = None) -> None:
         self.limits = limits
         self.home = home
         self.nodes: dict[str, _Node] = {}
@@ -103,13 +114,35 @@ class HeadCore:
         self.deadlines: Deadlines[tuple[str, str]] = Deadlines()
         self._out: Output = []
         self.groups = Groups(
-            lambda: (n.facts for n in self.nodes.values() if not (n.awaited or n.facts.draining)),
+            self._takers,
             self._free_now,
             self._send,
             self._record,
+            limits,
+            self.deadlines,
+            lambda: self._now,
         )
+        self.jobs = Jobs(self._job_refusal, self._send, self._record)
         self.surveys = Surveys(limits, self.deadlines, self._send)
+        self.scaling: Autoscaling | None = None
+        if scaling is not None:
+            self.scaling = Autoscaling(
+                scaling,
+                self.deadlines,
+                lambda: {name: node.facts for name, node in self.nodes.items()},
+                self.groups.demand,
+                self._send,
+                self._record,
+            )
         self._now = 0.0
+
+    def _takers(self) -> list[NodeFacts]:
+        """Where a bundle may be placed."""
+        return [
+            node.facts
+            for name, node in self.nodes.items()
+            if not (node.awaited or node.facts.draining or (self.scaling and self.scaling.is_leaving(name)))
+        ]
 
     def restore(self, records: Iterable[Record], now: float) -> None:
         """Have a journal from now on, and begin with what it holds. To be called once, before anything is received."""
@@ -130,7 +163,12 @@ class HeadCore:
                 case "store":
                     self.stores = int(record.value)
                 case "group":
-                    self.groups.restore(record)
+                    self.groups.restore(record, now)
+                case table if table in SCALING:
+                    if self.scaling is not None:
+                        self.scaling.restore(record)
+                case "job":
+                    self.jobs.restore(record)
                 case _:
                     self.keys.restore(record)
         self.epoch += 1
@@ -150,11 +188,15 @@ class HeadCore:
             case NodeBye(incarnation=incarnation):
                 if (node := self._known(sender, incarnation)) is not None:
                     self._remove(node, now)
+                    self.keys.node_gone(node.facts.node)
             case LinkLost():
                 if self._is_here(sender):
                     self._remove(self.nodes[_name(sender)], now)
             case Tick():
                 self._tick(now)
+            case _ if sender == "provider":
+                assert self.scaling is not None, "nobody has a provider without an autoscaler"
+                self.scaling.heard(message, now)
             case _ if not self._is_here(sender):
                 pass  # it is taken for dead, or awaited: it says hello, and what matters again
             case Asked():
@@ -162,8 +204,12 @@ class HeadCore:
             case OwnerGone(owner=owner):
                 self.keys.owner_gone((_name(sender), owner))
                 self.groups.owner_gone(_name(sender), owner)
+                if self.scaling is not None:
+                    self.scaling.owner_gone(_name(sender), owner, now)
             case Reserved():
                 self.groups.reserved(_name(sender), message)
+            case JobSays():
+                self.jobs.heard(_name(sender), message)
             case NodeAnswers():
                 self.surveys.heard(_name(sender), message)
             case WatchGroup(group=group):
@@ -204,8 +250,11 @@ class HeadCore:
             known is None or incarnation > known.incarnation
         )  # its owners are not those of its earlier life
         claimants = frozenset() if earlier else frozenset(hello.claimants)
-        self.keys.node_gone(name, but=claimants)
+        same = incarnation == self._latest(name)  # lost or not
+        self.keys.node_gone(name, but=frozenset(hello.claimants) if same else frozenset())
         self.groups.owners_gone(name, but=claimants)
+        if earlier:
+            self.jobs.node_gone(name, f"node {name} has ended, and been started again")
         facts = msgspec.structs.replace(
             hello.facts, store=self._store_number(hello.facts.store, hello.has_store)
         )
@@ -218,6 +267,10 @@ class HeadCore:
         self._out.append((sender, NodeWelcome(incarnation, True, store=facts.store, epoch=self.epoch)))
         self._spread(now)
         self.groups.node_says(name, hello.bundles)
+        if self.scaling is not None:
+            self.scaling.owners_gone(name, claimants, now)
+            self.scaling.joined(name, incarnation, now)
+        self.jobs.node_says_hello(name)
 
     def _refusal(self, hello: NodeHello) -> str:
         """Why a node cannot come in; "" if it can."""
@@ -247,6 +300,7 @@ class HeadCore:
         for node in list(self.nodes.values()):
             if node.awaited and node.facts.address == facts.address and node.facts.node != facts.node:
                 self._remove(node, now)
+                self.keys.node_gone(node.facts.node)
 
     def _store_number(self, number: int, has_store: bool) -> int:
         """Each store has a number of its own, for as long as there is anybody who may know of it."""
@@ -270,10 +324,13 @@ class HeadCore:
             return
         self._heard(node.facts.node, now)
         self._free_now(node.facts.node, report.available)
+        self.groups.rooms.lasts(node.facts.node, report.lasting)
         if report.draining and not node.facts.draining:
             node.facts = msgspec.structs.replace(node.facts, draining=True)
             self._spread(now)
         self.groups.place_all()
+        if self.scaling is not None:
+            self.scaling.reported(node.facts.node, report, now)
 
     def _free_now(self, name: str, available: Mapping[str, float]) -> None:
         """A node, if it is still one, has said what is free there."""
@@ -290,13 +347,19 @@ class HeadCore:
     def _remove(self, node: _Node, now: float) -> None:
         del self.nodes[node.facts.node]
         self.deadlines.clear(("silent", node.facts.node))
-        self.gone.append(node.facts)
         self._record(Record(NODES, node.facts.node, None))
-        self._fence(node)
-        self.keys.node_gone(node.facts.node)
+        self.keys.node_lost(node.facts.node)
+        if self.scaling is None or not self.scaling.is_leaving(node.facts.node):
+            self.gone.append(node.facts)
+            self._fence(node)
+        else:
+            self.keys.node_gone(node.facts.node)
+        self.jobs.node_gone(node.facts.node, f"node {node.facts.node} was lost, or has ended")
         self._spread(now)
         self.groups.node_gone(node.facts.node)
         self.surveys.node_gone(node.facts.node)
+        if self.scaling is not None:
+            self.scaling.gone(node.facts.node, now)
 
     def _fence(self, node: _Node) -> None:
         """Remember which start of it is gone, so that an earlier one is never taken in."""
@@ -307,6 +370,7 @@ class HeadCore:
             oldest = next(iter(self.incarnations))
             del self.incarnations[oldest]
             self._record(Record(GONE, oldest, None))
+            self.keys.node_gone(oldest)
 
     def _tick(self, now: float) -> None:
         for kind, name in self.deadlines.due(now):
@@ -314,6 +378,11 @@ class HeadCore:
                 self._remove(self.nodes[name], now)
             elif kind == "survey":
                 self.surveys.late(name)
+            elif kind.startswith("scale"):
+                assert self.scaling is not None
+                self.scaling.due(kind, name, now)
+            elif kind == "group":
+                self.groups.place_all()
             elif any(_coarse(node.facts) != node.told for node in self.nodes.values()):
                 self._spread(now)
 
@@ -329,7 +398,8 @@ class HeadCore:
         self.version += 1
         self.viewed_s = now
         self.deadlines.clear(("view", ""))
-        view = View(self.version, tuple(node.facts for node in self.nodes.values()))
+        types = () if self.scaling is None else self.scaling.settings.types
+        view = View(self.version, tuple(node.facts for node in self.nodes.values()), types)
         for node in self.nodes.values():
             node.told = _coarse(node.facts)
             if not node.awaited:
@@ -342,17 +412,33 @@ class HeadCore:
         match asked.question:
             case FactsQuery(request=request):
                 nodes = tuple(known.facts for known in self.nodes.values())
-                answer = FactsReport(request, self.home, nodes, tuple(self.gone))
+                scaling = None if self.scaling is None else self.scaling.facts(now)
+                answer = FactsReport(request, self.home, nodes, tuple(self.gone), scaling)
                 self._out.append((sender, Answered(owner, answer)))
             case Survey() as survey:
                 here = [name for name, known in self.nodes.items() if not known.awaited]
                 self.surveys.begin(sender, owner, survey, here, now)
             case MakeGroup() | RemoveGroup() | GroupQuery() as question:
                 self.groups.answer(node, owner, question)
+                if self.scaling is not None:
+                    self.scaling.soon(now)
+            case RequestResources(request=request, bundles=bundles):
+                if self.scaling is not None:
+                    self.scaling.request(node, owner, bundles, now)
+                noted = ResourcesNoted(request, self.scaling is not None)
+                self._out.append((sender, Answered(owner, noted)))
+            case SubmitJob() | StopJob() | JobQuery() as question:
+                self._out.append((sender, Answered(owner, self.jobs.answer(node, question))))
             case question:
                 self._out.append(
                     (sender, Answered(owner, self.keys.answer(node, owner, question, asked.settled)))
                 )
+
+    def _job_refusal(self, node: str) -> str:
+        known = self.nodes.get(node)
+        if known is None or known.facts.draining:
+            return f"node {node} is about to go, and takes no job: name another by --address"
+        return ""
 
     # --------------------------------------------------------------------------------- oracle
 
@@ -366,12 +452,17 @@ class HeadCore:
                     f"{name} has more {resource} free than it has"
                 )
         for kind, name in self.deadlines.at_s:
-            assert kind == "view" or name in (self.surveys.open if kind == "survey" else self.nodes)
+            if kind in ("silent", "survey"):
+                assert name in (self.surveys.open if kind == "survey" else self.nodes)
+        if self.scaling is not None:
+            self.scaling.check()
         self.surveys.check(self.nodes)
         self.keys.check()
         self.groups.check(self.nodes)
-        owners = {*self.keys.claims, *self.keys.answers}
-        assert {node for node, _ in owners} <= set(self.nodes), "a key outlived its owner's node"
+        self.jobs.check(self.nodes)
+        assert {node for node, _ in self.keys.claims} <= set(self.nodes), "a key outlived its owner's node"
+        asked = {node for node, _ in self.keys.answers}
+        assert asked <= self.nodes.keys() | self.incarnations.keys(), "an answer outlived who may ask for it"
         assert not self.incarnations.keys() & self.nodes.keys(), "a node that is here is among the gone"
 
 

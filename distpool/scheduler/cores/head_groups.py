@@ -10,9 +10,15 @@
                                                         rescheduling ── as pending, for what is missing
 
 A plan is made by ``place_bundles`` from what the nodes say is free, less what is on its way to them. It is tried again
-whenever a node comes, goes, or reports; groups that wait are tried in the order in which they were made, and one that
-finds no room holds up nobody. Links are first in first out, so after a Release a node has nothing of that attempt, and
-an answer to it says nothing any more: its ``round`` is not the group's.
+whenever a node comes, goes, or reports; groups that wait are tried in the order in which they were made.
+
+Small tasks could take for ever what a large group waits for. So one that has waited for ``group_patience_s`` is planned
+on what can come free (``head_rooms``), and the nodes of that plan are asked to make room (``Reserve.wait_s``). There is
+one such group at a time, the one that has waited for longest; the others, and tasks, have the rest. It is bounded: by
+then it is placed, or rests for as long as it was waited for, so at most half of the time is spent in vain.
+
+Links are first in first out, so after a Release a node has nothing of that attempt, and an answer to it says nothing
+any more: its ``round`` is not the group's.
 
 A node says hello with the bundles that it has. What it has not got is lost, and what it should not have is released. A
 group and its places are journaled; what is under way is not, so a head that has been started again gives that back.
@@ -22,14 +28,18 @@ head never hears of.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
-from distpool.scheduler.cores.place_bundles import STRATEGIES, Plan, Room, Wanted, place_bundles
-from distpool.scheduler.cores.resources import Amounts, add, show, to_units, without
+from distpool.scheduler.cores.deadlines import Deadlines
+from distpool.scheduler.cores.head_rooms import Group, Rooms, check_strategy, missing_of, plan_for
+from distpool.scheduler.cores.packing import Demand
+from distpool.scheduler.cores.place_bundles import STRATEGIES, Plan
+from distpool.scheduler.cores.resources import Amounts, add, show, to_units
+from distpool.scheduler.limits import Limits
 from distpool.scheduler.messages import (
     Answered,
     GroupFacts,
@@ -53,34 +63,8 @@ REMOVED_MAX = 1000
 #: Why work in a group is killed.
 REMOVED = "its placement group was removed"
 NOT_PLACED = "its placement group is being placed anew"
-
-
-@dataclass(slots=True)
-class Group:
-    """One that is not removed."""
-
-    facts: GroupFacts  # as it was made; the rest of what is known is below
-    home: str  # the node of its creator
-    nodes: list[str]  # of each bundle, "" if nowhere
-    needs: list[Amounts]
-    created: bool = False  # it was, at least once
-    round: int = 0
-    plan: Plan = field(default_factory=dict)  # what is being reserved
-    awaited: set[str] = field(default_factory=set)  # who of the plan has not answered
-    watchers: set[str] = field(default_factory=set)  # nodes
-    waiting: list[tuple[str, str, int]] = field(default_factory=list)  # (node, owner, request)
-
-    @property
-    def placed(self) -> bool:
-        """Whether every bundle is somewhere."""
-        return all(self.nodes)
-
-    def shown(self, reason: str = "") -> GroupFacts:
-        """What others are told of it."""
-        state = "created" if self.placed else "rescheduling" if self.created else "pending"
-        return msgspec.structs.replace(
-            self.facts, nodes=tuple(self.nodes), state=state, reason="" if self.placed else reason
-        )
+#: The head's deadline for the group that has waited for longest.
+PATIENCE = ("group", "")
 
 
 _Kept = tuple[GroupFacts, str, list[str], bool]  # facts, home, nodes, created
@@ -89,7 +73,7 @@ _Kept = tuple[GroupFacts, str, list[str], bool]  # facts, home, nodes, created
 class Groups:
     """A part of ``HeadCore``. ``nodes`` gives the facts of those that are there, ``heard`` takes what one has free.
 
-    ``record`` takes what the head's journal is to keep.
+    ``record`` takes what the head's journal is to keep, ``clock`` tells the time of this step.
     """
 
     def __init__(
@@ -98,6 +82,9 @@ class Groups:
         heard: Callable[[str, Mapping[str, float]], None],
         send: Callable[[str, Message], None],
         record: Callable[[Record], None],
+        limits: Limits,
+        deadlines: Deadlines[tuple[str, str]],
+        clock: Callable[[], float],
     ) -> None:
         self.groups: dict[str, Group] = {}
         self.removed: deque[GroupFacts] = deque(maxlen=REMOVED_MAX)
@@ -105,13 +92,17 @@ class Groups:
         self._heard = heard
         self._send = send
         self._record = record
+        self._limits = limits
+        self._deadlines = deadlines
+        self._clock = clock
+        self.rooms = Rooms(nodes, self.groups)
 
-    def restore(self, record: Record) -> None:
+    def restore(self, record: Record, now: float) -> None:
         """Take in a group as a former head has left it."""
         assert record.value is not None
         facts, home, nodes, created = msgspec.msgpack.decode(record.value, type=_Kept)
         needs = [to_units(bundle) for bundle in facts.bundles]
-        self.groups[record.key] = Group(facts, home, nodes, needs, created)
+        self.groups[record.key] = Group(facts, home, nodes, needs, now, created)
 
     def _keep(self, group: Group) -> None:
         kept = group.facts, group.home, group.nodes, group.created
@@ -153,7 +144,8 @@ class Groups:
             self._report(node, owner, question.request, [], refusal)
             return
         facts = msgspec.structs.replace(facts, owner=owner)
-        group = Group(facts, node, [""] * len(facts.bundles), [to_units(bundle) for bundle in facts.bundles])
+        needs = [to_units(bundle) for bundle in facts.bundles]
+        group = Group(facts, node, [""] * len(needs), needs, self._clock())
         self.groups[facts.group] = group
         self._keep(group)
         self.place_all()
@@ -185,12 +177,13 @@ class Groups:
 
     def _why_not(self, group: Group) -> str:
         """Why it is not placed, if it is not: whether it ever can be."""
+        if group.held:
+            return (
+                f"room is made for it on {', '.join(sorted(group.awaited))}, where nothing new begins before"
+            )
         if group.placed or group.plan:
             return ""
-        wanted = _missing(group)
-        rooms = [Room(node.node, to_units(node.total), node.labels) for node in self._nodes()]
-        fixed = {index: node for index, node in enumerate(group.nodes) if node}
-        if place_bundles(group.facts.strategy, wanted, rooms, fixed, group.facts.target) is not None:
+        if plan_for(group, self.rooms.whole()) is not None:
             return "there is no room for it at present"
         have = "; ".join(f"{node.node} has {show(node.total)}" for node in self._nodes())
         return (
@@ -209,35 +202,62 @@ class Groups:
     # -------------------------------------------------------------------------------- reserving
 
     def place_all(self) -> None:
-        """Try each group that misses bundles, and is not being placed."""
+        """Try each group that misses bundles, and is not being placed; make room for one that has long waited."""
         for group in self.groups.values():
-            if not group.placed and not group.plan:
-                self._place(group)
+            if (
+                not group.placed
+                and not group.plan
+                and (plan := plan_for(group, self.rooms.free())) is not None
+            ):
+                self._reserve(group, plan)
+        self._make_room()
 
-    def _place(self, group: Group) -> None:
-        promised = self._promised()
-        rooms = [
-            Room(node.node, without(to_units(node.available), promised.get(node.node, {})), node.labels)
-            for node in self._nodes()
-        ]
-        fixed = {index: node for index, node in enumerate(group.nodes) if node}
-        plan = place_bundles(group.facts.strategy, _missing(group), rooms, fixed, group.facts.target)
-        if plan is None:
+    def _make_room(self) -> None:
+        if any(group.held for group in self.groups.values()):
             return
+        self._deadlines.clear(PATIENCE)
+        now, next_s = self._clock(), math.inf
+        waiting = [group for group in self.groups.values() if not group.placed and not group.plan]
+        for group in sorted(waiting, key=lambda group: group.since_s):
+            ripe_s = group.since_s + self._patience_s(group)
+            if now < ripe_s:
+                next_s = min(next_s, ripe_s)
+            elif (plan := plan_for(group, self.rooms.to_come())) is not None:
+                group.held = True
+                self._reserve(group, plan, self._wait_s(group.refusals))
+                return
+        self._deadlines.set(PATIENCE, next_s)
+
+    def _patience_s(self, group: Group) -> float:
+        return self._wait_s(group.refusals - 1) if group.refusals else self._limits.group_patience_s
+
+    def _wait_s(self, refusals: int) -> float:
+        return min(self._limits.group_wait_s * 2.0 ** min(refusals, 30), self._limits.group_wait_s_max)
+
+    def _reserve(self, group: Group, plan: Plan, wait_s: float = 0.0) -> None:
         group.round += 1
         group.plan, group.awaited = plan, set(plan.values())
         for node in sorted(group.awaited):
             bundles = {index: group.facts.bundles[index] for index in sorted(plan) if plan[index] == node}
-            self._send(f"agent:{node}", Reserve(group.facts.group, group.round, bundles))
+            self._send(f"agent:{node}", Reserve(group.facts.group, group.round, bundles, wait_s))
 
-    def _promised(self) -> dict[str, Amounts]:
-        """What is on its way to the nodes, and not in what they have reported."""
-        promised: dict[str, Amounts] = {}
-        for group in self.groups.values():
-            for index, node in group.plan.items():
-                if node in group.awaited:
-                    add(promised.setdefault(node, {}), group.needs[index])
-        return promised
+    def demand(self) -> list[Demand]:
+        """What there is no room for at present, in the autoscaler's words; nodes may make it in vain."""
+        demands: list[Demand] = []
+        for name, group in self.groups.items():
+            if group.placed or (group.plan and not group.held):
+                continue
+            wanted = missing_of(group)
+            if group.facts.strategy == "STRICT_PACK":
+                whole: Amounts = {}
+                for bundle in wanted:
+                    add(whole, bundle.need)
+                labels = tuple(dict.fromkeys(term for bundle in wanted for term in bundle.labels))
+                demands.append(Demand(whole, 1, labels))
+            else:
+                apart = name if group.facts.strategy == "STRICT_SPREAD" else ""
+                demands += [Demand(bundle.need, 1, tuple(bundle.labels), apart) for bundle in wanted]
+        return demands
 
     def reserved(self, node: str, message: Reserved) -> None:
         """A node has answered."""
@@ -247,18 +267,21 @@ class Groups:
             return  # of an attempt that was given up: that was said to it too
         group.awaited.discard(node)
         if not message.granted:
+            if group.held:
+                group.refusals += 1
+                group.since_s = self._clock()
             self._give_up(group, but=node)
         elif not group.awaited:
             for index, place in group.plan.items():
                 group.nodes[index] = place
-            group.plan = {}
+            group.plan, group.held, group.refusals = {}, False, 0
             group.created = True
             self._changed(group)
         self.place_all()
 
     def _give_up(self, group: Group, but: str = "") -> None:
         """One node of the plan has not got its part, so nobody is to have any. ``but``: one that has nothing anyway."""
-        plan, group.plan, group.awaited = group.plan, {}, set()
+        plan, group.plan, group.awaited, group.held = group.plan, {}, set(), False
         for node in sorted(set(plan.values()) - {but}):
             indices = tuple(sorted(index for index in plan if plan[index] == node))
             self._send(f"agent:{node}", Release(group.facts.group, indices, NOT_PLACED))
@@ -313,6 +336,7 @@ class Groups:
 
     def node_gone(self, node: str) -> None:
         """What was on it is lost, and so is whoever was there. It is none of ``nodes`` any more."""
+        self.rooms.gone(node)
         for group in self.groups.values():
             group.watchers.discard(node)
             if node in group.plan.values():
@@ -326,6 +350,8 @@ class Groups:
         for group in self.groups.values():
             if node in group.plan.values():
                 self._give_up(group)  # it may hear of it behind this hello
+            elif group.held and plan_for(group, self.rooms.free()) is not None:
+                self._give_up(group)  # a node has come that has all the room that it waits for
             self._lose(group, node, bundles.get(group.facts.group, ()))
         for name, indices in bundles.items():
             known = self.groups.get(name)
@@ -338,6 +364,7 @@ class Groups:
     def _lose(self, group: Group, node: str, kept: tuple[int, ...]) -> None:
         lost = [index for index, place in enumerate(group.nodes) if place == node and index not in kept]
         if lost:
+            group.since_s = self._clock() if group.placed else group.since_s
             for index in lost:
                 group.nodes[index] = ""
             self._changed(group)
@@ -347,6 +374,8 @@ class Groups:
     def check(self, nodes: Iterable[str]) -> None:
         """Assert every invariant."""
         known = set(nodes)
+        assert sum(group.held for group in self.groups.values()) <= 1, "room is made for two groups at a time"
+        self.rooms.check(known)
         for name, group in self.groups.items():
             assert group.facts.group == name
             assert {node for node in group.nodes if node} <= known, (
@@ -355,28 +384,14 @@ class Groups:
             assert set(group.plan.values()) <= known
             assert group.awaited <= set(group.plan.values())
             assert bool(group.plan) == bool(group.awaited), f"nobody is asked for group {name}"
+            assert group.plan or not group.held, f"room is made for group {name}, and nobody was asked to"
             assert not any(group.nodes[index] for index in group.plan), "a bundle in two places"
             assert group.watchers <= known
             assert not (group.placed and group.waiting), "created, and somebody waits for it"
             assert group.home in known or group.facts.detached, (
                 f"group {name} has outlived its creator's node"
             )
-            _check_strategy(group)
-
-
-def _check_strategy(group: Group) -> None:
-    places = [node for node in group.nodes if node]
-    if group.facts.strategy == "STRICT_SPREAD":
-        assert len(places) == len(set(places)), "two bundles that must be spread on one node"
-    if group.facts.strategy == "STRICT_PACK":
-        assert len(set(places)) <= 1, "bundles that must be together on two nodes"
-
-
-def _missing(group: Group) -> list[Wanted]:
-    labels = group.facts.labels or ((),) * len(group.needs)
-    return [
-        Wanted(index, need, labels[index]) for index, need in enumerate(group.needs) if not group.nodes[index]
-    ]
+            check_strategy(group)
 
 
 def _asks_for_all(query: GroupQuery) -> bool:

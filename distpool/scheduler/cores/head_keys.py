@@ -10,7 +10,10 @@ whoever was there.
 
 An agent whose link is lost, or whose head has been started again, asks again what was not answered. What changes a
 key must not be done twice then ("set it if it is not there" would fail the second time), so answers to such questions
-are remembered, and journaled with what they have changed. All of it is bounded by ``keys_bytes_max``.
+are remembered, and journaled with what they have changed. The head has lost that node for now, and what its owners had
+put in their names; what else they have changed stays as it is, so what they were told of it is kept until the node is
+here again, and says who of them lives, or will not come: ``node_lost``, ``node_gone``. Keys are bounded by
+``keys_bytes_max``.
 
 Not here: who asks, and how the answer finds its way (``head``).
 """
@@ -39,8 +42,16 @@ KeyQuestion = KeyPut | KeyGet | KeyDelete | KeySwap | KeyList
 #: Tables of the journal.
 KEYS, ANSWERS = "key", "answer"
 _Entry = tuple[bytes, str, str]  # value, and its owner's node and name ("" for none)
-_Told = tuple[str, str, KeyAnswer]
 _encode = msgspec.msgpack.encode
+
+
+class Told(msgspec.Struct, array_like=True, frozen=True):
+    """What an owner was told. ``named``: it was given a key that is to go with an owner of its node."""
+
+    node: str
+    owner: str
+    answer: KeyAnswer
+    named: bool = False
 
 
 class Keys:
@@ -50,7 +61,7 @@ class Keys:
         self.values: dict[str, bytes] = {}
         self.owner_of: dict[str, Claimant] = {}
         self.claims: dict[Claimant, set[str]] = {}
-        self.answers: dict[Claimant, dict[int, KeyAnswer]] = {}  # to what has changed something
+        self.answers: dict[Claimant, dict[int, Told]] = {}  # to what was to change something
         self.bytes = 0  # of keys and values
         self._limits = limits
         self._record = record
@@ -62,8 +73,8 @@ class Keys:
             value, node, owner = msgspec.msgpack.decode(record.value, type=_Entry)
             self._keep(record.key, value, (node, owner))
         else:
-            node, owner, answer = msgspec.msgpack.decode(record.value, type=_Told)
-            self.answers.setdefault((node, owner), {})[answer.request] = answer
+            told = msgspec.msgpack.decode(record.value, type=Told)
+            self.answers.setdefault((told.node, told.owner), {})[told.answer.request] = told
 
     # ------------------------------------------------------------------------------ what is asked
 
@@ -86,10 +97,11 @@ class Keys:
             self._forget_answer(claimant, request)
         told = self.answers.get(claimant, {}).get(question.request)
         if told is None:
-            told = self._change(node, question)
-            self.answers.setdefault(claimant, {})[question.request] = told
-            self._record(Record(ANSWERS, _name(claimant, question.request), _encode((node, owner, told))))
-        return told
+            answer = self._change(node, question)
+            named = answer.changed and isinstance(question, KeyPut) and bool(question.owner)
+            told = self.answers.setdefault(claimant, {})[question.request] = Told(node, owner, answer, named)
+            self._record(Record(ANSWERS, _name(claimant, question.request), _encode(told)))
+        return told.answer
 
     def _change(self, node: str, question: KeyPut | KeyDelete | KeySwap) -> KeyAnswer:
         request, key = question.request, question.key
@@ -130,10 +142,21 @@ class Keys:
 
     def owner_gone(self, claimant: Claimant) -> None:
         """Forget what was put for this owner, and what it was told."""
-        for key in list(self.claims.get(claimant, ())):
-            self._forget(key)
+        self._forget_keys(claimant)
         for request in list(self.answers.get(claimant, ())):
             self._forget_answer(claimant, request)
+
+    def node_lost(self, node: str) -> None:
+        """Forget what was put for anybody there; it may come back, and ask again what it has not heard the answer to.
+
+        Who was given a key that is gone with that may be given it anew.
+        """
+        for claimant in [claimant for claimant in self.claims if claimant[0] == node]:
+            self._forget_keys(claimant)
+        for claimant in [claimant for claimant in self.answers if claimant[0] == node]:
+            for request, told in list(self.answers[claimant].items()):
+                if told.named:
+                    self._forget_answer(claimant, request)
 
     def node_gone(self, node: str, but: frozenset[str] = frozenset()) -> None:
         """Forget what was put for anybody there, but for these owners."""
@@ -147,6 +170,10 @@ class Keys:
         if claimant[1]:
             self.owner_of[key] = claimant
             self.claims.setdefault(claimant, set()).add(key)
+
+    def _forget_keys(self, claimant: Claimant) -> None:
+        for key in list(self.claims.get(claimant, ())):
+            self._forget(key)
 
     def _forget(self, key: str) -> None:
         if key not in self.values:

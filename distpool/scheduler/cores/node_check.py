@@ -19,19 +19,24 @@ def check_node(node: NodeCore) -> None:
         assert lease.pool.leases[name] is lease
         assert lease.worker.lease is lease
         assert node.workers[lease.worker.number] is lease.worker, "a lease on a dead worker"
-        assert (name in node.owed) == (not lease.charged and not lease.blocked and not lease.worker.lingers)
+        assert (name in node.lending.owed) == (
+            not lease.charged and not lease.blocked and not lease.worker.lingers
+        )
         if lease.purse is node.free:
             add(charged, lease.need if lease.charged else devices.keeps(lease.need))
     for pots in node.groups.pots.values():
         for pot in pots.values():
             add(charged, pot.total)
+    if (hold := node.holding.hold) is not None:
+        add(charged, hold.have)
+        assert ("hold", 0) in node.deadlines.at_s, "nothing bounds how long room is held"
     node.groups.check()
     for name, units in node.total.items():
         assert 0 <= node.free[name] == units - charged.get(name, 0), f"{name} miscounted"
     _check_devices(node)
-    assert node.lending() <= node.lending_max()
-    assert set(node.owed) <= set(node.leases)
-    for name, lease in node.owed.items():
+    assert node.lending.count() <= node.lending.most()
+    assert set(node.lending.owed) <= set(node.leases)
+    for name, lease in node.lending.owed.items():
         paid_some_day = lease.pool.dedicated or ("owed", name) in node.deadlines.at_s
         assert paid_some_day, "nothing bounds how long a worker does without what it takes"
     _check_workers(node)
@@ -63,8 +68,8 @@ def _check_devices(node: NodeCore) -> None:
 
 
 def _check_workers(node: NodeCore) -> None:
-    slots = [worker.slot for worker in node.workers.values()] + node.free_slots
-    assert sorted(slots) == list(range(node.slots_used)), "a slot leaked, or was given out twice"
+    slots = [worker.slot for worker in node.workers.values()] + node.processes.free_slots
+    assert sorted(slots) == list(range(node.processes.slots_used)), "a slot leaked, or was given out twice"
     assert len(node.workers) == len(node.leases), "a worker without a lease"
     for number, worker in node.workers.items():
         assert worker.number == number
@@ -108,6 +113,8 @@ def _check_deadlines(node: NodeCore) -> None:
                 assert number in node.surveys.open
             case "owed", str():
                 pass  # it may have been paid meanwhile
+            case "hold", _:
+                assert node.holding.hold is not None
             case "drain", _:
                 assert node.draining.on
             case _:

@@ -4,14 +4,16 @@
 
     Drain (the shell: a SIGTERM) ──► NodeReport(draining) ──► head ──► View: nobody places anything there
                                  └─► NodeDrains ──► owners: workers retire when they have done what they hold, and
-                                                            what was wanted here is wanted by way of their home
+                                                            what was wanted here is wanted by way of their home,
+                                                            which hears NodeDrains from them: the head may be away
                                      agents of other nodes: what they need of our store they copy now (``copies``)
     nothing runs here any more, no other node needs what lies here ──► the shell says NodeBye and leaves;
                                                                         it does so too when ``drain_s`` are over
 
-It is said again until nothing is left: an owner may come, or a worker be set up, meanwhile. What is wanted of this node
-first is pointed to others, if there is one that can have it. Actors stay to the end, and are lost with the node, as is
-what runs for longer than the limit: neither is counted against anything. Not here: when to leave (the shell).
+It is said again until nothing is left: an owner may come, or a worker be set up, meanwhile. What is wanted of this
+node first is pointed to others, if there is one that can have it. What was sent here gets nothing, not of a placement
+group's bundle either: those move when the node has gone. Actors stay to the end, and are lost with the node, as is what
+runs for longer than the limit: neither is counted against anything. Not here: when to leave (the shell).
 """
 
 from __future__ import annotations

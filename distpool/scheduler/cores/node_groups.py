@@ -3,8 +3,8 @@
 ::
 
     head ── Reserve ──► pots: group -> bundle -> what of it is free       (taken from the node's free resources)
-                          │  ▲
-           _grant: lease ─┘  └─ its end
+              │           │  ▲     (with ``wait_s`` and no room: ``node_holding`` makes it, and then they are set aside)
+           grant: lease ─┘  └─ its end
     head ── Release ──► its leases are killed, the rest is given back
 
     a pool that wants a bundle ── not here, or nothing free ──► LeaseElsewhere, to where the head says that others are
@@ -57,6 +57,7 @@ class Pot:
     free: Amounts
     gpus: Amounts  # its devices, and how much of each is its own
     free_gpus: Amounts
+    early: bool  # other nodes still make room for their parts: it may be given up, so nothing begins here yet
 
 
 class NodeGroups:
@@ -77,15 +78,17 @@ class NodeGroups:
         """A word of the head."""
         match message:
             case Reserve():
-                self._reserve(message)
+                if not self.reserve(message, refuse=not message.wait_s) and message.wait_s:
+                    self._core.holding.begin(message, now)
             case Release(group=group, bundles=bundles, reason=reason):
+                self._core.holding.release(group)
                 self._release(group, bundles, reason)
                 self._core.head.beat(now)  # who waits for a group may have been waiting for just that
             case GroupNews(facts=facts):
                 self._news(facts)
 
-    def _reserve(self, message: Reserve) -> None:
-        """All of these bundles, or none."""
+    def reserve(self, message: Reserve, *, refuse: bool = True) -> bool:
+        """Set all of these bundles aside, or none. Returns whether they are; if not, the head is told to ``refuse``."""
         core = self._core
         needs = {index: to_units(bundle) for index, bundle in message.bundles.items()}
         here = self.pots.get(message.group, {})
@@ -94,7 +97,7 @@ class NodeGroups:
         for need in needs.values():
             add(whole, need)
         left = to_floats(core.free)
-        gpus = _devices_for(needs, core.free_gpus)
+        gpus = devices.for_each(needs, core.free_gpus)
         granted = fits(whole, core.free) and gpus is not None and not core.draining.on
         if granted and gpus is not None:
             subtract(core.free, whole)
@@ -102,10 +105,12 @@ class NodeGroups:
             pots = self.pots.setdefault(message.group, {})
             for index, need in needs.items():
                 subtract(core.free_gpus, gpus[index])
-                pots[index] = Pot(need, dict(need), gpus[index], dict(gpus[index]))
+                pots[index] = Pot(need, dict(need), gpus[index], dict(gpus[index]), bool(message.wait_s))
         elif gpus is None:
             left[devices.GPU] = 0.0  # or the head would ask again at once
-        core.send("head", Reserved(message.group, message.round, granted, left))
+        if granted or refuse:
+            core.send("head", Reserved(message.group, message.round, granted, left))
+        return granted
 
     def _release(self, group: str, bundles: tuple[int, ...], reason: str) -> None:
         """They are bundles no more, if they were: kill what runs in them."""
@@ -120,7 +125,7 @@ class NodeGroups:
             for lease in core.leases.values():
                 if lease.purse is pot.free:
                     lease.purse, lease.devices = core.free, core.free_gpus
-                    core.kill(lease.worker, reason)
+                    core.processes.kill(lease.worker, reason)
         if not pots:
             self.pots.pop(group, None)
 
@@ -132,7 +137,7 @@ class NodeGroups:
             return
         del self.watched[facts.group]
         for pool in list(self._waiting_for(facts.group)):
-            self._core.refuse(pool, f"{_called(facts)} was removed", GROUP_REMOVED)
+            self._core.granting.refuse(pool, f"{_called(facts)} was removed", GROUP_REMOVED)
 
     def _waiting_for(self, group: str) -> Iterator[WantedPool]:
         for pools in self._core.hungry.values():
@@ -158,15 +163,23 @@ class NodeGroups:
         core, strategy = self._core, pool.strategy
         for index, pot in sorted(self.pots.get(strategy.group, {}).items()):
             has_devices = devices.pick(pool.need, pot.free_gpus) is not None
+            if pot.early and not self._is_placed(strategy.group, index):
+                continue
+            pot.early = False
             if strategy.bundle in (-1, index) and fits(pool.need, pot.free) and has_devices:
-                return core.start_lease(pool, pot.free, pot.free_gpus, now)
+                return core.processes.start(pool, pot.free, pot.free_gpus, now)
         facts = self._facts(strategy.group)
         if facts is None:
             return False
         if reason := _why_never(facts, pool):
-            core.refuse(pool, reason)
+            core.granting.refuse(pool, reason)
             return False
         return self._point(pool, facts, now)
+
+    def _is_placed(self, group: str, index: int) -> bool:
+        """Whether the head has said that this bundle is ours to stay."""
+        facts = self._facts(group)
+        return facts is not None and facts.nodes[index : index + 1] == (self._core.node,)
 
     def _facts(self, group: str) -> GroupFacts | None:
         if group not in self.watched:
@@ -178,7 +191,8 @@ class NodeGroups:
     def _point(self, pool: WantedPool, facts: GroupFacts, now: float) -> bool:
         """Send what waits to another node of the group, if there is one, and it is time."""
         core = self._core
-        rooms = {node: room for node, room in _rooms(facts, pool).items() if node in core.head.others}
+        takers = {node.node for node in core.head.takers()}  # who drains would send it back
+        rooms = {node: room for node, room in _rooms(facts, pool).items() if node in takers}
         if not rooms or pool.elsewhere:
             return False  # or the owner moves the last one first
         if now < pool.move_s:
@@ -194,7 +208,7 @@ class NodeGroups:
             untried, key=lambda node: (node < core.node, node)
         )  # a ring, so that nobody goes to and fro
         pool.tried.add(node)
-        core.point_to(pool, core.head.others[node], rooms[node])
+        core.granting.point_to(pool, core.head.others[node], rooms[node])
         return True
 
     # ---------------------------------------------------------------------------------- oracle
@@ -224,19 +238,6 @@ class NodeGroups:
         purses = [core.free, *(pot.free for pots in self.pots.values() for pot in pots.values())]
         for lease in core.leases.values():
             assert any(lease.purse is purse for purse in purses), "a lease of a bundle that is none any more"
-
-
-def _devices_for(needs: dict[int, Amounts], free: Amounts) -> dict[int, Amounts] | None:
-    """Devices for each of these bundles, the greatest first; None if they do not suffice for all."""
-    left = dict(free)
-    found: dict[int, Amounts] = {}
-    for index in sorted(needs, key=lambda index: -needs[index].get(devices.GPU, 0)):
-        gpus = devices.pick(needs[index], left)
-        if gpus is None:
-            return None
-        subtract(left, gpus)
-        found[index] = gpus
-    return found
 
 
 def _why_never(facts: GroupFacts, pool: WantedPool) -> str:

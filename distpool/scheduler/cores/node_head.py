@@ -34,9 +34,11 @@ from distpool.scheduler.messages import (
     NodeFacts,
     NodeHello,
     NodeReport,
+    NodeType,
     NodeWelcome,
     OwnerGone,
     View,
+    Want,
 )
 
 Key = tuple[str, object]  # of a node's deadline: what it is about, and which
@@ -51,8 +53,9 @@ _REPORT: Key = ("report", 0)
 class HeadLink:
     """A part of ``NodeCore``: it shares the core's deadlines, its ``free`` resources and its way to send.
 
-    ``facts``, ``bundles`` and ``queued`` tell what the node is, what it holds of placement groups, and how many leases
-    it owes.
+    ``facts``, ``bundles``, ``queued`` and ``lasting`` tell what the node is, what it has of placement groups, how many
+    leases it owes, and what is held by those who stay; ``scaling`` which leases it owes, and whether it is idle, where
+    nodes may be started by demand.
     """
 
     def __init__(
@@ -60,19 +63,24 @@ class HeadLink:
         facts: Callable[[], NodeFacts],
         bundles: Callable[[], dict[str, tuple[int, ...]]],
         queued: Callable[[], int],
+        lasting: Callable[[], Amounts],
         free: Amounts,
         incarnation: int,
         store: int | None,
         limits: Limits,
         deadlines: Deadlines[Key],
         send: Callable[[str, Message], None],
+        scaling: Callable[[], tuple[tuple[Want, ...], bool]],
     ) -> None:
+        self._scaling = scaling
+        self.types: tuple[NodeType, ...] = ()  # of nodes that may be started
         self.incarnation = incarnation
         self.store = store or 0  # the number of the node's store
         self._has_store = store is not None
         self._facts = facts
         self._bundles = bundles
         self._queued = queued
+        self._lasting = lasting
         self._free = free
         self.others: dict[str, NodeFacts] = {}
         self._viewed: dict[str, NodeFacts] = {}  # the same, as the View had it
@@ -87,6 +95,7 @@ class HeadLink:
         self._send = send
         self._told: Amounts = {}  # what the head knows to be free here
         self._told_s = 0.0
+        self._told_scaling: tuple[tuple[Want, ...], bool] = (), False
 
     def introduce(self, now: float) -> None:
         """Say who we are and what we have."""
@@ -124,8 +133,9 @@ class HeadLink:
                 self.registered, self.refusal = accepted, reason
                 self.store = message.store if accepted else self.store
                 self.epoch = epoch if accepted else self.epoch
-            case View(version=version, nodes=nodes):
+            case View(version=version, nodes=nodes, types=types):
                 if version > self.version:
+                    self.types = types
                     me = self._facts().node
                     others = {other.node: other for other in nodes if other.node != me}
                     if self.version or self.epoch:
@@ -183,7 +193,9 @@ class HeadLink:
 
     def tell_changes(self, now: float) -> None:
         """Free resources that changed are told soon, but many changes at once only once."""
-        if not self.registered or self._free == self._told or _REPORT in self._deadlines.at_s:
+        if not self.registered or _REPORT in self._deadlines.at_s:
+            return
+        if self._free == self._told and not (self.types and self._scaling() != self._told_scaling):
             return
         if now >= self._told_s + self._limits.report_s:
             self._report(now)
@@ -191,14 +203,21 @@ class HeadLink:
             self._deadlines.set(_REPORT, self._told_s + self._limits.report_s)
 
     def _report(self, now: float) -> None:
-        draining = self._facts().draining
-        self._send("head", NodeReport(self.incarnation, to_floats(self._free), self._queued(), draining))
+        draining, lasting = self._facts().draining, to_floats(self._lasting())
+        self._told_scaling = wants, idle = self._scaling() if self.types else ((), False)
+        free, queued = to_floats(self._free), self._queued()
+        self._send("head", NodeReport(self.incarnation, free, queued, draining, lasting, wants, idle))
         self._note(now)
 
     def _note(self, now: float) -> None:
         self._told, self._told_s = dict(self._free), now
         self._deadlines.clear(_REPORT)
         self._deadlines.set(_HEARTBEAT, now + self._limits.heartbeat_s)
+
+    def address_of(self, node: str) -> str:
+        """Where another node's agent is dialled; "" if there is no such node."""
+        facts = self.others.get(node)
+        return "" if facts is None else facts.address
 
     def takers(self) -> list[NodeFacts]:
         """The other nodes that take something new."""
@@ -213,6 +232,12 @@ class HeadLink:
         left = without(to_units(node.available), taken)
         self.others[node.node] = msgspec.structs.replace(node, available=to_floats(left))
         self._deadlines.set(("reckoned", node.node), now + self._limits.reckoned_s)
+
+    def drains(self, node: str) -> None:
+        """Another node is to go: an owner has heard it there, maybe before the head. It is so until the next View."""
+        for known in (self.others, self._viewed):
+            if node in known:
+                known[node] = msgspec.structs.replace(known[node], draining=True)
 
     def reckoned(self, node: str) -> None:
         """What we have sent there has had its time to be seen."""

@@ -6,6 +6,7 @@
                                                                              │         that names the numbers
                                                                              └─ one at a time: what it gives back
                                                                                 is seen before the next goes
+    earlier already ── MemoryScarce ──► scarce: nobody is started for tasks that wait (``node_lending``)
 
 Who has most above what its lease asked for (``memory=``) goes. Among those that come near it, one whose work is
 repeated goes before one whose work is lost, and the newest, which has least to lose, before the others. Where all are
@@ -18,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distpool.scheduler.cores.node_records import Worker
-from distpool.scheduler.messages import OUT_OF_MEMORY, MemoryLow
+from distpool.scheduler.messages import OUT_OF_MEMORY, MemoryLow, MemoryScarce
 
 if TYPE_CHECKING:
     from distpool.scheduler.cores.node import NodeCore
@@ -37,8 +38,17 @@ class NodeMemory:
     def __init__(self, node: NodeCore) -> None:
         self._node = node
         self.ended = 0  # workers, in all
+        self.scarce: MemoryScarce | None = None  # so little is left that nobody is to lend anything
 
-    def low(self, message: MemoryLow) -> None:
+    def hear(self, message: MemoryLow | MemoryScarce) -> None:
+        """What the agent's shell has seen."""
+        if isinstance(message, MemoryLow):
+            self._low(message)
+        else:
+            self.scarce = message if message.scarce else None
+            self._node.lending.lend_more()
+
+    def _low(self, message: MemoryLow) -> None:
         """The node runs out of memory: end one worker, unless one is on its way out."""
         workers = self._node.workers
         if any(worker.doomed and worker.kind == OUT_OF_MEMORY for worker in workers.values()):
@@ -57,14 +67,14 @@ class NodeMemory:
         self.ended += 1
         share = message.available_bytes / max(1, message.total_bytes)
         wanted = (
-            f"it had asked for {_mib(asked)}"
+            f"it had asked for {mib(asked)}"
             if asked
             else "it had asked for none: memory= says how much it needs"
         )
-        self._node.kill(
+        self._node.processes.kill(
             worker,
-            f"its node was running out of memory: {_mib(message.available_bytes)} ({share:.0%}) of "
-            f"{_mib(message.total_bytes)} were left, and this worker had taken {_mib(used)}; {wanted}",
+            f"its node was running out of memory: {mib(message.available_bytes)} ({share:.0%}) of "
+            f"{mib(message.total_bytes)} were left, and this worker had taken {mib(used)}; {wanted}",
         )
 
 
@@ -89,5 +99,6 @@ def choose(living: list[tuple[Worker, int]]) -> tuple[Worker, int] | None:
     return max(near, key=lambda pair: pair[0].number)
 
 
-def _mib(size: int) -> str:
+def mib(size: int) -> str:
+    """For people."""
     return f"{size / 2**20:,.0f} MiB"

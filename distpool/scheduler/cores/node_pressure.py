@@ -4,7 +4,7 @@
 
     nobody misses a worker                   Pressed(False)            idle ones may rest for a while
     one pool does, of this very owner        Pressed(True, but=pool)   his other pools are to give idle ones back
-    others do                                Pressed(True)             and busy ones when they have had their turn
+    others do, or a placement group does     Pressed(True)             and busy ones when they have had their turn
 
 Said when it changes, to owners that have shared leases; a dedicated lease is its pool's until that is closed.
 """
@@ -26,11 +26,19 @@ class Pressure:
         self._last: Any = None  # what the hungry were like when all were told
         self.news = False  # an owner has got a shared lease since then
 
-    def tell(self, hungry: Mapping[str, Mapping[int, WantedPool]], owners: Iterable[Owner]) -> None:
-        """After each step, once what can be granted was."""
+    def tell(
+        self,
+        hungry: Mapping[str, Mapping[int, WantedPool]],
+        owners: Iterable[Owner],
+        *,
+        holding: bool = False,
+    ) -> None:
+        """After each step, once what can be granted was. ``holding``: room is made for a placement group."""
         count = sum([len(pools) for pools in hungry.values()]) if hungry else 0
         only = ("", -1)
-        if count == 1:
+        if holding:
+            count += 1
+        elif count == 1:
             only = next((name, number) for name, pools in hungry.items() for number in pools)
         if (count > 0, only) == self._last and not self.news:
             return

@@ -5,17 +5,19 @@
     head ── Inquire ──► owners, workers, if those are asked ── Inquired ──► NodeAnswers ──► head
 
 Who is dead is not waited for; who is stopped, or too busy for ``survey_s``, is named as missing. So is whose answer
-would make the whole too big. What the node itself knows goes along: its workers, who wants more of them, what is free.
+would make the whole too big. A worker that starts or ends cannot be asked, and is named with that. What the node itself
+knows goes along: its workers, who wants more of them, what is free.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from distpool.scheduler.cores.node_records import Owner, WantedPool, Worker
 from distpool.scheduler.cores.resources import to_floats
-from distpool.scheduler.messages import Inquire, Inquired, NodeAnswers, Wanted, WorkerFacts
+from distpool.scheduler.messages import Inquire, Inquired, NodeAnswers, Unasked, Wanted, WorkerFacts
 
 if TYPE_CHECKING:
     from distpool.scheduler.cores.node import NodeCore
@@ -29,7 +31,8 @@ WANTED_MAX = 1_000
 @dataclass(slots=True)
 class _Open:
     question: Inquire
-    waiting: dict[str, None]  # addresses
+    asked: frozenset[str]  # addresses
+    waiting: dict[str, None]
     answers: list[bytes]
     missing: list[str]
     room_bytes: int
@@ -53,7 +56,9 @@ class NodeSurveys:
             alive = [worker for worker in core.workers.values() if _can_answer(worker)]
             chosen = [worker for worker in alive if not message.only or worker.number in message.only]
             asked += [f"process:{worker.number}" for worker in chosen]
-        self.open[message.number] = _Open(message, dict.fromkeys(asked), [], [], ANSWERS_BYTES_MAX)
+        self.open[message.number] = _Open(
+            message, frozenset(asked), dict.fromkeys(asked), [], [], ANSWERS_BYTES_MAX
+        )
         self._now = now
         core.deadlines.set(("survey", message.number), now + core.limits.survey_s)
         for address in asked:
@@ -105,8 +110,15 @@ class NodeSurveys:
             free=to_floats(core.free),
             total=to_floats(core.total),
             about=asked.question.about,
+            unasked=tuple(self._unasked(asked)) if asked.question.workers else (),
         )
         core.send("head", whole)
+
+    def _unasked(self, asked: _Open) -> Iterator[Unasked]:
+        only = asked.question.only
+        for number, worker in self._core.workers.items():
+            if f"process:{number}" not in asked.asked and (not only or number in only):
+                yield Unasked(number, worker.pid, _why_not(worker))
 
     def _hungry(self) -> list[WantedPool]:
         pools = [pool for pools in self._core.hungry.values() for pool in pools.values()]
@@ -155,6 +167,19 @@ def _facts(worker: Worker) -> WorkerFacts:
         charged=lease.charged,
         greeted=worker.greeted,
     )
+
+
+def _why_not(worker: Worker) -> str:
+    """What it does that it could not be asked."""
+    if worker.doomed:
+        return "is being killed"
+    if worker.lingers:
+        return "is retired, and stays for calls of its own"
+    if worker.lease.returned:
+        return "is on its way out"
+    if not worker.greeted:
+        return "is starting"
+    return "has started just now"
 
 
 def _can_answer(worker: Worker) -> bool:

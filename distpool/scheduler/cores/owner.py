@@ -60,6 +60,7 @@ from distpool.scheduler.messages import (
     LeaseElsewhere,
     LeaseHello,
     LeaseRefused,
+    Leaving,
     LinkLost,
     NodeDrains,
     NodeLost,
@@ -147,6 +148,7 @@ class OwnerCore:
             ActorDown: self._on_actor_down,
             EndActor: self._on_end_actor,
             Seen: self._on_seen,
+            Leaving: self._on_leaving,
             Pressed: self._on_pressed,
             Reclaim: self._on_reclaim,
             LinkLost: self._on_link_lost,
@@ -171,9 +173,17 @@ class OwnerCore:
     def hello(self) -> OwnerHello:
         """The first word on a new link to an agent."""
         self.incarnation += 1
-        held = tuple([name for name, lease in self.leases.items() if not is_borrowed(lease.pool)])
+        held = [name for name, lease in self.leases.items() if not is_borrowed(lease.pool)]
+        held += self.actors.early()
         return OwnerHello(
-            self.owner, self.pid, self.incarnation, self.address, held, self.node, self.worker, self.store
+            self.owner,
+            self.pid,
+            self.incarnation,
+            self.address,
+            tuple(held),
+            self.node,
+            self.worker,
+            self.store,
         )
 
     def unfinished(self, *pools: Pool) -> list[Task]:
@@ -239,7 +249,7 @@ class OwnerCore:
             if not pool.live:
                 return
         if pool.queue and lease.state is LeaseState.READY:
-            if self.idling.pressed.pressed and self.idling.turn_is_over(lease, now):
+            if self.idling.pressed and self.idling.turn_is_over(lease, now):
                 if not lease.offered:
                     self.leasing.retire(lease)
                     self.leasing.ask(pool)
@@ -285,8 +295,11 @@ class OwnerCore:
         if lease is not None:
             self.time_limits.seen(lease, message, now)
 
-    def _on_pressed(self, _sender: str, message: Pressed, now: float) -> None:
-        self.idling.press(message, now)
+    def _on_pressed(self, sender: str, message: Pressed, now: float) -> None:
+        self.idling.press(_name_in(sender), message, now)
+
+    def _on_leaving(self, _sender: str, _message: Leaving, now: float) -> None:
+        self.idling.leave(now)
 
     def _on_reclaim(self, _sender: str, message: Reclaim, _now: float) -> None:
         lease = self.leases.get(message.lease)
@@ -371,8 +384,7 @@ class OwnerCore:
         lease = self.leases.get(message.lease)
         if lease is None:
             pool = self.pools.get(message.pool)
-            if pool is not None and pool.actor is not None:
-                self.actors.forget_early(pool, message.lease)
+            self.actors.forget_early(message.lease)
             if pool is not None and pool.live:
                 self.leasing.ended_unheard(message.lease, now)
                 self._set_up_in_vain(pool, message.death)
@@ -428,12 +440,16 @@ class OwnerCore:
             self.actors.lost(lease, "the link to its worker was lost")
         elif lease is not None:
             self.leasing.lose_link(lease)
+        else:
+            self.actors.lose_early(_name_in(sender))
 
     def _on_node_lost(self, sender: str, message: NodeLost, now: float) -> None:
         node = message.node
         if sender.startswith("agent:"):
             # It may only be cut off from the head. What it still has of ours counts no more, so it is told to end it.
             self._out.append(("links", HangUp(node)))
+        self.idling.forget(node)
+        self.actors.lose_early_on(node)
         for lease in self.leasing.lose_node(node):
             self._lose(lease, f"node {node} was lost")
         for pool in list(self.pools.values()):
@@ -453,6 +469,7 @@ class OwnerCore:
     def _on_welcome(self, sender: str, message: AgentWelcome, _now: float) -> None:
         self.pool_life.lost = ""
         self.leasing.welcome(message.node, sender)
+        self.idling.forget(message.node)
         for pool in self.pools.values():
             self.pool_life.say_again(pool, message.node)
             if pool.live:

@@ -27,7 +27,7 @@ Not here: what a pool's end means for its workers (``owner_pools``).
 
 from __future__ import annotations
 
-from distpool.scheduler.cores.owner_leasing import Leasing, is_borrowed
+from distpool.scheduler.cores.owner_leasing import LINK_LOST, Leasing, is_borrowed
 from distpool.scheduler.cores.owner_outcomes import Outcomes
 from distpool.scheduler.cores.owner_pools import PoolLife
 from distpool.scheduler.cores.tasks import Actor, Caller, Lease, LeaseState, Output, Pool
@@ -39,6 +39,7 @@ from distpool.scheduler.messages import (
     ActorRestarts,
     ActorUp,
     EndActor,
+    KillWorker,
     LeaseHello,
     PoolBroken,
     Retire,
@@ -63,6 +64,7 @@ class Actors:
         self._leasing = leasing
         self._pool_life = pool_life
         self._pools = pool_life.pools
+        self._early: dict[str, Pool] = {}  # leases of workers that have come too early: see ``hello``
         pool_life.on_drop = self._dropped
 
     # ------------------------------------------------------------------------------- beginning
@@ -76,22 +78,51 @@ class Actors:
     def hello(self, pool: Pool, message: LeaseHello, now: float) -> None:
         """A worker has come. One that comes before we have heard of the former one's end must wait for that."""
         if pool.leases:
-            _actor(pool).early = message
+            self._drop_early(pool)
+            _actor(pool).early, self._early[message.lease] = message, pool
         else:
             self._leasing.hello(pool, message, now)
 
     def greet(self, pool: Pool, now: float) -> None:
         """The former worker's end is known: one that has come too early has waited for that."""
-        actor = _actor(pool)
-        early, actor.early = actor.early, None
+        early = self._drop_early(pool)
         if early is not None and pool.live and not pool.leases:
             self._leasing.hello(pool, early, now)
 
-    def forget_early(self, pool: Pool, lease: str) -> None:
-        """The worker of this name is dead; it may be the one that has come too early."""
+    def _drop_early(self, pool: Pool) -> LeaseHello | None:
         actor = _actor(pool)
-        if actor.early is not None and actor.early.lease == lease:
-            actor.early = None
+        early, actor.early = actor.early, None
+        if early is not None:
+            del self._early[early.lease]
+        return early
+
+    def early(self) -> list[str]:
+        """The workers of actors of ours that wait for the news of the former one's end: we count on them."""
+        return [name for name, pool in self._early.items() if not is_borrowed(pool)]
+
+    def forget_early(self, lease: str) -> None:
+        """The worker of this name is dead; it may be one that has come too early."""
+        if (pool := self._early.get(lease)) is not None:
+            self._drop_early(pool)
+
+    def lose_early(self, lease: str) -> None:
+        """Its link is lost: nothing can be sent to it when its time comes, so there must be another."""
+        pool = self._early.get(lease)
+        early = None if pool is None else self._drop_early(pool)
+        if pool is None or early is None:
+            return
+        if (borrow := _actor(pool).borrow) is None:
+            self._out.append((f"agent:{early.node}", KillWorker(lease, LINK_LOST)))
+        elif pool.live:
+            self._tell(borrow.lender.owner, WantActor(borrow.actor, pool.pool, None))
+            self.opened(pool)
+
+    def lose_early_on(self, node: str) -> None:
+        """A node is lost, and nobody will tell of those there."""
+        for pool in list(self._early.values()):
+            early = _actor(pool).early
+            if early is not None and early.node == node and not is_borrowed(pool):
+                self._drop_early(pool)
 
     def up(self, lease: Lease) -> None:
         """The constructor is done."""
@@ -175,14 +206,27 @@ class Actors:
 
     def kill(self, pool: Pool, restart: bool) -> None:
         """The program wants it gone, or started again."""
-        borrow = _actor(pool).borrow
+        actor = _actor(pool)
+        borrow = actor.borrow
         if not pool.live:
             return
         if borrow is not None:
             self._tell(borrow.lender.owner, EndActor(borrow.actor, restart))
-        elif restart:
-            for lease in pool.leases.values():
+        elif not restart:
+            self._pool_life.break_pool(pool, None, None, KILLED, ActorEnd.KILLED)
+        elif living := [lease for lease in pool.leases.values() if lease.lease != actor.killed]:
+            for lease in living:
                 self._leasing.kill(lease, KILLED)
+                actor.killed = lease.lease
+        else:
+            self._kill_what_is_to_come(pool, actor)
+
+    def _kill_what_is_to_come(self, pool: Pool, actor: Actor) -> None:
+        """There is no worker, or one whose death will cost a restart: this kill is the next one's."""
+        left = actor.restarts - 1 if pool.leases and actor.restarts > 0 else actor.restarts
+        if left:
+            actor.restarts -= actor.restarts > 0
+            self._out.append(("app", ActorRestarts(pool.pool, None, KILLED)))
         else:
             self._pool_life.break_pool(pool, None, None, KILLED, ActorEnd.KILLED)
 
@@ -198,6 +242,7 @@ class Actors:
         actor = pool.actor
         if actor is None:
             return
+        self._drop_early(pool)
         if actor.borrow is not None:
             for lease in pool.leases.values():
                 if lease.state < LeaseState.RETIRING:

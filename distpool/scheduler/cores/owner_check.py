@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from distpool.scheduler.cores.owner_leasing import is_borrowed
 from distpool.scheduler.cores.tasks import HEAVY_BYTES, Lease, LeaseState, Pool
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ def check_owner(owner: OwnerCore) -> None:
         assert pool.pool == number
         _check_queue(pool, in_queues)
         _check_pool(pool, owner.leases)
+        if pool.live and not is_borrowed(pool):
+            _check_levels(pool, owner.leasing.home)
         assert pool.resting == sum(task.pool == number for task in owner.outcomes.resting)
     assert len(owner.leases) == sum(len(pool.leases) for pool in owner.pools.values())
     assert owner.leasing.timed.keys() <= owner.leases.keys(), "a worker is looked at that is gone"
@@ -68,6 +72,22 @@ def _check_pool(pool: Pool, leases: dict[str, Lease]) -> None:
             assert lease.state is LeaseState.READY
             assert lease.rank == len(lease.offered).bit_length(), "a lease is in a wrong rank"
             assert lease in pool.ranks.by_rank[lease.rank]
+
+
+def _check_levels(pool: Pool, home: str) -> None:
+    """Nodes count who works off what it has, so the levels do."""
+    works_off = Counter(
+        lease.node
+        for lease in pool.leases.values()
+        if lease.state is LeaseState.RETIRING and not lease.returned
+    )
+    for node, count in works_off.items():
+        assert node == home or count <= pool.wanted.get(node, 0), "a node is to end who works off what it has"
+    if pool.dedicated and home:
+        more = pool.wanted_in_all - pool.size - pool.working_off
+        assert more >= 0, "fewer workers are wanted than the pool is to have"
+        # What was made smaller waits for workers elsewhere to be set up before they go.
+        assert not more or not pool.wanted[home], "more workers are wanted than the pool is to have"
 
 
 def _check_lease(lease: Lease, in_queues: set[int], next_attempt: int) -> None:

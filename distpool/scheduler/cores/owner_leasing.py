@@ -8,8 +8,12 @@
                └── the level of another node
 
 A level is said once for each node, and again when the link to that node's agent comes back. A worker's death needs no
-word from us: the level still stands. Not here: what lies with a worker (``owner_offers``, ``owner_outcomes``), and what
-the end of its workers means for a pool (``owner_pools``).
+word from us: the level still stands. It counts those that stay on that node, and those that are on their way out and
+work off what they have, as its agent does: if one of these were left out, the agent would take it for the one that is
+wanted, and start none in the place of another that goes.
+
+Not here: what lies with a worker (``owner_offers``, ``owner_outcomes``), and what the end of its workers means for a
+pool (``owner_pools``).
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from distpool.scheduler.messages import (
     KillWorker,
     LeaseElsewhere,
     LeaseHello,
+    NodeDrains,
     Retire,
     ReturnLease,
     Setup,
@@ -50,11 +55,8 @@ class Leasing:
         """Say the level of leases wanted, where it has changed. Shared pools want as many as they have tasks for."""
         if not self.home or not pool.live or is_borrowed(pool):
             return
-        level = pool.size
         if pool.dedicated:
-            # Who still works off what it has counts at its agent, though it is none of the pool's any more. (The
-            # level of another node was lowered for it.)
-            level += sum([_works_off(lease) and lease.node == self.home for lease in pool.leases.values()])
+            level = pool.size + pool.working_off
         else:
             have = pool.counted
             unserved = pool.pending - len(pool.ranks.idle)
@@ -129,11 +131,19 @@ class Leasing:
         """
         if is_borrowed(pool) or (pool.actor is not None and pool.leases):
             return
-        if node != self.home and pool.wanted.get(node):
-            self._want(pool, node, 0)
-        for lease in list(pool.leases.values()):
-            if lease.node == node and lease.state is LeaseState.READY:
+        there = [lease for lease in pool.leases.values() if lease.node == node]
+        go = [lease for lease in there if lease.state is LeaseState.READY]
+        if node != self.home:
+            left = sum(_works_off(lease) or (lease in go and bool(lease.offered)) for lease in there)
+            if pool.wanted.get(node, 0) > left:
+                if self.home:
+                    self._out.append((f"agent:{self.home}", NodeDrains(node)))  # or it may point there again
+                self._want(pool, node, left)
+        for lease in go:
+            if node == self.home:
                 self.retire(lease)
+            else:
+                self._retire(lease)
         self.ask(pool)
 
     # ------------------------------------------------------------------------------------ leases
@@ -175,25 +185,30 @@ class Leasing:
 
         Its agent hears of it when nothing is left there but exit handlers, which have a grace; tasks have none.
         """
+        if not lease.pool.dedicated and not lease.offered:
+            self._want_less(lease)  # before it goes, or it may be replaced first
+        self._retire(lease)
+
+    def retire_surplus(self, lease: Lease) -> None:
+        """Let one go that a pool has too many, and have its node not replace it."""
+        if not lease.offered:
+            self._want_less(lease)  # else when it has worked off what it has
+        self._retire(lease)
+        self.ask(lease.pool)
+
+    def _retire(self, lease: Lease) -> None:
+        """The level of its node is as it is to be. While it works off what it has, another takes its place."""
         _leave(lease, LeaseState.RETIRING)
         if lease.pool.dedicated and lease.offered:
             self.ask(lease.pool)
-        elif not lease.pool.dedicated and not lease.offered:
-            self._want_less(lease)  # before it goes, or it may be replaced first
         self._out.append((lease.data, Retire()))
         self.give_back(lease, counted=False)
 
-    def retire_surplus(self, lease: Lease) -> None:
-        """Let one go that a dedicated pool has too many, and have its node not replace it."""
-        pool = lease.pool
-        if pool.dedicated and lease.node != self.home:
-            self._want_less(lease)
-        self.retire(lease)
-        self.ask(pool)
-
     def _want_less(self, lease: Lease) -> None:
-        """Have its node not replace it."""
-        self._want(lease.pool, lease.node, max(0, lease.pool.wanted.get(lease.node, 0) - 1))
+        """Have its node not replace it. At home a dedicated pool's level follows from its size: see ``ask``."""
+        pool, node = lease.pool, lease.node
+        if not (pool.dedicated and node == self.home):
+            self._want(pool, node, max(0, pool.wanted.get(node, 0) - 1))
 
     def is_uncounted(self, lease: Lease) -> bool:
         """Whether its node has more of the pool's workers than it was asked for.
@@ -213,14 +228,13 @@ class Leasing:
         self.give_back(lease, counted=False)
 
     def give_back(self, lease: Lease, *, counted: bool = True) -> None:
-        """Tell its agent, once, that a retiring worker has nothing left to do; of a shared pool it is not replaced."""
+        """Tell its agent, once, that a retiring worker has nothing left to do; if it was counted until now, no more."""
         if not lease.offered and not lease.returned:
             _done(lease)
-            pool = lease.pool
-            if pool.dedicated:
-                self.ask(pool)
-            elif counted:
+            if counted:
                 self._want_less(lease)
+            if lease.pool.dedicated:
+                self.ask(lease.pool)
             if not is_borrowed(lease.pool):
                 self._out.append((f"agent:{lease.node}", ReturnLease(lease.lease)))
 
@@ -234,7 +248,7 @@ class Leasing:
 
     def lose_link(self, lease: Lease) -> None:
         """A worker's link is gone though nobody saw it die. It gets nothing more; its agent will say what it ran."""
-        _leave(lease, LeaseState.LOST)
+        self._leave_for_good(lease)
         self.kill(lease, LINK_LOST)
 
     def kill(self, lease: Lease, reason: str, only: int = 0) -> None:
@@ -244,14 +258,19 @@ class Leasing:
 
     def forget(self, lease: Lease, exit_code: int) -> None:
         """A worker is gone."""
-        counted = lease.pool.dedicated and _works_off(lease)
-        _leave(lease, LeaseState.LOST)
+        self._leave_for_good(lease)
         del self.leases[lease.lease]
         del lease.pool.leases[lease.lease]
         self.timed.pop(lease.lease, None)
-        if counted:
-            self.ask(lease.pool)
         self._out.append(("app", WorkerGone(lease.pool.pool, lease.lease, lease.pid, exit_code)))
+
+    def _leave_for_good(self, lease: Lease) -> None:
+        """It works nothing off any more, if it did."""
+        counted = lease.pool.dedicated and _works_off(lease)
+        _leave(lease, LeaseState.LOST)
+        if counted:
+            self._want_less(lease)
+            self.ask(lease.pool)
 
 
 def is_borrowed(pool: Pool) -> bool:
@@ -265,8 +284,8 @@ def _works_off(lease: Lease) -> bool:
 
 
 def _counts(lease: Lease) -> bool:
-    """Whether it is in its node's level: of a dedicated pool, one that is to go is not, but at home (see ``ask``)."""
-    return lease.state <= LeaseState.READY or (_works_off(lease) and not lease.pool.dedicated)
+    """Whether it is in its node's level."""
+    return lease.state <= LeaseState.READY or _works_off(lease)
 
 
 def _done(lease: Lease) -> None:

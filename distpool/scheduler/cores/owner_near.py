@@ -6,8 +6,8 @@
                   │
                   └── workers that the pool beside it has idle on NODE are given back: it is their room that is wanted
 
-A part of ``OwnerCore``. Which calls these are is decided by who submits them (``remote.submitting``), and where the
-workers come from by the agents (``place``).
+A part of ``OwnerCore``. Which calls these are is decided where they are submitted (``remote.shared_pools``), and where
+the workers come from by the agents (``place``).
 """
 
 from __future__ import annotations

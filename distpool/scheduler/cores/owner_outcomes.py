@@ -4,7 +4,7 @@
 
     Results ─────────────────────► take ──────► Done, Failed
     Recalled, a death, a loss ───► requeue ───► head of the queue, uncharged
-    a death while it ran ────────► charge ────► head of the queue while it has retries, or Failed
+    a death while it ran ────────► charge ────► the queue while it has retries: its head, then its end; or Failed
     ... for want of memory ──────► charge ────► rests for a moment first, longer each time
     CancelTasks ─────────────────► cancel ────► Failed at once (pending); Recall, Interrupt, a kill (offered)
     its time is up ──────────────► overdue ───► Failed at once; Interrupt, a kill                (``owner_limits``)
@@ -141,17 +141,17 @@ class Outcomes:
             self._cancelled(task)
         elif task.retries > 0 and death.signal:
             task.retries -= 1
+            task.deaths += 1
             if death.kind == OUT_OF_MEMORY:
                 self._rest(lease.pool, task, now)
             else:
-                lease.pool.queue.appendleft(task)
+                _line_up_again(lease.pool, task)
         else:
             self._fail(task, death=death, kind=death.kind)
 
     def _rest(self, pool: Pool, task: Task, now: float) -> None:
         """Its worker had taken too much memory: others get some time to give theirs back."""
-        rest_s = self._limits.memory_rest_s * 2 ** min(task.rests, RESTS_DOUBLED_MAX)
-        task.rests += 1
+        rest_s = self._limits.memory_rest_s * 2 ** min(task.deaths - 1, RESTS_DOUBLED_MAX)
         self.resting[task] = now + rest_s
         pool.resting += 1
         self._alarm.ask(now + rest_s)
@@ -166,7 +166,7 @@ class Outcomes:
             del self.resting[task]
             pool = woken[task.pool] = pools[task.pool]
             pool.resting -= 1
-            pool.queue.appendleft(task)
+            _line_up_again(pool, task)
         return list(woken.values())
 
     def lose(self, lease: Lease, reason: str) -> None:
@@ -196,8 +196,10 @@ class Outcomes:
         reason: str = "",
         kind: str = "",
     ) -> None:
+        was_its_death = death is not None and not reason
+        arguments = task.payload if was_its_death and type(task.payload) is list else None
         task.payload = task.keep = None
-        self._out.append(("app", Failed(task, error, death, reason, kind=kind)))
+        self._out.append(("app", Failed(task, error, death, reason, kind=kind, arguments=arguments)))
 
     def _cancelled(self, task: Task) -> None:
         self.kill_at.pop(task.attempt, None)
@@ -310,3 +312,11 @@ def _sweep(pool: Pool) -> None:
     if pool.stale * 2 > len(pool.queue):
         pool.queue = deque(task for task in pool.queue if not task.cancel)
         pool.stale = 0
+
+
+def _line_up_again(pool: Pool, task: Task) -> None:
+    """Before the others, as it came first; behind them from its second death on, or they might wait for ever."""
+    if task.deaths > 1:
+        pool.queue.append(task)
+    else:
+        pool.queue.appendleft(task)

@@ -90,8 +90,12 @@ class PoolLife:
         attempts = pool.setup_attempts
         if death is not None and pool.ready:
             attempts *= DEATHS_BESIDE_A_READY_ONE
-        if pool.setup_failures >= attempts:
-            self.break_pool(pool, error, death, "its workers fail in their set-up")
+        if pool.setup_failures < attempts:
+            return
+        if death is not None and pool.actor is not None and pool.actor.restarts:
+            pool.actor.restarts -= pool.actor.restarts > 0  # a death as any other of the actor's
+            return
+        self.break_pool(pool, error, death, "its workers fail in their set-up")
 
     def resize(self, pool: Pool, size: int) -> None:
         """Retire what is too many; ask for what is missing.

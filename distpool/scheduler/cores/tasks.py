@@ -53,8 +53,8 @@ class Task:
     """
 
     __slots__ = (
-        "attempt", "blob", "cancel", "careful", "function", "keep", "key", "lease", "limit", "origin", "payload",
-        "pool", "rests", "retries", "size", "token",
+        "attempt", "blob", "cancel", "careful", "deaths", "function", "keep", "key", "lease", "limit", "origin",
+        "payload", "pool", "retries", "size", "token",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +85,7 @@ class Task:
         self.lease: Lease | None = None
         self.cancel = Cancel.NO
         self.origin: Any = None
-        self.rests = 0  # how often it has waited for memory before another attempt
+        self.deaths = 0  # how many workers have died under it
 
     @property
     def offered(self) -> bool:
@@ -192,6 +192,7 @@ class Actor:
     callers: dict[str, Caller] = field(default_factory=dict)
     callers_made: int = 0
     early: LeaseHello | None = None  # of a new worker that came before we heard of the old one's end
+    killed: str = ""  # the lease whose worker is being killed since the program has said so
     #: The last lease whose link was lost before its worker's end was told, and what it had then.
     unexplained: tuple[str, dict[int, Task]] = ("", {})  # replaced, never changed
 

@@ -12,8 +12,13 @@ from __future__ import annotations
 import msgspec
 
 from distpool.scheduler.messages.base import Message
+from distpool.scheduler.messages.jobs import JobQuery, JobsReport, StopJob, SubmitJob
 from distpool.scheduler.messages.placing import GroupQuery, GroupsReport, MakeGroup, RemoveGroup
+from distpool.scheduler.messages.scaling import NodeType, RequestResources, ResourcesNoted, ScalingFacts, Want
 from distpool.scheduler.messages.surveys import Survey, Surveyed
+
+#: Of the head's keys those under which workers tell their metrics; a command may read these.
+METRICS_PREFIX = "metrics/"
 
 
 class Knock(Message, frozen=True):
@@ -66,12 +71,20 @@ class NodeHello(Message, frozen=True):
 
 
 class NodeReport(Message, frozen=True):
-    """Heartbeat with what is free; sent on a clock and when leases change it, never per task."""
+    """Heartbeat with what is free; sent on a clock and when leases change it, never per task.
+
+    ``lasting``: what is held by those who give nothing back while others wait for it (actors, pools of their own size).
+    Where a View has said that nodes may be started: ``wants`` are the leases that are ``queued``, by their shapes;
+    ``idle``: nothing runs here, and nobody needs what is here.
+    """
 
     incarnation: int
     available: dict[str, float]
     queued: int = 0  # leases wanted here and not granted
     draining: bool = False
+    lasting: dict[str, float] = {}
+    wants: tuple[Want, ...] = ()
+    idle: bool = False
 
 
 class NodeBye(Message, frozen=True):
@@ -106,10 +119,11 @@ class HeadEnds(Message, frozen=True):
 
 
 class View(Message, frozen=True):
-    """The nodes that the head believes in, in full; ``version`` only grows."""
+    """The nodes that the head believes in, in full; ``version`` only grows. ``types``: what may be started besides."""
 
     version: int
     nodes: tuple[NodeFacts, ...]
+    types: tuple[NodeType, ...] = ()
 
 
 class OwnerGone(Message, frozen=True):
@@ -128,12 +142,16 @@ class FactsQuery(Message, frozen=True):
 
 
 class FactsReport(Message, frozen=True):
-    """``head`` is the node that the head is on, ``gone`` are the latest that have left or were lost."""
+    """``head`` is the node that the head is on, ``gone`` are the latest that have left or were lost.
+
+    ``scaling``: what its autoscaler does, if it has one.
+    """
 
     request: int
     head: str
     nodes: tuple[NodeFacts, ...]
     gone: tuple[NodeFacts, ...]
+    scaling: ScalingFacts | None = None
 
 
 class KeyPut(Message, frozen=True):
@@ -212,8 +230,12 @@ HeadQuestion = (
     | RemoveGroup
     | GroupQuery
     | Survey
+    | RequestResources
+    | SubmitJob
+    | StopJob
+    | JobQuery
 )
-HeadAnswer = FactsReport | KeyAnswer | KeysReport | GroupsReport | Surveyed
+HeadAnswer = FactsReport | KeyAnswer | KeysReport | GroupsReport | Surveyed | ResourcesNoted | JobsReport
 
 
 class Asked(Message, frozen=True):

@@ -167,6 +167,19 @@ class ProcessLoad(_Part, frozen=True):
     memory_bytes: int
 
 
+class GpuLoad(_Part, frozen=True):
+    """A GPU that a node gives out. ``name``: what CUDA_VISIBLE_DEVICES calls it; None: not known at the moment.
+
+    ``busy`` is the share of the last moments in which something ran there, whosever it was.
+    """
+
+    name: str
+    model: str
+    memory_bytes: int | None = None
+    used_bytes: int | None = None
+    busy: float | None = None
+
+
 class MachineLoad(_Part, frozen=True):
     """A node's machine. ``store`` is used and size, in bytes of memory."""
 
@@ -178,17 +191,19 @@ class MachineLoad(_Part, frozen=True):
     memory_bytes: int
     store: tuple[int, int]
     processes: tuple[ProcessLoad, ...]
+    gpus: tuple[GpuLoad, ...] = ()
 
 
 # -------------------------------------------------------------------------------------------------- logs
 
 
 class LogWanted(_Part, frozen=True):
-    """Part of a log: of ``worker``, 0 for the agent's own. ``offset`` -1: the last ``bytes``."""
+    """Part of a log: of ``worker``, 0 for the agent's own; or of ``job``. ``offset`` -1: the last ``bytes``."""
 
     worker: int
     offset: int
     bytes: int
+    job: str = ""
 
 
 class LogFacts(_Part, frozen=True):

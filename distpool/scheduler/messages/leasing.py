@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from distpool.scheduler.messages.base import Message
 from distpool.scheduler.messages.placing import Strategy
 from distpool.scheduler.messages.running import Results
@@ -173,7 +175,10 @@ class Reclaim(Message, frozen=True):
 
 
 class NodeDrains(Message, frozen=True):
-    """A node takes nothing new: let go of what you have there as it is done, and want no more of it. Said again."""
+    """A node takes nothing new: let go of what you have there as it is done, and want no more of it. Said again.
+
+    An owner passes it on to its home, which could point there until the head has told it.
+    """
 
     node: str
 
@@ -195,11 +200,20 @@ class Death(Message, frozen=True):
     kind: str = ""  # of the reason: OUT_OF_MEMORY
 
 
+class Printed(msgspec.Struct, frozen=True, array_like=True):
+    """The end of what a worker has printed by a ``stream`` (1, 2): ``data`` are the bytes before ``end``, an offset."""
+
+    stream: int
+    end: int
+    data: bytes
+
+
 class WorkerDied(Message, frozen=True):
     """``running`` is the attempt that the shared slot shows started and not finished, 0 if none.
 
     ``answers`` are those left in the worker's mailbox by attempts that must not be repeated. ``begun``: of an actor,
-    the latest attempt that had started of each of its callers, its creator first.
+    the latest attempt that had started of each of its callers, its creator first. ``printed``: its last words, of
+    which the owner has been sent some already.
     """
 
     lease: str
@@ -209,6 +223,7 @@ class WorkerDied(Message, frozen=True):
     answers: tuple[Results, ...] = ()
     certain: bool = True  # False: nobody saw it die, so any attempt offered to it may have been running
     begun: tuple[int, ...] = ()
+    printed: tuple[Printed, ...] = ()
 
 
 class OwnerBye(Message, frozen=True):
@@ -237,6 +252,10 @@ class WorkerHello(Message, frozen=True):
 
     worker: int
     pid: int
+
+
+class LogGrows(Message, frozen=True):
+    """Something prints into this worker's log, for all that the agent sees: have the owner see it too."""
 
 
 class Fork(Message, frozen=True):
@@ -269,11 +288,23 @@ class MemoryLow(Message, frozen=True):
     used_bytes: dict[int, int]
 
 
+class MemoryScarce(Message, frozen=True):
+    """The agent's shell has looked: so little is left that no further worker should start for tasks that wait.
+
+    Said when it changes: ``scarce`` is whether it is so now.
+    """
+
+    scarce: bool
+    total_bytes: int
+    available_bytes: int
+
+
 class Exited(Message, frozen=True):
-    """A worker was reaped. The agent's shell adds what the worker's slot and mailbox show: see WorkerDied."""
+    """A worker was reaped. The agent's shell adds what its slot, mailbox and log show: see WorkerDied."""
 
     worker: int
     death: Death
     running: int = 0
     answers: tuple[Results, ...] = ()
     begun: tuple[int, ...] = ()
+    printed: tuple[Printed, ...] = ()

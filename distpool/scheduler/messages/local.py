@@ -86,6 +86,10 @@ class ClosePool(Local, frozen=True):
     pool: int
 
 
+class Leaving(Local, frozen=True):
+    """This owner is to end when nothing of it is under way: shared workers that rest are given back at once."""
+
+
 class TerminatePool(Local, frozen=True):
     """Drop the pool with all its tasks and kill its workers."""
 
@@ -144,7 +148,8 @@ class Read(Local, frozen=True):
 class Failed(Local, frozen=True):
     """``error`` is a pickled exception of the task's own; or, when it is None, ``death`` killed it, or, when
     both are None, the task was cancelled or its pool went away, as ``reason`` says. ``overdue``: it has run for longer
-    than its time-out; its worker may not be rid of it yet. ``kind``: it was an actor's call, see ``ActorEnd``."""
+    than its time-out; its worker may not be rid of it yet. ``kind``: it was an actor's call, see ``ActorEnd``.
+    ``arguments``: of a call that was killed, where they are plain values, for the text of the error."""
 
     task: Any
     error: bytes | None = None
@@ -152,6 +157,7 @@ class Failed(Local, frozen=True):
     reason: str = ""
     overdue: bool = False
     kind: str = ""
+    arguments: Any = None
 
 
 class PoolReady(Local, frozen=True):

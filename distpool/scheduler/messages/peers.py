@@ -97,6 +97,15 @@ class Recover(Message, frozen=True):
     subscriber: Contact
 
 
+class CancelMade(Message, frozen=True):
+    """Cancel the call that makes this object of the receiver's, as ``cancel`` does; it has no answer but its Value."""
+
+    base: str
+    number: int
+    force: bool
+    recursive: bool
+
+
 class Value(Message, frozen=True):
     """What an object turned out to be: ``value``, plain or a blob whose data was handed over by ``process``.
 
@@ -124,7 +133,7 @@ class ActorEnd:
 
 
 class Adopt(Message, frozen=True):
-    """Driver, take over this detached actor, named by ``base`` and ``number``; ``key`` in the head goes with it."""
+    """Driver, take over this detached actor, named by ``base`` and ``number``."""
 
     request: int
     base: str
@@ -135,6 +144,13 @@ class Adopt(Message, frozen=True):
     strategy: Strategy
     terms: ActorTerms
     restarts: int
+
+
+class Named(Message, frozen=True):
+    """The actor that was adopted has this key in the head, by which it is looked up: that goes with it."""
+
+    base: str
+    number: int
     key: str
 
 

@@ -109,11 +109,16 @@ class GroupsReport(Message, frozen=True):
 
 
 class Reserve(Message, frozen=True):
-    """Set these bundles (by their numbers) aside, all or none. ``round`` counts the head's attempts for the group."""
+    """Set these bundles (by their numbers) aside, all or none. ``round`` counts the head's attempts for the group.
+
+    With ``wait_s`` the node makes room for them: for so long whatever comes free is kept for them before anybody else,
+    and only then are they refused. Without, they are set aside or refused at once.
+    """
 
     group: str
     round: int
     bundles: dict[int, Bundle]
+    wait_s: float = 0.0
 
 
 class Reserved(Message, frozen=True):

@@ -51,7 +51,8 @@ class Setup(Message, frozen=True):
     ``log_levels`` are those of the owner's loggers at this moment, ``base`` names who numbers the calls (see
     ``Execute``); its shell adds them. ``self_contained``: answers
     rely on nothing that the owner has defined, so that it may pass them on as they are to whatever process.
-    ``actor``: the set-up constructs an actor, and the attempts are calls of its methods.
+    ``actor``: the set-up constructs an actor, and the attempts are calls of its methods. ``prints``: what is printed
+    into a log there is to be sent as well (Remarks); its shell says so.
     """
 
     blob: bytes
@@ -60,6 +61,7 @@ class Setup(Message, frozen=True):
     self_contained: bool = False
     actor: ActorTerms | None = None
     base: str = ""
+    prints: bool = True
 
 
 class LogLevels(Message, frozen=True):
@@ -145,10 +147,14 @@ class WornOut(Message, frozen=True):
 
 
 class Remarks(Message, frozen=True):
-    """What tasks, also those that still run, have logged and warned of; ``dropped`` more were too many to keep."""
+    """What tasks, also those that still run, have logged, warned of and printed; ``dropped`` were too many to keep.
+
+    ``number`` counts a worker's from 1, since they come by two links. 0: the last, told by its agent when it has ended.
+    """
 
     frames: list[bytes]
     dropped: int = 0
+    number: int = 0
 
 
 class RemarksSeen(Message, frozen=True):

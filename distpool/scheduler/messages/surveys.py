@@ -87,9 +87,18 @@ class Wanted(msgspec.Struct, frozen=True, array_like=True):
     failed_starts: int = 0
 
 
+class Unasked(msgspec.Struct, frozen=True, array_like=True):
+    """A worker that its agent knows and that could not be asked. ``pid``: 0, while it is being forked."""
+
+    worker: int
+    pid: int
+    why: str
+
+
 class NodeAnswers(Message, frozen=True):
     """What those on a node have answered; ``missing`` are those who have not. The shell adds its ``directory``.
 
+    If workers were asked, each that there is has answered, is ``missing``, or is one of ``unasked``.
     ``own`` is what the agent itself has to say. ``free`` is what is free on the node, of ``total``.
     """
 
@@ -105,6 +114,7 @@ class NodeAnswers(Message, frozen=True):
     free: dict[str, float] = {}
     total: dict[str, float] = {}
     about: str = ""
+    unasked: tuple[Unasked, ...] = ()
 
 
 class Surveyed(Message, frozen=True):

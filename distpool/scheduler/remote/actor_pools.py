@@ -23,7 +23,6 @@ import msgspec
 
 from distpool.engines.protocol import PoolSpec, Promise
 from distpool.errors import Failure
-from distpool.scheduler.client import NativePool, Session
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.messages import (
     ActorRestarts,
@@ -38,7 +37,9 @@ from distpool.scheduler.messages import (
     PoolBroken,
     Strategy,
 )
+from distpool.scheduler.native_pool import NativePool
 from distpool.scheduler.serialize import PLAIN_TYPES, is_plain
+from distpool.scheduler.session import Session
 from distpool.scheduler.shells.actor_calls import construct, method_blob
 from distpool.scheduler.shells.preparation import make_setup
 
@@ -172,6 +173,12 @@ class NativeActor(NativePool):
         """Whether other processes have handles of it, as far as this one, its creator, knows."""
         pool = self._session.core.pools.get(self.number)
         return pool is not None and pool.actor is not None and bool(pool.actor.callers)
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether it has a worker, or calls to answer, as far as its creator knows."""
+        pool = self._session.core.pools.get(self.number)
+        return pool is not None and bool(pool.leases or pool.pending or pool.offered or pool.resting)
 
     def method(self, method: str, group: str) -> tuple[int, bytes]:
         """What names a method to the actor's worker."""

@@ -7,7 +7,7 @@
     another process: an ActorRef arrives ─► Link ─► NativeActor, borrowed at once: its creator knows of us
 
 **Order.** Calls of one process begin in the order in which they were made. One whose arguments are still pending holds
-up those behind it (``_line``).
+up those behind it (``_line``), unless the actor runs several calls at once: those may need each other.
 
 **Life.** A Link goes with the last ActorRef of its process. A borrower then tells the creator; the creator, once it
 has no Link's handle itself and no borrower, closes the actor, which finishes what it was given. Where a reference may
@@ -23,13 +23,14 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from distpool.errors import Failure
+from distpool.errors import ClusterError, Failure
 from distpool.scheduler.cores.tasks import Task
-from distpool.scheduler.messages import ActorEnd, ActorRestarts
+from distpool.scheduler.messages import ActorEnd, ActorRestarts, KeyDelete
 from distpool.scheduler.remote import refs, submitting
 from distpool.scheduler.remote.actor_pools import (
     ActorSpec,
@@ -39,8 +40,12 @@ from distpool.scheduler.remote.actor_pools import (
     borrow_actor,
     open_actor,
 )
+from distpool.scheduler.remote.here import here
+from distpool.scheduler.remote.plans import Plan
 from distpool.scheduler.remote.refs import ObjectRef
-from distpool.scheduler.remote.submitting import Plan
+
+if TYPE_CHECKING:
+    from distpool.scheduler.session import Session
 
 #: How long a reference to an actor may be on its way, with nobody to answer for it.
 TRANSIT_S = 2.0
@@ -77,13 +82,14 @@ class Link:
         self.name = name  # of its class, for errors
         self.native: NativeActor | None = None
         self.ended: Failure | None = None  # why it takes no calls any more
-        self.detached = False  # it lives without handles
+        self.detached = False  # it lives without handles; who has borrowed it gives it back all the same
+        self.abandoned = False  # whoever has a handle of it here is about to end
         self.travelled = False  # whether a reference has left this process
         self.on_event_too: Callable[[Event], None] | None = None
         self.reconstructions = 0
         self.key = ""  # its name in the head, if it was given one by this process
         self._ref: weakref.ref[ActorRef] | None = None
-        self._line: deque[Called] = deque()  # calls that wait for arguments, and those behind them
+        self._line: deque[Turn] = deque()  # calls that wait for arguments, and those behind them
         self._lock = threading.RLock()
 
     @property
@@ -103,10 +109,10 @@ class Link:
         """Whether several of its calls may run at once."""
         return self.native is not None and not self.native.terms.one_by_one
 
-    def calls_in_line(self) -> list[Called]:
+    def turns(self) -> list[Turn]:
         """Calls that wait for arguments, and those behind them."""
         with self._lock:
-            return [call for call in self._line if not call.cancelled]
+            return [turn for turn in self._line if not turn.cancelled]
 
     def handle(self) -> ActorRef | None:
         """The reference of this process, if there is one."""
@@ -164,13 +170,12 @@ class Link:
 
     def in_line(self, call: Called, task: Task, results: Sequence[ObjectRef]) -> None:
         """A call's turn comes when its arguments are there, and those of all before it."""
-        call.task, call.results = task, results
         pending = [ref for ref in call.needed if not ref.settled]
         with self._lock:
             if not pending and not self._line:
                 call.offer(task)
                 return
-            self._line.append(call)
+            self._line.append(Turn(call, task, results))
         for ref in pending:
             ref.watch(self._move)
         self._move(None)
@@ -178,40 +183,50 @@ class Link:
     def _move(self, _ref: ObjectRef | None) -> None:
         with self._lock:
             while self._line:
-                call = self._line[0]
-                failed = any(ref.settled and ref.failure is not None for ref in call.needed)
-                if not (failed or call.cancelled or all(ref.settled for ref in call.needed)):
+                turn = self._line[0]
+                needed = turn.call.needed
+                failed = any(ref.settled and ref.failure is not None for ref in needed)
+                if not (failed or turn.cancelled or all(ref.settled for ref in needed)):
                     return
                 self._line.popleft()
-                if not call.cancelled:
-                    call.offer(call.task)
+                if not turn.cancelled:
+                    turn.call.offer(turn.task)
 
     def cancel_waiting(self, ref: ObjectRef) -> bool:
         """Take back a call that has not been offered yet. Returns whether there was one."""
         with self._lock:
-            call = next((call for call in self._line if ref in call.results), None)
-            if call is None:
+            turn = next((turn for turn in self._line if ref in turn.results), None)
+            if turn is None:
                 return False
-            call.cancelled = True
-        submitting.reject(call.task, Failure(cancelled=True))
+            turn.cancelled = True
+        submitting.reject(turn.task, Failure(cancelled=True))
         self._move(None)
         return True
 
 
+@dataclass(slots=True)
+class Turn:
+    """A call's place in the line. What the call is made with lives as long as it can be made again; this does not."""
+
+    call: Called
+    task: Task
+    results: Sequence[ObjectRef]
+    cancelled: bool = False
+
+
 class Called(submitting.Call):
     """A call of a method that is not of the simplest kind: it may have to wait for its turn."""
-
-    task: Task
-    results: Sequence[ObjectRef] = ()
-    cancelled = False
 
     def __init__(self, link: Link, *args: Any) -> None:
         super().__init__(*args)
         self._link = link
 
     def start_waiting(self, task: Task, results: Sequence[ObjectRef]) -> None:
-        """See ``submitting.Call``."""
-        self._link.in_line(self, task, results)
+        """See ``submitting.Call``. Where calls run side by side they have no order, and hold up nobody."""
+        if self._link.side_by_side:
+            super().start_waiting(task, results)
+        else:
+            self._link.in_line(self, task, results)
 
 
 #: One reference at a time, so that there is one Link for an actor. Reentrant: what is allocated may run a ``__del__``.
@@ -225,7 +240,9 @@ OWN: dict[int, Link] = {}
 def _let_go(link: Link) -> None:
     """In a weakref callback, perhaps within anything: only noted."""
     native = link.native
-    if native is not None and not native.closed and link.ended is None and not link.detached:
+    if native is None or native.closed or link.ended is not None:
+        return
+    if native.is_borrowed or not link.detached:  # that it lives without handles is its owner's affair
         session = native.session
         native.leading.tell(lambda: session.shell.deliveries.append(lambda: _without_handle(link, native)))
 
@@ -241,8 +258,21 @@ def _without_handle(link: Link, native: NativeActor) -> None:
         remote.later(TRANSIT_S, lambda: _close_if_unused(link, native))
 
 
+def leave_to_others() -> None:
+    """This process is an actor that ends: what it has created goes on for others who call it, not for its own handles.
+
+    In a delivery. Those handles are in the actor's attributes, most likely, and would go with it.
+    """
+    for link in list(OWN.values()):
+        native = link.native
+        if native is not None and not link.detached:
+            link.abandoned = True
+            _without_handle(link, native)
+
+
 def _is_wanted_or_over(link: Link, native: NativeActor) -> bool:
-    return link.handle() is not None or native.closed or link.ended is not None
+    wanted = link.handle() is not None and not link.abandoned
+    return wanted or native.closed or link.ended is not None
 
 
 def _close_if_unused(link: Link, native: NativeActor) -> None:
@@ -256,16 +286,30 @@ def _close_if_unused(link: Link, native: NativeActor) -> None:
 
 def _close(link: Link, native: NativeActor) -> None:
     own = OWN.pop(link.number, None) if link.base is None else None
-    native.close()
+    if own is link:
+        forget_name(native.session, link.key)  # first: whoever hears of its end may take the name
+    if link.abandoned and not native.is_needed:
+        native.terminate()  # or it would be waited for until there is a place for it
+    else:
+        native.close()
     if own is link:
         native.session.remote.records.actor_ended(link)
+
+
+def forget_name(session: Session, key: str) -> None:
+    """An actor has ended: have the head forget its name, "" if it had none. In a delivery."""
+    try:
+        if key:
+            session.begin_ask(KeyDelete(0, key))
+    except ClusterError:
+        pass  # the session has ended as well, and with it what was in this process's name
 
 
 def create(make_spec: Callable[[Link], ActorSpec], name: str, *, detached: bool = False) -> ActorRef:
     """Create an actor of this process's. Raises what pickling its class or its arguments raises."""
     link = Link(None, refs.next_number(), name)
     link.detached = detached
-    link.native = open_actor(submitting.here().session, make_spec(link))
+    link.native = open_actor(here().session, make_spec(link))
     OWN[link.number] = link
     return link.new_handle()
 
@@ -293,7 +337,7 @@ def _find_or_borrow(
     link = Link(base, number, name)
     link.detached = detached
     link.travelled = True
-    link.native = borrow_actor(submitting.here().session, lent, link.on_event)
+    link.native = borrow_actor(here().session, lent, link.on_event)
     ref = link.new_handle()
     ref.contact = lent.creator
     refs.borrow(ref)

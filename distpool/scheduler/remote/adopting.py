@@ -5,8 +5,9 @@
     worker                                              the program's driver
     make its set-up, all of it in one piece
     adopt ── Adopt(set-up, resources, terms, ...) ────► opens the actor as one of its own
-          ◄────────────────────── Adopted(where) ──────  its name goes with it, when it ends
+          ◄────────────────────── Adopted(where) ──────
     borrows it from there, like anybody else
+    has got a name for it in the head ── Named ───────► it goes with the actor, when that ends
 
 What it is not: needed by a driver, whose actors live as long as the session anyway.
 """
@@ -18,14 +19,15 @@ from typing import TYPE_CHECKING
 
 from distpool.engines.protocol import Promise
 from distpool.errors import ClusterError, Failure
-from distpool.scheduler.messages import Adopt, Adopted, Contact, KeyDelete, OpenPool
-from distpool.scheduler.remote import actors, submitting
+from distpool.scheduler.messages import Adopt, Adopted, Contact, Named, OpenPool
+from distpool.scheduler.remote import actors
 from distpool.scheduler.remote.actor_pools import ActorSpec, Event, Lent, NativeActor
 from distpool.scheduler.remote.actors import ActorRef, Link
+from distpool.scheduler.remote.here import here
 from distpool.scheduler.shells.preparation import contained_setup
 
 if TYPE_CHECKING:
-    from distpool.scheduler.client import Session
+    from distpool.scheduler.session import Session
 
 #: A driver answers at once.
 ADOPT_S = 30.0
@@ -46,8 +48,8 @@ class Adopting:
         self._numbers = itertools.count(1)
         self._asked: dict[int, _Adoption] = {}
 
-    def ask(self, driver: Contact, spec: ActorSpec, link: Link, key: str) -> ActorRef:
-        """Have the driver open an actor of this description; ``key`` is its name in the head, "" for none.
+    def ask(self, driver: Contact, spec: ActorSpec, link: Link) -> ActorRef:
+        """Have the driver open an actor of this description.
 
         Raises:
             ClusterError: the driver does not answer.
@@ -58,7 +60,7 @@ class Adopting:
         self._asked[number] = adoption
         adopt = Adopt(
             number, link.base or "", link.number, link.name, contained_setup(opening.setup), opening.resources,
-            opening.strategy, spec.terms, spec.restarts, key,
+            opening.strategy, spec.terms, spec.restarts,
         )  # fmt: skip
         session.leading.tell(lambda: session.shell.watch_owner(driver))
         session.leading.tell(lambda: session.shell.say_to_owner(driver, adopt))
@@ -69,11 +71,23 @@ class Adopting:
             )
         return actors.of_another(link.base or "", link.number, link.name, adoption.lent, detached=True)
 
-    def hear(self, owner: str, message: Adopt | Adopted | None) -> None:
+    def tell_name(self, driver: Contact, link: Link, key: str) -> None:
+        """An actor that the driver has taken over has got this name, which nobody else has."""
+        session = self._session
+        named = Named(link.base or "", link.number, key)
+        session.leading.tell(lambda: session.shell.say_to_owner(driver, named))
+
+    def hear(self, owner: str, message: Adopt | Adopted | Named | None) -> None:
         """On the thread that delivers; None: that owner is gone."""
         match message:
             case Adopt():
                 self._adopt(owner, message)
+            case Named(base=base, number=number, key=key):
+                link = actors.ADOPTED.get((base, number))
+                if link is not None:
+                    link.key = key
+                else:  # it has ended meanwhile
+                    actors.forget_name(self._session, key)
             case Adopted(request=request, creator=creator, pool=pool, terms=terms):
                 adoption = self._asked.pop(request, None)
                 if adoption is not None:
@@ -89,12 +103,11 @@ class Adopting:
         session = self._session
         link = Link(message.base, message.number, message.name)
         link.detached = link.travelled = True
-        link.key = message.key
 
         def on_event(event: Event) -> None:
             link.on_event(event)
-            if isinstance(event, Failure) and message.key:
-                session.begin_ask(KeyDelete(0, message.key))
+            if isinstance(event, Failure):
+                actors.forget_name(session, link.key)
 
         spec = ActorSpec(object, terms=message.terms, restarts=message.restarts, on_event=on_event)
         native = session.open(lambda number: _Ready(session, number, spec, message))
@@ -128,7 +141,11 @@ class _Ready(NativeActor):
         )
 
 
-def create_detached(driver: Contact, spec: ActorSpec, link: Link, key: str) -> ActorRef:
+def create_detached(driver: Contact, spec: ActorSpec, link: Link) -> ActorRef:
     """Create an actor that the driver owns, from a worker. Raises as ``Adopting.ask`` does."""
-    adopting: Adopting = submitting.here().adopting
-    return adopting.ask(driver, spec, link, key)
+    return here().adopting.ask(driver, spec, link)
+
+
+def tell_name(driver: Contact, link: Link, key: str) -> None:
+    """See ``Adopting.tell_name``."""
+    here().adopting.tell_name(driver, link, key)

@@ -63,10 +63,13 @@ _inboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Inbox] = weakref
 
 
 def as_future(ref: ObjectRef) -> asyncio.Future[Any]:
-    """A future of the running loop. Raises RuntimeError where none runs."""
+    """A future of the running loop; where none runs, of this thread's own, as ``asyncio.wrap_future`` has it.
+
+    Raises RuntimeError where there is neither.
+    """
     import asyncio  # whoever awaits has it already; nobody else pays for it
 
-    loop = asyncio.get_running_loop()
+    loop = asyncio.get_event_loop()
     future: asyncio.Future[Any] = loop.create_future()
     if ref.settled:
         _set(future, ref)

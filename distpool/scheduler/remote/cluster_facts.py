@@ -22,14 +22,26 @@ from distpool.scheduler.messages import (
     KeyPut,
     KeysReport,
     KeySwap,
+    RequestResources,
+    ResourcesNoted,
     Survey,
     Surveyed,
 )
+from distpool.scheduler.session import ASK_S
 
 
 def facts() -> FactsReport:
     """Which nodes there are, what they have and what of it is free; at most a moment old."""
     return client.session().ask(FactsQuery(), FactsReport)
+
+
+def kept_idle() -> dict[str, list[dict[str, float]]]:
+    """What each of this process's workers holds that have nothing to do, and go when that lasts; by their nodes."""
+    kept: dict[str, list[dict[str, float]]] = {}
+    for lease in client.session().core.idling.resting():
+        if not lease.pool.dedicated and lease.pool.strategy.kind != "group":  # a bundle stays taken
+            kept.setdefault(lease.node, []).append(lease.pool.resources)
+    return kept
 
 
 def key_put(
@@ -38,7 +50,7 @@ def key_put(
     *,
     overwrite: bool = True,
     mine: bool = False,
-    timeout_s: float | None = client.ASK_S,
+    timeout_s: float | None = ASK_S,
 ) -> bool:
     """Set a key; with ``overwrite`` false only if it is not there. Whether it was set.
 
@@ -50,9 +62,7 @@ def key_put(
     return _changed(session.ask(put, KeyAnswer, timeout_s))
 
 
-def key_swap(
-    key: str, expected: bytes | None, value: bytes, *, timeout_s: float | None = client.ASK_S
-) -> bool:
+def key_swap(key: str, expected: bytes | None, value: bytes, *, timeout_s: float | None = ASK_S) -> bool:
     """Set a key if it holds ``expected`` (None: if it is not there). Whether it was set. Raises as ``key_put``."""
     return _changed(client.session().ask(KeySwap(0, key, expected, value), KeyAnswer, timeout_s))
 
@@ -63,12 +73,12 @@ def _changed(answer: KeyAnswer) -> bool:
     return answer.changed
 
 
-def key_get(key: str, *, timeout_s: float | None = client.ASK_S) -> bytes | None:
+def key_get(key: str, *, timeout_s: float | None = ASK_S) -> bytes | None:
     """What a key holds; None if there is none."""
     return client.session().ask(KeyGet(0, key), KeyAnswer, timeout_s).value
 
 
-def key_delete(key: str, *, timeout_s: float | None = client.ASK_S) -> bool:
+def key_delete(key: str, *, timeout_s: float | None = ASK_S) -> bool:
     """Remove a key. Whether there was one."""
     return client.session().ask(KeyDelete(0, key), KeyAnswer, timeout_s).changed
 
@@ -78,9 +88,14 @@ def key_exists(key: str) -> bool:
     return key_get(key) is not None
 
 
-def keys(prefix: str = "", *, timeout_s: float | None = client.ASK_S) -> list[str]:
+def keys(prefix: str = "", *, timeout_s: float | None = ASK_S) -> list[str]:
     """The keys that begin with ``prefix``, in order."""
     return list(client.session().ask(KeyList(0, prefix), KeysReport, timeout_s).keys)
+
+
+def request_resources(bundles: tuple[dict[str, float], ...]) -> bool:
+    """Have nodes keep room for these, until this process ends or asks again. Whether anybody starts nodes."""
+    return client.session().ask(RequestResources(0, bundles), ResourcesNoted).scaled
 
 
 def survey(topic: str, *, workers: bool = False) -> Surveyed:

@@ -18,8 +18,8 @@ from collections import deque
 from typing import Any
 
 from distpool.engines.protocol import Promise
-from distpool.scheduler.client import NativePool
 from distpool.scheduler.cores.tasks import Task
+from distpool.scheduler.native_pool import NativePool
 from distpool.scheduler.remote import waiting
 from distpool.scheduler.remote.refs import ObjectRef
 

@@ -41,7 +41,9 @@ from distpool.errors import Failure
 from distpool.scheduler.messages import (
     Adopt,
     Adopted,
+    CancelMade,
     Contact,
+    Named,
     Recover,
     Subscribe,
     Subscribed,
@@ -54,7 +56,7 @@ from distpool.scheduler.serialize import stored
 from distpool.scheduler.serialize.kept import Kept
 
 if TYPE_CHECKING:
-    from distpool.scheduler.client import Session
+    from distpool.scheduler.session import Session
 
 #: A value may overtake the answer that brings its reference. It is kept for so long, with so many others at most.
 EARLY_S = 60.0
@@ -126,7 +128,7 @@ class Following:
     @property
     def owes(self) -> bool:
         """Whether others wait for values of this process."""
-        return self._serving.owes
+        return self._serving.owes or bool(self._handed)
 
     def send_value(self, ref: ObjectRef, receiver: Contact) -> None:
         """Send a value that is ready to one who has asked for just that; in a delivery."""
@@ -250,10 +252,18 @@ class Following:
         for (base, _), (contact, numbers) in asked.items():
             self._say(contact, Subscribe(base, numbers, subscriber))
 
+    def cancel(self, ref: ObjectRef, *, force: bool, recursive: bool) -> None:
+        """Have the call cancelled that makes a pending reference of another process's."""
+        contact = ref.contact
+        if contact is not None and not ref.settled:
+            self._say(contact, CancelMade(*name_of(ref), force, recursive))
+
     # ------------------------------------------------------------------------------ what is heard
 
     def _hear(
-        self, owner: str, message: Subscribe | Subscribed | Value | Recover | Adopt | Adopted | None
+        self,
+        owner: str,
+        message: Subscribe | Subscribed | Value | Recover | CancelMade | Adopt | Adopted | Named | None,
     ) -> None:
         match message:
             case Subscribe():
@@ -270,7 +280,10 @@ class Following:
                 self._arrived(message)
             case Recover():
                 self._session.remote.recovering.hear(message)
-            case Adopt() | Adopted():
+            case CancelMade(base=base, number=number, force=force, recursive=recursive):
+                if (ref := refs.known(base, number)) is not None:
+                    self._session.remote.cancel_for_another(ref, force=force, recursive=recursive)
+            case Adopt() | Adopted() | Named():
                 self._session.remote.adopting.hear(owner, message)
             case None:
                 self._session.remote.adopting.hear(owner, None)
@@ -437,7 +450,7 @@ class Following:
     def _me(self) -> str:
         return self._session.core.owner
 
-    def _say(self, contact: Contact, message: Subscribe | Subscribed) -> None:
+    def _say(self, contact: Contact, message: Subscribe | Subscribed | CancelMade) -> None:
         self._leading.tell(lambda: self._shell.say_to_owner(contact, message))
 
 

@@ -6,23 +6,44 @@
       item(i, value) ─► ref i is ready        next(): waits until ref i is ready, or is known not to come
       fulfil(count)  ─► there are no more     says how far it has read, where back-pressure was asked for
 
-Another attempt, after its worker's death, yields from the beginning: what is there already stays.
-Stands in for ``ray.ObjectRefGenerator``.
+    Gathered (num_returns="dynamic")        one reference, to a DynamicObjectRefGenerator with all references
+      fulfil(count)  ─► that is ready         which travels, as references do
+
+Another attempt, after its worker's death or an exception that may be tried again, yields from the beginning: what is
+there already stays. Where values have left the store since, the call is made again for these (``StreamAgain``; see
+``lineage``).
+Stands in for ``ray.ObjectRefGenerator`` and ``ray.DynamicObjectRefGenerator``.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from distpool.engines.protocol import Promise
 from distpool.errors import Failure
-from distpool.scheduler.remote import waiting
 from distpool.scheduler.remote.refs import ObjectRef
 
 #: More values than a generator will ever yield.
 ALL_READ = 1 << 60
+
+
+class Raised:
+    """What becomes of a generator that raises: ``may`` it be tried ``again``? Asked as its error comes."""
+
+    __slots__ = ("_may", "again", "pending")
+
+    def __init__(self, may: Callable[[Failure, Any], bool], again: Callable[[], None]) -> None:
+        self._may = may
+        self.again = again
+        self.pending = False  # its error has come, and its end not yet
+
+    def is_retried(self, failure: Failure, task: Any) -> bool:
+        """Whether the error is nobody's to see."""
+        self.pending = failure.error is not None and self._may(failure, task)
+        return self.pending
 
 
 class Stream(Promise):
@@ -34,7 +55,9 @@ class Stream(Promise):
         "_consumed",
         "_lock",
         "_maker",
+        "_raised",
         "_refs",
+        "arriving",
         "count",
         "done",
         "settled",
@@ -44,7 +67,9 @@ class Stream(Promise):
     raw = True
     quick = False
 
-    def __init__(self, maker: Any, consumed: Callable[[int], None] | None) -> None:
+    def __init__(
+        self, maker: Any, consumed: Callable[[int], None] | None, raised: Raised | None = None
+    ) -> None:
         self.settled = False
         self.wakeups = None
         self.count: int | None = None  # how many there are in all, once that is known
@@ -55,6 +80,8 @@ class Stream(Promise):
         self._lock = threading.RLock()
         self._abandoned = False
         self._consumed = consumed
+        self._raised = raised
+        self.arriving = 0  # which value comes just now
 
     @property
     def number(self) -> int:
@@ -87,7 +114,12 @@ class Stream(Promise):
 
     def item(self, index: int, value: Any, failure: Failure | None) -> None:
         """A value has come; or the error that the generator has ended with."""
-        if index < self._came:
+        if failure is not None:
+            raised = None if self._abandoned else self._raised
+            if raised is not None and raised.is_retried(failure, self.done.task):
+                return
+            index = max(index, self._came)  # another attempt may end earlier than one before it
+        elif index < self._came:
             return  # another attempt yields it once more
         if self._abandoned:
             self._came = index + 1
@@ -99,6 +131,7 @@ class Stream(Promise):
         if failure is not None:
             ref.reject(0, failure)
         else:
+            self.arriving, ref.task = index, self.done.task
             ref.fulfil(0, value)
 
     def abandon(self) -> None:
@@ -110,6 +143,10 @@ class Stream(Promise):
 
     def fulfil(self, key: int, value: Any) -> None:
         """The generator has ended after ``value`` values."""
+        if self._raised is not None and self._raised.pending:
+            self._raised.pending = False
+            self._raised.again()
+            return
         for index in range(self._came, int(value)):
             self.item(index, None, Failure(reason="it was lost with its worker", kind="lost"))
         self._end(None)
@@ -129,11 +166,97 @@ class Stream(Promise):
         if failure is not None:
             self.done.reject(0, failure)
         else:
-            self.done.fulfil(0, self._came)
+            self._settle_done()
+
+    def _settle_done(self) -> None:
+        self.done.fulfil(0, self._came)
+
+
+class Gathered(Stream):
+    """The promise of a call whose values are handed out together: ``done`` refers to all of them."""
+
+    __slots__ = ()
+
+    def _settle_done(self) -> None:
+        from distpool.scheduler.remote import putting  # which stands on this module, by way of ``here``
+
+        with self._lock:
+            refs, self._refs = self._refs, {}
+        values = DynamicObjectRefGenerator([refs[index] for index in range(self._came)])
+        self.done.task = None  # it is not among what that has yielded
+        putting.fill(self.done, values)
+
+
+class StreamAgain(Promise):
+    """The promise of a call that is made again for some of what it has yielded; ``results`` are these, by place."""
+
+    __slots__ = ("_results", "arriving", "maker", "settled", "wakeups")
+
+    raw = True
+    quick = False
+
+    def __init__(self, results: Mapping[int, ObjectRef], maker: Any) -> None:
+        self._results = results
+        self.maker = maker
+        self.arriving = 0
+        self.settled = False
+        self.wakeups = None
+
+    @property
+    def number(self) -> int:
+        """That of the first."""
+        return next(iter(self._results.values())).number
+
+    def item(self, index: int, value: Any, failure: Failure | None) -> None:
+        """A value has come; or the error that the generator has ended with this time."""
+        if failure is not None:
+            self._reject_rest(failure)
+        elif (ref := self._results.get(index)) is not None:
+            self.arriving = index
+            ref.fulfil(0, value)  # a second one, of another attempt, is let go of
+
+    def fulfil(self, key: int, value: Any) -> None:
+        """It has ended."""
+        self._reject_rest(Failure(reason="it has yielded less than the first time", kind="lost"))
+        self.settle()
+
+    def reject(self, key: int, failure: Failure) -> None:
+        """It was cancelled, or has died."""
+        self._reject_rest(failure)
+        self.settle()
+
+    def _reject_rest(self, failure: Failure) -> None:
+        for ref in self._results.values():
+            if not ref.settled:
+                ref.reject(0, failure)
 
 
 def _ended() -> Failure:
     return Failure(reason="the generator had ended before", kind="stream end")
+
+
+class DynamicObjectRefGenerator:
+    """References to all that a remote generator has yielded: the value of a call with ``num_returns="dynamic"``.
+
+    Iterating takes them out, one by one; ``len`` says how many are left. It may be passed on, inside of anything. If
+    the generator has raised, getting the last one does. Stands in for ``ray.DynamicObjectRefGenerator``.
+    """
+
+    def __init__(self, refs: Iterable[ObjectRef]) -> None:
+        self._refs = deque(refs)
+
+    def __iter__(self) -> Iterator[ObjectRef]:
+        while self._refs:
+            yield self._refs.popleft()
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DynamicObjectRefGenerator, (list(self._refs),)
+
+    def __repr__(self) -> str:
+        return f"<DynamicObjectRefGenerator of {len(self)}>"
 
 
 class ObjectRefGenerator:
@@ -157,6 +280,8 @@ class ObjectRefGenerator:
 
     def _next(self, timeout_s: float | None) -> ObjectRef | None:
         """The next reference, when it is ready; None if there is none. Raises TimeoutError."""
+        from distpool.scheduler.remote import waiting  # which stands on this module, by way of ``here``
+
         ref = self._stream.ref(self._index)
         if not waiting.wait_for(ref, timeout_s):
             raise TimeoutError
@@ -214,7 +339,8 @@ class ObjectRefGenerator:
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError(
-            "an ObjectRefGenerator stays in the process that has made the call: pass on the references that it gives"
+            "an ObjectRefGenerator stays in the process that has made the call: pass on the references that it gives, "
+            'or call with num_returns="dynamic"'
         )
 
     def __del__(self) -> None:

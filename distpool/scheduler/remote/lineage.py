@@ -16,6 +16,9 @@ as long as a value that it has made, or one that was made of that. It does not k
 references, but their Origins. What is pickled into the arguments it does keep. All that is counted in one table for
 the process; beyond ``Limits.lineage_bytes_max`` the oldest are forgotten, and an error says so.
 
+**Of a call that yields** only what is lost is made again: it runs once more, skips what is still there, and ends behind
+the last that is wanted. What is found lost meanwhile is made by another run.
+
 **Bounded**: a call is made again as often as it may be repeated (``max_retries``; of an actor's method
 ``max_task_retries``), and not at all if it may not.
 
@@ -29,27 +32,38 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from distpool.engines.protocol import Promise
 from distpool.errors import CannotUnpickle, Failure, StoreError
 from distpool.scheduler.messages import Contact
+from distpool.scheduler.remote.generators import Stream, StreamAgain
+from distpool.scheduler.remote.origins import (
+    ORIGIN_BYTES,
+    Item,
+    Origin,
+    Parent,
+    held_in,
+    made_by,
+    parent_of,
+    unfold,
+    weight,
+)
+from distpool.scheduler.remote.outcomes import Parts
 from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.serialize import parcels, stored
 from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.store import files
 from distpool.scheduler.store.durable import DIRECTORY_VARIABLE, DurableCopy
 from distpool.scheduler.store.files import show_size
+from distpool.scheduler.store.patience import FetchLate
 
 if TYPE_CHECKING:
-    from distpool.scheduler.client import Session
     from distpool.scheduler.cores.tasks import Task
     from distpool.scheduler.remote.recovering import Recovering
-    from distpool.scheduler.remote.submitting import Call
+    from distpool.scheduler.session import Session
 
-#: What an Origin weighs beside its arguments.
-ORIGIN_BYTES = 1024
 #: Who finds a value gone again and again gives up after so many turns.
 TURNS_MAX = 20
 
@@ -58,47 +72,6 @@ _CANNOT_BE_READ = (CannotUnpickle, StoreError)
 
 LOST = "lost"
 RECONSTRUCTION = "reconstruction"
-
-
-class Parent(NamedTuple):
-    """An argument that was a reference: the reference, if it lives; what makes it; or the value that cannot be lost."""
-
-    ref: weakref.ref[ObjectRef]
-    origin: Origin | None
-    place: int
-    value: Any
-
-
-class Origin:
-    """A call that has made something in the store. ``left``: how often it may be made again."""
-
-    __slots__ = (
-        "__weakref__", "call", "forgotten", "left", "name", "parents", "refs", "running", "size_bytes", "table"
-    )  # fmt: skip
-
-    def __init__(self, call: Call, parents: list[Parent], left: int, table: deque[int]) -> None:
-        self.call: Any = call
-        self.parents = parents
-        self.left = left
-        self.name: str = call.plan.name
-        self.refs: list[weakref.ref[ObjectRef]] = []
-        self.running: list[ObjectRef] | None = None  # the successors, while it is made again
-        self.size_bytes = 0
-        self.forgotten = False
-        self.table = table
-
-    def forget(self) -> None:
-        """It will not be made again."""
-        self.forgotten = True
-        self.call = None
-        self.parents = []
-
-    def place_of(self, ref: ObjectRef) -> int:
-        """Which of the call's results this is."""
-        return next((place for place, known in enumerate(self.refs) if known() is ref), 0)
-
-    def __del__(self) -> None:
-        self.table.append(self.size_bytes)
 
 
 class Lineage:
@@ -115,16 +88,19 @@ class Lineage:
 
     # ------------------------------------------------------------------------------- remembering
 
-    def remember(self, ref: ObjectRef, task: Task) -> Origin | None:
+    def remember(self, ref: ObjectRef, task: Task) -> Origin | Item | None:
         """How this value in the store was made; called when it comes."""
-        known = task.origin
-        if type(known) is Origin:
-            return known
-        if not task.retries or not _can_be_made_again(ref, task):
-            return None
-        origin = self._make(ref, task)
-        task.origin = origin
-        return origin
+        origin = task.origin
+        if type(origin) is not Origin:
+            if not task.retries or not _can_be_made_again(ref, task):
+                return None
+            origin = task.origin = self._make(ref, task)
+        if origin.streamed is None:
+            return origin
+        stream = task.token
+        if isinstance(stream, Stream):  # not one that is made again: there it is for the one that was lost
+            origin.streamed[stream.arriving] = ref
+        return Item(origin, stream.arriving)
 
     def _make(self, ref: ObjectRef, task: Task) -> Origin:
         from distpool.scheduler.remote import submitting
@@ -133,14 +109,14 @@ class Lineage:
         if isinstance(known, submitting.Call):
             call, needed = copy.copy(known), known.needed
             call.needed, call.sent = [], ()
-            _unfold(call)
+            unfold(call)
         else:
             call, needed, results = submitting.Call.of_task(task, ref.maker), [], [ref]
-        parents = [_parent(argument) for argument in needed]
+        parents = [parent_of(argument) for argument in needed]
         origin = Origin(call, parents, task.retries, self._gone)
         origin.refs = [weakref.ref(result) for result in results]
-        size = ORIGIN_BYTES + _weight(call.fields["a"]) + sum([_weight(parent.value) for parent in parents])
-        for ids in _held(call.keep[1:]):
+        size = ORIGIN_BYTES + weight(call.fields["a"]) + sum([weight(parent.value) for parent in parents])
+        for ids in held_in(call.keep[1:]):
             size += self._stored_bytes(ids)
         origin.size_bytes = size
         with self._lock:
@@ -227,6 +203,10 @@ class Lineage:
         """The successor of a reference whose data is gone: ready when the data is there again, or will not be."""
         with self._lock:
             successor = self._again(ref)
+        self._start()
+        return successor
+
+    def _start(self) -> None:
         while self._to_start:  # not under the lock: an actor's calls have one of their own
             try:
                 call, token, left, results = self._to_start.popleft()
@@ -236,13 +216,12 @@ class Lineage:
                 call.start(token, left, results)
             except Exception as error:
                 token.reject(0, Failure(reason=str(error), kind=LOST))
-        return successor
 
     def _again(self, ref: ObjectRef) -> ObjectRef:
         value = ref.value
         if type(value) is not Kept:
             return ref
-        origin = value.origin
+        origin, place = made_by(ref, value)
         if type(origin) is DurableCopy:
             self._read(ref, origin)
             return ref
@@ -250,44 +229,112 @@ class Lineage:
             recovering: Recovering = self._session.remote.recovering
             return recovering.recover(ref, origin)
         if type(origin) is Origin and origin.running is not None:
-            return origin.running[origin.place_of(ref)]
+            return self._successor(origin, place)
         if (why := self._why_not(ref, origin)) is not None:
             ref.value = why
             return ref
         assert isinstance(origin, Origin)
-        return self._make_again(origin)[origin.place_of(ref)]
+        return self._successor(origin, place)
 
-    def _make_again(self, origin: Origin) -> list[ObjectRef]:
-        """Have the call run, once the lock is free."""
-        from distpool.scheduler.remote import submitting
+    def _successor(self, origin: Origin, place: int) -> ObjectRef:
+        """What is ready when this result of a call is there again."""
+        if origin.running is None:
+            self._make_again(origin, {place})
+            assert origin.running is not None
+        successor = origin.later.get(place) or origin.running.get(place)
+        if successor is not None and successor.settled:
+            self._adopt(origin, place, successor)  # ``_made`` comes behind who was woken
+            if origin.streamed is not None and self.is_lost(successor.value):
+                successor = None
+        if successor is None:  # of a stream: it is found lost while others of it are made
+            successor = origin.later[place] = self._new_successor(origin, place)
+        return successor
+
+    def _new_successor(self, origin: Origin, place: int) -> ObjectRef:
+        successor = ObjectRef(origin.call.plan)
+        successor.watch(lambda ready: self._made(origin, place, ready))  # before anybody who waits for it
+        return successor
+
+    def _make_again(self, origin: Origin, places: set[int]) -> None:
+        """Have the call run, once the lock is free: for all that it returns; of what it yields, for what is lost."""
 
         origin.left -= 1
         self.remade += 1
         call = copy.copy(origin.call)
-        results = origin.running = [ObjectRef(call.plan) for _ in range(call.plan.returns)]
+        plan, later, origin.later = call.plan, origin.later, {}
+        if origin.streamed is None:
+            places = set(range(plan.returns))
+        else:
+            places |= later.keys() | self._lost_of(origin.streamed)
+        successors = {
+            place: later.get(place) or self._new_successor(origin, place) for place in sorted(places)
+        }
+        results = list(successors.values())
+        origin.running = successors
         call.origin = origin
         call.needed = [self._revive(parent) for parent in origin.parents]
-        token: Promise = results[0] if call.plan.returns == 1 else submitting.Parts(results, call.plan)
-        for place, result in enumerate(results):
-            result.watch(lambda ready, place=place: self._made(origin, place, ready))  # type: ignore[misc]
+        token: Promise
+        if origin.streamed is not None:
+            token = StreamAgain(successors, plan)
+            call.fields = {**call.fields, "g": 0, "w": list(successors)}
+        else:
+            token = results[0] if plan.returns == 1 else Parts(results, plan)
         self._to_start.append((call, token, origin.left, results))
-        return results
+
+    def _lost_of(self, streamed: Mapping[int, ObjectRef]) -> set[int]:
+        """Which values of a stream are gone, so that one run makes all of them: a node that is lost takes many."""
+        ids = {
+            place: stored.ids_of(ref.value.blob)
+            for place, ref in list(streamed.items())
+            if type(ref.value) is Kept and ref.value.held is not None
+        }
+        store = self._session.shell.store
+        try:
+            gone = (
+                set() if store is None else store.gone([number for named in ids.values() for number in named])
+            )
+        except (StoreError, FetchLate):
+            return set()  # each is asked for in its turn
+        return {place for place, named in ids.items() if not gone.isdisjoint(named)}
 
     def _made(self, origin: Origin, place: int, ready: ObjectRef) -> None:
-        """A successor is ready: what it has is the reference's."""
-        value = ready.value
+        """A successor is ready."""
         with self._lock:
-            ref = origin.refs[place]() if place < len(origin.refs) else None
-            if isinstance(value, Failure):
-                why = value.reason or ("it raised an exception" if value.error is not None else "it failed")
-                value = Failure(
-                    kind=RECONSTRUCTION,
-                    reason=f"its data was gone from the object store, and {origin.name}, run again, failed: {why}",
-                )
-            if ref is not None:
-                ref.value = value
-            if origin.running is not None and all(result.settled for result in origin.running):
+            self._adopt(origin, place, ready)
+            refused: list[tuple[ObjectRef, Failure]] = []
+            over = origin.running is not None and _all_settled(origin.running)
+            if over:
                 origin.running = None
+                if origin.later:
+                    refused = self._make_the_rest(origin)
+        for successor, reason in refused:
+            successor.reject(0, reason)
+        if over:
+            self._start()
+
+    @staticmethod
+    def _adopt(origin: Origin, place: int, ready: ObjectRef) -> None:
+        """What a successor has is the reference's."""
+        value = ready.value
+        if isinstance(value, Failure):
+            why = value.reason or ("it raised an exception" if value.error is not None else "it failed")
+            value = Failure(
+                kind=RECONSTRUCTION,
+                reason=f"its data was gone from the object store, and {origin.name}, run again, failed: {why}",
+            )
+        if (ref := origin.ref_at(place)) is not None:
+            ref.value = value
+
+    def _make_the_rest(self, origin: Origin) -> list[tuple[ObjectRef, Failure]]:
+        """What was found lost while others were made is made now; or it is said why not."""
+        if (why := self._why_not(None, origin)) is None:
+            self._make_again(origin, set())
+            return []
+        refused, origin.later = origin.later, {}
+        for place in refused:
+            if (ref := origin.ref_at(place)) is not None:
+                ref.value = why
+        return [(successor, why) for successor in refused.values()]
 
     def _revive(self, parent: Parent) -> ObjectRef:
         """An argument of a call that is made again."""
@@ -302,12 +349,12 @@ class Lineage:
             new.fulfil(0, parent.value)
             return new
         if origin is not None and origin.running is not None:
-            return origin.running[parent.place]
+            return self._successor(origin, parent.place)
         if (why := self._why_not(None, origin)) is not None:
             new.reject(0, why)
             return new
         assert origin is not None
-        return self._make_again(origin)[parent.place]
+        return self._successor(origin, parent.place)
 
     def _why_not(self, ref: ObjectRef | None, origin: Any) -> Failure | None:
         """Why a value cannot be made again, if it cannot."""
@@ -322,7 +369,7 @@ class Lineage:
                 return Failure(kind=LOST, reason=f"{gone}; {what}")
             what = f"the call that has made it, {maker.name}, may not be repeated"
             if maker.retries:
-                what = f"how {maker.name} has made it is not remembered: it has yielded it, or sent it in a message"
+                what = f"how {maker.name} has made it is not remembered: it has sent it in a message"
             return Failure(kind=LOST, reason=f"{gone}, and {what}")
         if origin.forgotten:
             limit = show_size(self._session.core.limits.lineage_bytes_max)
@@ -347,21 +394,16 @@ class Lineage:
             )
 
 
+def _all_settled(results: dict[int, ObjectRef]) -> bool:
+    """They mostly come in their order, so the last one tells."""
+    return results[next(reversed(results))].settled and all(ref.settled for ref in results.values())
+
+
 def _can_be_made_again(ref: ObjectRef, task: Task) -> bool:
-    """Not if its function was known to a pool that has gone meanwhile, or it yields its values."""
+    """Not if its function was known to a pool that has gone meanwhile."""
     plan = ref.maker
     pool = plan.pool if plan.link is None else plan.link.actor
-    return plan.yields is None and pool is not None and bool(pool.number == task.pool)
-
-
-def _parent(ref: ObjectRef) -> Parent:
-    value = ref.value
-    if type(value) is not Kept or value.held is None:
-        return Parent(weakref.ref(ref), None, 0, value)
-    origin = value.origin
-    if type(origin) is Origin:
-        return Parent(weakref.ref(ref), origin, origin.place_of(ref), None)
-    return Parent(weakref.ref(ref), None, -1, None)
+    return pool is not None and bool(pool.number == task.pool)
 
 
 def durable_copy(blob: bytes) -> DurableCopy | None:
@@ -370,28 +412,3 @@ def durable_copy(blob: bytes) -> DurableCopy | None:
         return None
     directory = os.environ.get(DIRECTORY_VARIABLE) or files.disk_directory(os.environ)
     return DurableCopy(parcels.pieces(blob), directory)
-
-
-def _unfold(call: Call) -> None:
-    """Arguments that lie in a slab, which is kept for the call, are to lie with it."""
-    payload = call.fields["a"]
-    if type(payload) is bytes and payload[0] == stored.BRIEF_MARK:
-        call.fields = {**call.fields, "a": stored.load_brief(payload)}
-        call.keep = call.keep[:1]
-
-
-def _weight(value: Any) -> int:
-    if type(value) is list:
-        return sum([_weight(part) for part in value])
-    return len(value.blob) if type(value) is Kept else len(value) if type(value) in (bytes, str) else 32
-
-
-def _held(keep: Any) -> Iterable[tuple[int, ...]]:
-    """What of the store is kept, however deep in lists it lies."""
-    for part in keep:
-        if isinstance(part, (list, tuple)):
-            yield from _held(part)
-        elif isinstance(part, ObjectRef):
-            yield stored.ids_of(part.blob)
-        elif type(ids := getattr(part, "ids", None)) is tuple:
-            yield ids

@@ -26,9 +26,10 @@ from distpool.scheduler.messages import (
     MakeGroup,
     RemoveGroup,
 )
-from distpool.scheduler.remote import submitting
+from distpool.scheduler.remote.here import here
+from distpool.scheduler.remote.plans import Plan
+from distpool.scheduler.remote.putting import put
 from distpool.scheduler.remote.refs import ObjectRef
-from distpool.scheduler.remote.submitting import Plan
 from distpool.scheduler.shells.questions import Question
 
 
@@ -71,7 +72,7 @@ def when_placed(group: str, value: Any) -> ObjectRef:
     """A reference to ``value`` that is there when the group is placed, and fails if it is removed before."""
     session = client.session()
     ref = ObjectRef(Plan(name=f"the wait for placement group {group}"))
-    encoded = submitting.put(value).value
+    encoded = put(value).value
 
     def then(question: Question) -> None:
         remote.later(0.0, lambda: deliver(question))
@@ -92,7 +93,7 @@ def when_placed(group: str, value: Any) -> ObjectRef:
                 ),
             )
 
-    remote = submitting.here()
+    remote = here()
     session.begin_ask(GroupQuery(0, group, wait=True), then)
     return ref
 

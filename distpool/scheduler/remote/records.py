@@ -20,7 +20,6 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -38,11 +37,11 @@ from distpool.scheduler.remote import refs
 from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.serialize import ids_of, stored
 from distpool.scheduler.serialize.kept import Kept
-from distpool.scheduler.shells import worker_start
+from distpool.scheduler.shells import mishaps, worker_start
 
 if TYPE_CHECKING:
-    from distpool.scheduler.client import Session
     from distpool.scheduler.remote.actors import Link
+    from distpool.scheduler.session import Session
     from distpool.scheduler.shells.inquiries import Outside
 
 #: Calls, actors and references that are told of, of each sort: what goes on, and what has ended of late.
@@ -279,9 +278,9 @@ class Records:
     def _waiting_outside(self) -> Iterator[Outside]:
         """Calls of methods in their lines, and calls that wait for arguments."""
         for link in [*_own_links(self._session), *_borrowed_links()]:
-            for before, call in enumerate(link.calls_in_line()):
-                needs, more = _needs(call.needed)
-                yield call.task, "arguments" if needs else "line", before, needs, more
+            for before, turn in enumerate(link.turns()):
+                needs, more = _needs(turn.call.needed)
+                yield turn.task, "arguments" if needs else "line", before, needs, more
         for waiting in dict.fromkeys(list(self._session.remote.waiting.values())):
             yield waiting.task, "arguments", 0, *_needs(waiting.needed)
 
@@ -429,19 +428,11 @@ def _borrowed_links() -> list[Link]:
 def _lines(session: Session) -> Iterator[Task]:
     """Calls of methods that wait for their turn."""
     for link in itertools.chain(_own_links(session), _borrowed_links()):
-        yield from [call.task for call in link.calls_in_line()]
+        yield from [turn.task for turn in link.turns()]
 
 
 def _why(failed: Failed, about: About) -> tuple[str, str]:
-    """Ray's word for why a call has failed, and what there is to say. No code of the user's runs."""
-    if failed.error is not None:
-        kind = "ACTOR_CREATION_FAILED" if failed.kind == "actor constructor" else "TASK_EXECUTION_EXCEPTION"
-        try:
-            text = str(pickle.loads(failed.error)["text"])
-        except Exception:
-            text = "its error cannot be read"
-        return kind, text[-REASON_CHARS_MAX:]
-    if failed.reason == "cancelled" and failed.death is None:
-        return "TASK_CANCELLED", "it was cancelled"
-    text = describe_death(about.name, failed.death, failed.reason)[:REASON_CHARS_MAX]
-    return "ACTOR_DIED" if about.actor else "WORKER_DIED" if failed.death else "OTHER", text
+    kind, text = mishaps.why(
+        about.name, failed.error, failed.death, failed.reason, failed.kind, of_actor=bool(about.actor)
+    )
+    return kind, text[-REASON_CHARS_MAX:] if failed.error is not None else text[:REASON_CHARS_MAX]

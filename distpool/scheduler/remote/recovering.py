@@ -25,7 +25,7 @@ from distpool.scheduler.remote.serving import Name, name_of
 from distpool.scheduler.serialize.kept import Kept
 
 if TYPE_CHECKING:
-    from distpool.scheduler.client import Session
+    from distpool.scheduler.session import Session
 
 #: Whose value is asked for, of whom, and what gets it.
 Asked = tuple[ObjectRef, Contact, ObjectRef]

@@ -33,6 +33,7 @@ from distpool.engines.protocol import Promise
 from distpool.errors import Failure
 from distpool.scheduler.messages import Contact
 from distpool.scheduler.remote import awaiting
+from distpool.scheduler.remote.hex_ids import JobID, TaskID
 from distpool.scheduler.serialize import carried, dump_exception, loads, stored
 from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.serialize.pickler import TaskPickler, register
@@ -93,29 +94,14 @@ on_return: list[Callable[[ObjectRef], None]] = []
 on_unkept: list[Callable[[list[ObjectRef]], None]] = []
 
 
+#: Gives the name of the job that this process belongs to.
+this_job: list[Callable[[], str]] = []
 #: Told of each reference of this process whose value has come and lies in the store; returns its ``Kept.origin``.
 on_stored: list[Callable[[ObjectRef, Any], Any]] = []
 #: Told of each call of this process that has raised; returns whether it is made again.
 on_failed: list[Callable[[Any, Failure], bool]] = []
 #: Told of each that has arrived here with the name of a value that is in the store no more: this one is to be asked.
 on_gone: list[Callable[[ObjectRef, Contact], None]] = []
-
-
-class HexId(str):
-    """A name in hexadecimal digits."""
-
-    __slots__ = ()
-
-    def hex(self) -> str:
-        """The same."""
-        return str(self)
-
-    def binary(self) -> bytes:
-        """As bytes, two digits each."""
-        return bytes.fromhex(self)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self!s})"
 
 
 class ObjectRef(Promise):
@@ -255,13 +241,13 @@ class ObjectRef(Promise):
         """The same, as 28 bytes."""
         return bytes.fromhex(self.hex())
 
-    def task_id(self) -> HexId:
+    def task_id(self) -> TaskID:
         """The call that makes it, or has made it: 48 hexadecimal digits."""
-        return HexId(task_id_of(self.base or _Process.base, self.number))
+        return TaskID(task_id_of(self.base or _Process.base, self.number))
 
-    def job_id(self) -> HexId:
-        """The process that has made it: 8 hexadecimal digits."""
-        return HexId(self.hex()[12:20])
+    def job_id(self) -> JobID:
+        """The program that this is a part of: 8 hexadecimal digits."""
+        return JobID(this_job[0]() if this_job else self.hex()[12:20])
 
     def owner_address(self) -> str:
         """Where its owner is found, while its value is pending."""
@@ -277,12 +263,16 @@ class ObjectRef(Promise):
         return awaiting.as_future(self).__await__()
 
     def as_future(self) -> asyncio.Future[Any]:
-        """A future of the running event loop."""
+        """A future of the running event loop, or of this thread's."""
         return awaiting.as_future(self)
 
     def future(self) -> concurrent.futures.Future[Any]:
         """A future of ``concurrent.futures``."""
         return awaiting.as_concurrent_future(self)
+
+    def _on_completed(self, callback: Callable[[Any], None]) -> None:
+        """Have ``callback`` called once with the value or the exception; most often on another thread."""
+        self.future().add_done_callback(lambda future: callback(future.exception() or future.result()))
 
     def __repr__(self) -> str:
         return f"ObjectRef({self.hex()})"

@@ -25,8 +25,8 @@ from distpool.scheduler.serialize import parcels, stored
 from distpool.scheduler.serialize.kept import Kept
 
 if TYPE_CHECKING:
-    from distpool.scheduler.client import Session
     from distpool.scheduler.remote.following import Following
+    from distpool.scheduler.session import Session
 
 Name = tuple[str, int]  # base and number
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from distpool.engines.protocol import Promise
 from distpool.scheduler.messages import Blocked, encode
-from distpool.scheduler.remote import submitting
+from distpool.scheduler.remote.here import here
 from distpool.scheduler.remote.refs import ObjectRef, end_stray
 from distpool.scheduler.shells import worker_start
 
@@ -33,7 +33,7 @@ class _Some(Promise):
         self._until_failure = until_failure
         self._enough = False
         self._lock = threading.Lock()
-        self._session = submitting.here().session  # when it ends, no other must be started
+        self._session = here().session  # when it ends, no other must be started
         for ref in refs:
             ref.watch(self._one)
 
@@ -97,7 +97,7 @@ def wait_for(promise: Promise, timeout_s: float | None) -> bool:
         end_stray(promise)
     if promise.settled:
         return True
-    session = submitting.here().session
+    session = here().session
     if worker_start.this_worker is None:
         return session.wait(promise, timeout_s)
     if timeout_s is not None and timeout_s <= LEND_AFTER_S:
@@ -136,9 +136,9 @@ class _Blocked:
         start = worker_start.this_worker
         if start is None or start.attach is None:
             return
-        session = submitting.here().session
+        session = here().session
         frame = encode(Blocked(start.attach.lease, blocked))
-        session.leading.tell(lambda: session.shell.say(session.shell.home, frame))
+        session.leading.tell(lambda: session.shell.agents.say(session.shell.agents.home, frame))
 
 
 _BLOCKED = _Blocked()

@@ -18,9 +18,10 @@
 """
 
 from distpool.scheduler.serialize.blobs import loads
+from distpool.scheduler.serialize.byvalue import place_of_variable
 from distpool.scheduler.serialize.errors import RemoteError, SerializationError, path_note
 from distpool.scheduler.serialize.exceptions import dump_exception, format_remote, load_exception
-from distpool.scheduler.serialize.exporter import Exporter
+from distpool.scheduler.serialize.exporter import Exporter, name_of
 from distpool.scheduler.serialize.importer import Importer, describe_main, loads_result, process_token
 from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.serialize.plain import INT_MAX, INT_MIN, PLAIN_TYPES, is_plain
@@ -46,7 +47,9 @@ __all__ = [
     "load_exception",
     "loads",
     "loads_result",
+    "name_of",
     "path_note",
+    "place_of_variable",
     "process_token",
     "use",
 ]

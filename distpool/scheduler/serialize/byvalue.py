@@ -14,6 +14,8 @@ from __future__ import annotations
 import marshal
 import sys
 import types
+from collections.abc import Iterable
+from contextvars import Context, ContextVar
 from importlib import import_module
 from types import CellType, CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -69,9 +71,12 @@ def _function_pieces(pickler: TaskPickler, function: FunctionType, uid: int) -> 
     code, namespace, closure = function.__code__, function.__globals__, function.__closure__
     key = namespace_key(namespace)
     names = used_names(code)
+    planted: dict[str, str] = {}
     if key == MAIN or isinstance(key, int):
         for name in names.globals:
             pickler.capture(key, namespace, name)
+    else:
+        planted = _planted_modules(namespace, names.globals)
     contents = []
     for cell in closure or ():
         pickler.leave_hollow(cell)
@@ -87,11 +92,25 @@ def _function_pieces(pickler: TaskPickler, function: FunctionType, uid: int) -> 
     return (
         rebuild.make_function,
         (uid, code, key, facts_of(key, namespace), closure),
-        (_function_slots(function), function.__dict__, contents, used_submodules(names.all, values)),
+        (_function_slots(function), function.__dict__, contents, used_submodules(names.all, values), planted),
         None,
         None,
         rebuild.set_function_state,
     )
+
+
+def _planted_modules(namespace: Namespace, names: Iterable[str]) -> dict[str, str]:
+    """Modules under names that no source can spell: a tool, pytest for one, has put them there, for code of its own.
+
+    Importing the function's module in a worker does not bring them.
+    """
+    odd = [name for name in names if not name.isidentifier()]
+    found = {name: namespace[name] for name in odd if name in namespace}
+    return {
+        name: thing.__name__
+        for name, thing in found.items()
+        if isinstance(thing, (ModuleType, rebuild.LateModule))
+    }
 
 
 def _function_slots(function: FunctionType) -> dict[str, Any]:
@@ -254,6 +273,19 @@ def reduce_module(pickler: TaskPickler, module: ModuleType) -> Any:
     return rebuild.module_of, (key, facts_of(key, namespace))
 
 
+def reduce_module_of_a_class(pickler: TaskPickler, module: ModuleType) -> Any:
+    """A module whose class is one of its own, as lazy ones have it; by name too, where that can be imported.
+
+    What cannot be imported arrives with that class, unless the class says itself how it is made.
+    """
+    if is_importable(module):
+        return import_module, (module.__name__,)
+    kind = type(module)
+    if kind.__reduce_ex__ is not object.__reduce_ex__ or kind.__reduce__ is not object.__reduce__:
+        return pickler.reduce_registered(module)
+    return (*reduce_module(pickler, module), kind, None, None, rebuild.set_class_of_module)
+
+
 def reduce_by_itself(pickler: TaskPickler, obj: Any) -> Any:
     """An instance of a by-value class with a ``__reduce__`` of its own, which may answer with a global's name.
 
@@ -321,6 +353,49 @@ def reduce_alias(pickler: TaskPickler, alias: Any) -> Any:
     return rebuild.make_typevar, arguments
 
 
+def reduce_context_variable(pickler: TaskPickler, variable: ContextVar[Any]) -> Any:
+    """By the place where an importable module keeps it; else one of that name and default, the same for all."""
+    place = place_of_variable(variable)
+    if place is not None and is_importable(sys.modules[place[0]]):
+        return rebuild.make_singleton, place
+    if variable is not pickler.root:
+        return pickler.refer(variable)
+    try:
+        default: tuple[Any, ...] = (Context().run(variable.get),)
+    except LookupError:
+        default = ()
+    return rebuild.make_context_variable, (REGISTRY.uid_of(variable), variable.name, default)
+
+
+#: What ``place_of_variable`` has found.
+_places: dict[ContextVar[Any], tuple[str, str]] = {}
+
+
+def place_of_variable(variable: ContextVar[Any]) -> tuple[str, str] | None:
+    """Module and name of a context variable, which itself does not know them; None: no module has it."""
+    known = _places.get(variable)
+    if known is not None and getattr(sys.modules.get(known[0]), known[1], None) is variable:
+        return known
+    found = None
+    for name, module in list[tuple[str, Any]](sys.modules.items()):
+        if not isinstance(module, ModuleType):
+            continue
+        # Not by getattr: a module that is loaded lazily is not to be woken by this.
+        for attribute, value in list(ModuleType.__getattribute__(module, "__dict__").items()):
+            if value is variable and (found is None or name not in MAIN_NAMES):
+                found = name, attribute
+    if found is not None:
+        _places[variable] = found
+    return found
+
+
+def reduce_device_array(pickler: TaskPickler, array: Any) -> Any:
+    """An array of CuPy's: see ``device_arrays.py``, which is imported when the first one is met."""
+    from distpool.scheduler.serialize import device_arrays
+
+    return device_arrays.reduce(pickler, array)
+
+
 def reduce_array(pickler: TaskPickler, array: Any) -> Any:
     """A big numpy array of times, or a memory-mapped file, as the plain array over the same memory.
 
@@ -333,6 +408,12 @@ def reduce_array(pickler: TaskPickler, array: Any) -> Any:
         return pickler.reduce_registered(array)
     plain = array.view(sys.modules["numpy"].ndarray)
     return rebuild.view_array, (plain.view("i8") if is_times else plain, dtype, kind)
+
+
+def reduce_lent(pickler: TaskPickler, obj: Any) -> Any:
+    """What another process finds only while somebody has it: a lock, a queue, a value (``shared/segment``)."""
+    pickler.lend(obj.lent_when_pickled())
+    return pickler.reduce_registered(obj)
 
 
 def _singleton(module: str, name: str) -> Reducer:
@@ -379,6 +460,7 @@ def facts_of(key: NamespaceKey, namespace: Namespace) -> rebuild.ModuleFacts | N
 REDUCERS: dict[type, Reducer] = {
     FunctionType: reduce_function,
     type: reduce_class,
+    ContextVar: reduce_context_variable,
     CodeType: reduce_code,
     CellType: reduce_cell,
     MethodType: reduce_method,
@@ -400,6 +482,7 @@ LATE_REDUCERS: dict[tuple[str, str], Reducer] = {
         rebuild.make_cached_property,
         (p.func, p.attrname, p.__doc__),
     ),
+    ("cupy", "ndarray"): reduce_device_array,
     ("numpy", "ndarray"): reduce_array,
     ("numpy", "memmap"): reduce_array,
     ("typing", "NewType"): reduce_newtype,

@@ -31,7 +31,7 @@ from typing import Any
 
 from distpool.scheduler.serialize import stored
 from distpool.scheduler.serialize.explain import explain_pickling
-from distpool.scheduler.serialize.pickler import TaskPickler, new_pickler
+from distpool.scheduler.serialize.pickler import Lent, TaskPickler, new_pickler
 from distpool.scheduler.serialize.scope import Read, Scope, is_current
 from distpool.scheduler.serialize.stored import BRIEF_BYTES_MIN, Held, Refused, Shared
 from distpool.scheduler.serialize.units import Units
@@ -51,7 +51,7 @@ FUNCTIONS_MAX = 1_000
 _function_ids = count(1)
 
 #: Number (negative if to be loaded anew for each call), blob, and what must be kept while calls with it are pending.
-Answer = tuple[int, bytes, "tuple[Held, ...] | None"]
+Answer = tuple[int, bytes, "tuple[Held | Lent, ...] | None"]
 #: A pickler that is free, and the list that it writes to.
 Free = tuple[TaskPickler, list[Any]]
 
@@ -89,6 +89,8 @@ class Exporter:
         self._scope = Scope(snapshot, closures)
         self._units = Units(self._scope)
         self._functions: OrderedDict[int, Exported] = OrderedDict()
+        #: What was called lately that may be gone by now: partials, methods, lambdas.
+        self._names: OrderedDict[int, str] = OrderedDict()
         self._scope.caches.append(self._functions)
         self._free: list[Free] = []
         self._free_storing: list[Free] = []
@@ -101,10 +103,14 @@ class Exporter:
 
     # --------------------------------------------------------------------------------- functions
 
-    def find(self, number: int) -> Callable[..., Any] | None:
-        """The function that has this id, if that is known still and lives; for who tells people what runs."""
+    def name(self, number: int) -> str:
+        """What the function that has this id is called, "" if that is not known any more; for who tells people."""
+        name = self._names.get(number)
+        if name is not None:
+            return name
         found = [exported for exported in list(self._functions.values()) if exported.answer[0] == number]
-        return found[0].function() if found else None
+        function = found[0].function() if found else None
+        return "" if function is None else name_of(function)
 
     def function(self, function: Callable[..., Any], shared: Shared | None = None) -> Answer:
         """The id and the blob of something to call, and what must be kept while calls with it are pending.
@@ -140,7 +146,7 @@ class Exporter:
             pickler.dump(function)  # if it raises, the pickler is not used again
             header = self._units.header(pickler.needs, store=store)
             blob = stored.pack([header.data, *chunks], pickler.buffers, keep, shared, carried=pickler.carried)
-            cells = pickler.seen_cells
+            cells, lent = pickler.seen_cells, pickler.lent
             self._give_back(pickler, chunks, self._free_storing)
         except Refused as refused:
             raise refused.take() from None
@@ -151,18 +157,27 @@ class Exporter:
         reads = [*header.reads, *((cell, "", content) for cell, content in cells)]
         if keep:
             reads.append((stored.STATE, "store", store))
-        kept = (*header.kept, *keep) or None
+        kept: tuple[Held | Lent, ...] | None = (*header.kept, *keep, *lent) or None
         if not _is_stable(function):
-            return -next(_function_ids), blob, kept
+            number = -next(_function_ids)
+            self._note_name(number, function)
+            return number, blob, kept
         # A worker keeps what has a positive number, so a closure over big data has none; its mapping comes to rest.
         number = next(_function_ids)
         answer = -number if keep else number, blob, kept
+        self._note_name(answer[0], function)
         key, table = id(function), weakref.ref(self._functions)  # or the table would keep itself
         reference = weakref.ref(function, lambda dead: _forget(table(), key, dead))
         self._functions[key] = Exported(reference, answer, reads)
         if len(self._functions) > FUNCTIONS_MAX:
             self._drop_functions()
         return answer
+
+    def _note_name(self, number: int, function: Callable[..., Any]) -> None:
+        names = self._names
+        names[number] = name_of(function)
+        if len(names) > FUNCTIONS_MAX:
+            names.popitem(last=False)
 
     def _drop_functions(self) -> None:
         """Make room; what was used since it last came to the head of the line goes to its end once more."""
@@ -255,6 +270,8 @@ class Exporter:
         header = self._units.header(pickler.needs, to, store)
         if header.kept:
             keep += header.kept  # type: ignore[operator]
+        if pickler.lent and keep is not None:
+            keep += pickler.lent
         pieces = [header.data, *filter(None, chunks)]
         if (
             len(pieces) == 2
@@ -301,6 +318,13 @@ def _forget(functions: OrderedDict[int, Exported] | None, key: int, dead: weakre
         known = functions.get(key)
         if known is not None and known.function is dead:
             functions.pop(key, None)
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What to call a function's tasks: its own name; that of what a partial, or the like, is made of."""
+    inner = getattr(function, "func", function)
+    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+    return str(name)
 
 
 def _is_stable(function: Any) -> bool:

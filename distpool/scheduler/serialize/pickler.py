@@ -21,7 +21,7 @@ import weakref
 from _pickle import Pickler
 from collections.abc import Callable
 from pickle import PickleBuffer
-from types import CellType
+from types import CellType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from distpool.scheduler.serialize import byvalue
@@ -50,6 +50,15 @@ _watched: dict[int, weakref.ref[type]] = {}
 _modules = sys.modules
 
 
+class Lent:
+    """Stands among what must be kept for a blob: one thing, whatever attributes it may have."""
+
+    __slots__ = ("thing",)
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+
 class TaskPickler(Pickler):
     """A C pickler that notes in ``needs`` what must come along with its output.
 
@@ -64,11 +73,15 @@ class TaskPickler(Pickler):
     buffers: list[PickleBuffer]
     #: The definition being pickled itself, which is written out where any other is only named.
     root: Any = None
+    #: Whether what it pickles may lie in a store.
+    stores = False
     #: Whether cells get an identity of their own (while definitions and captured globals are pickled).
     shares_cells = False
     needs: Needs
     #: References in it: they must live until it is loaded.
     carried: list[Carried]
+    #: What this process must not let go of until the pickle is loaded: that only finds what is still there.
+    lent: list[Lent]
     #: Cells whose content is written by the function that holds them, by address.
     hollow: dict[int, CellType]
     #: Cells and contents that were written: the output is stale once they differ.
@@ -86,6 +99,8 @@ class TaskPickler(Pickler):
             self.seen_cells = []
         if self.carried:
             self.carried = []
+        if self.lent:
+            self.lent = []
 
     def reducer_override(self, obj: Any) -> Any:
         """Called by the C pickler for each object that is not of an exact builtin type."""
@@ -119,6 +134,11 @@ class TaskPickler(Pickler):
         self.carried.append(reference)
         self.chunks.append(b"")
         return len(self.carried) - 1
+
+    def lend(self, thing: Any) -> None:
+        """Note that this very thing must be there until the pickle is loaded, wherever that is."""
+        self.lent.append(Lent(thing))
+        self.chunks.append(b"")
 
     def capture(self, key: NamespaceKey, namespace: Namespace, name: str) -> None:
         """Note that a global must come along."""
@@ -160,11 +180,13 @@ def new_pickler(
         buffer_callback = out_of_band(buffers, chunks)
     pickler = TaskPickler(_Writer(chunks.append), 5, buffer_callback=buffer_callback)
     pickler.scope = scope
+    pickler.stores = stores
     pickler.chunks = chunks
     pickler.buffers = buffers
     pickler.needs = {}
     pickler.hollow = {}
     pickler.carried = []
+    pickler.lent = []
     pickler.seen_cells = []
     return pickler
 
@@ -181,6 +203,10 @@ def _learn(kind: type) -> Reducer | None:
     reducer: Reducer | None
     if issubclass(kind, type):
         reducer = byvalue.reduce_class
+    elif issubclass(kind, ModuleType):
+        reducer = byvalue.reduce_module_of_a_class
+    elif hasattr(kind, "lent_when_pickled"):
+        reducer = byvalue.reduce_lent
     else:
         reducer = byvalue.LATE_REDUCERS.get((str(kind.__module__), kind.__qualname__))
         if (

@@ -15,6 +15,7 @@ import pickle
 import sys
 from _thread import _local
 from collections.abc import Iterable
+from contextvars import ContextVar
 from functools import lru_cache, update_wrapper
 from importlib import import_module
 from types import CellType, CodeType, FunctionType, ModuleType
@@ -90,6 +91,11 @@ def module_of(key: NamespaceKey, facts: ModuleFacts | None) -> ModuleType:
     )
 
 
+def set_class_of_module(module: ModuleType, kind: type[ModuleType]) -> None:
+    """Give a module the class that it had at home, with that class's properties and methods."""
+    module.__class__ = kind
+
+
 # ------------------------------------------------------------------------------------ functions
 
 
@@ -108,9 +114,13 @@ def make_function(
     return REGISTRY.adopt(FunctionType(code, namespace, closure=cells), uid)  # type: ignore[no-any-return]
 
 
-def set_function_state(function: FunctionType, state: tuple[dict[str, Any], Any, Any, Any]) -> None:
+def set_function_state(
+    function: FunctionType, state: tuple[dict[str, Any], Any, Any, Any, dict[str, str]]
+) -> None:
     """The second step of ``make_function``."""
-    slots, attributes, contents, imports = state
+    slots, attributes, contents, imports, planted = state
+    for name, module in planted.items():
+        function.__globals__.setdefault(name, LateModule(module))
     for name in imports:
         import_module(name)
     for name, value in slots.items():
@@ -120,6 +130,16 @@ def set_function_state(function: FunctionType, state: tuple[dict[str, Any], Any,
     if contents:
         for cell, value in contents:
             set_cell(cell, value)
+
+
+class LateModule:
+    """A module that is imported when something of it is used."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(self.__name__), name)
 
 
 def make_cell() -> CellType:
@@ -249,6 +269,15 @@ def make_typevar(
     """A ``typing.TypeVar``, ``ParamSpec`` or ``TypeVarTuple``."""
     existing = REGISTRY.find(uid)
     return existing if existing is not None else REGISTRY.adopt(kind(name, *constraints, **options), uid)
+
+
+def make_context_variable(uid: int, name: str, default: tuple[Any, ...]) -> Any:
+    """A ``contextvars.ContextVar``, with its default, if it has one."""
+    existing = REGISTRY.find(uid)
+    if existing is not None:
+        return existing
+    made: ContextVar[Any] = ContextVar(name, default=default[0]) if default else ContextVar(name)
+    return REGISTRY.adopt(made, uid)
 
 
 def make_named(uid: int, cls: type) -> Any:

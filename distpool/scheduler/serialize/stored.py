@@ -37,6 +37,7 @@ from typing import Any, NamedTuple, Protocol
 from distpool.scheduler.serialize import carried as carrying
 from distpool.scheduler.serialize.carried import REFS_MARK, Carried
 from distpool.scheduler.serialize.errors import SerializationError
+from distpool.scheduler.serialize.on_device import Arrived, OnDevice
 
 #: Buffers and pickle streams of at least this size are objects of their own. Below it a mapping costs more than a copy.
 STORED_BYTES_MIN = 256 * 1024
@@ -51,6 +52,8 @@ _IDS_START = 10
 #: Bytes, bytearray, memoryview, PickleBuffer: one contiguous buffer.
 Buffer = Any
 Blob = bytes | bytearray | memoryview
+#: Buffers, to be laid one behind the other; or what lies on a device.
+Object = Sequence[Buffer] | OnDevice
 
 
 class Spot(NamedTuple):
@@ -72,10 +75,10 @@ class Held(Protocol):
 class Store(Protocol):
     """What pickling needs of a node's store. Thread-safe."""
 
-    def put(self, objects: Sequence[Sequence[Buffer]], *, holder: int = 0, label: str = "") -> Held:
+    def put(self, objects: Sequence[Object], *, holder: int = 0, label: str = "") -> Held:
         """Copy each object, a concatenation of buffers. Raises what says that there is no room."""
 
-    def map(self, ids: Sequence[int]) -> list[memoryview]:
+    def map(self, ids: Sequence[int]) -> list[memoryview | Arrived]:
         """Private writable views, one for each id given; an object stays while a view of it lives."""
 
     def reading(self, number: int) -> AbstractContextManager[memoryview]:
@@ -190,7 +193,7 @@ def pack(
         return carrying.frame(names, join(pieces))
     carried_count = len(ids)
     flags = is_stream * _IS_STREAM
-    objects: list[Sequence[Buffer]] = []
+    objects: list[Object] = []
     sent: list[int] = []  # to the holder, who hears of it by the blob alone
     try:
         keep += carried
@@ -198,7 +201,7 @@ def pack(
             store.hand(ids, holder)
             sent += ids
         if shared is None:
-            objects += [(buffer.raw(),) for buffer in buffers]
+            objects += [_object(buffer) for buffer in buffers]
         else:
             for buffer in buffers:
                 held = shared.put(store, buffer)
@@ -211,7 +214,7 @@ def pack(
             held = store.put(objects, holder=holder)
             keep.append(held)
             ids += held.ids
-            sizes += [sum([memoryview(part).nbytes for part in parts]) for parts in objects]
+            sizes += [_size(parts) for parts in objects]
             sent += held.ids if holder else ()
         head = _head(flags, carried_count, ids, sizes)
         return carrying.frame(names, head if is_stream else join((head, *pieces)))
@@ -221,6 +224,15 @@ def pack(
         if not isinstance(reason, Exception):
             raise
         raise Refused(reason) from None
+
+
+def _object(buffer: PickleBuffer) -> Object:
+    owner = memoryview(buffer).obj
+    return owner if type(owner) is OnDevice else (buffer.raw(),)
+
+
+def _size(parts: Object) -> int:
+    return len(parts) if type(parts) is OnDevice else sum([memoryview(part).nbytes for part in parts])
 
 
 def pack_stream(blob: bytes, keep: list[Any]) -> bytes:
@@ -288,7 +300,7 @@ class Shared:
             if known is not None and entry.store is store:
                 entry.held = known
                 return known
-        held = store.put([(raw,)])
+        held = store.put([_object(buffer)])
         self._entries[key] = _Entry(held, self, key, owner, store)
         return held
 
@@ -319,6 +331,8 @@ class _Entry(weakref.ref[Any]):
 
 def _place_of(owner: Any) -> Any:
     """What tells a buffer from every other that exists meanwhile: its address where a view does not own its memory."""
+    if type(owner) is OnDevice:
+        return owner.source.place
     array: Any = getattr(sys.modules.get("numpy"), "ndarray", ())
     if isinstance(owner, array):
         return owner.__array_interface__["data"][0]
@@ -371,7 +385,7 @@ def inner_start(blob: Blob) -> int:
     return _IDS_START + 16 * len(ids_of(blob))
 
 
-def load(blob: Blob, loads: Callable[[Blob, list[memoryview] | None], Any]) -> Any:
+def load(blob: Blob, loads: Callable[[Blob, list[memoryview | Arrived] | None], Any]) -> Any:
     """Rebuild what ``pack`` has made of a pickle.
 
     Args:
@@ -397,7 +411,7 @@ def load(blob: Blob, loads: Callable[[Blob, list[memoryview] | None], Any]) -> A
         return loads(inner, views)
 
 
-def _views(ids: Sequence[int]) -> list[memoryview]:
+def _views(ids: Sequence[int]) -> list[memoryview | Arrived]:
     """Writable views for the caller alone: of the store's objects, or copies of what has come with the blob."""
     came = ARRIVED.objects
     if came and ids[0] in came:

@@ -29,7 +29,6 @@ import os
 import platform
 import time
 import weakref
-from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -108,10 +107,6 @@ class Channel(SharedThing):
 
     def _parts(self) -> tuple[Any, ...]:
         return (self.items_max,)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        _sent.append(self.place)
-        return super().__reduce__()
 
     # -------------------------------------------------------------------------------------------- state
 
@@ -390,10 +385,6 @@ def _locks(place: segment.Place) -> tuple[segment.Place, ...]:
     """Where the writers' mutex and the three gates lie: items, room, units."""
     sizes = (mutex.BYTES, gate.BYTES, gate.BYTES, gate.BYTES)
     return tuple(gate.part(place, _LOCKS_START + sum(sizes[:n]), size) for n, size in enumerate(sizes))
-
-
-#: Where channels lie that were pickled lately: the receiver may not have attached yet when the sender forgets its own.
-_sent: deque[segment.Place] = deque(maxlen=16)
 
 
 def _forked_child() -> None:

@@ -32,7 +32,7 @@ from distpool.scheduler import node_identity
 SEGMENT_BYTES = 16 << 20
 ALIGNMENT = 64
 #: The last segments that were pickled are kept, so many and for so long at least until others are.
-_SENT_MAX = 8
+_SENT_MAX = 16
 _SENT_S = 30.0
 _KEY_BYTES = 16
 _HEADER_BYTES = 64  # the key; the rest is spare
@@ -98,6 +98,10 @@ class Place:
         here = node_identity.current_node()
         return find, (segment.key, segment.size, self.offset, self.size, self.holders(), here)
 
+    def lent_when_pickled(self) -> Place:
+        """What must stay until a pickle of this was loaded: asked by who knows when that is (``serialize/pickler``)."""
+        return self
+
     def __del__(self) -> None:
         if not self._seen and self._forks == _forks:
             _arena.dropped.append((self.segment, self.offset, self.size))
@@ -160,9 +164,15 @@ def _keep_for_a_while(segment: Segment) -> None:
     ``Process(args=(Array(...),)).start()`` lets go of it as soon as the child has been sent its arguments.
     """
     now_s = time.monotonic()
-    while _sent and (len(_sent) >= _SENT_MAX or now_s - _sent[0][0] > _SENT_S):
-        _sent.popleft()
-    _sent.append((now_s, segment))
+    _sent.pop(segment, None)  # many small things lie in one, and must not push out the others
+    _sent[segment] = now_s
+    kept = list(
+        _sent.items()
+    )  # each of these steps is whole, so threads need no lock, which a finalizer could not take
+    too_many = len(kept) - _SENT_MAX
+    for number, (old, sent_s) in enumerate(kept[:-1]):
+        if number < too_many or now_s - sent_s > _SENT_S:
+            _sent.pop(old, None)
 
 
 class _Arena:
@@ -217,7 +227,7 @@ _Space = tuple[Segment, int, int]
 _forks = 0
 _arena = _Arena()
 _finding = threading.Lock()
-_sent: deque[tuple[float, Segment]] = deque()
+_sent: dict[Segment, float] = {}  # when, the latest last
 _known: weakref.WeakValueDictionary[bytes, Segment] = weakref.WeakValueDictionary()
 _found_at: dict[bytes, tuple[Holder, ...]] = {}
 os.register_at_fork(after_in_child=_forked_child, after_in_parent=_forked)

@@ -73,6 +73,10 @@ class SharedThing:
         where = self.place.__reduce__()[1]
         return rebuild, (type(self), where, self._served_by or _server(), self._parts())
 
+    def lent_when_pickled(self) -> Any:
+        """Its memory; of one whose home is another node, nothing."""
+        return getattr(self, "place", None)
+
 
 def rebuild(cls: Any, where: Where, server: Any, parts: tuple[Any, ...]) -> Any:
     """What was pickled, as it can be used from here.

@@ -74,7 +74,17 @@ def resolve(blob: bytes) -> Resolved:
     """Find what ``method_blob`` named. Raises AttributeError if the actor has no such method."""
     name, group = msgspec.msgpack.decode(blob, type=tuple[str, str])
     special = _SPECIAL.get(name)
-    return Resolved(getattr(instance, name) if special is None else special, group)
+    return Resolved(_method(name) if special is None else special, group)
+
+
+def _method(name: str) -> Any:
+    """The class's method, which is what a handle promises: an attribute of the instance may bear its name."""
+    cls = type(instance)
+    if name in getattr(instance, "__dict__", ()) and hasattr(cls, name):
+        static = inspect.getattr_static(cls, name)
+        bind = getattr(type(static), "__get__", None)
+        return static if bind is None else bind(static, instance, cls)
+    return getattr(instance, name)
 
 
 def exit_actor() -> None:

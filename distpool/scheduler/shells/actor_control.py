@@ -119,7 +119,7 @@ class ActorControl:
                 with outbox.sending:
                     frame = link.finished(0.0, by_data_link=False)
                     if frame is not None:
-                        outbox.send_by(self._say_remarks, BUFFER_BYTES)
+                        outbox.send_by(self._say_remarks, BUFFER_BYTES, aside=True)
                         self._say(control, frame)
                 self._say(control, encode(Recalled(taken, 0)))
             case Interrupt(attempt=attempt, recursive=recursive):

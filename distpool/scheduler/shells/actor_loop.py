@@ -10,7 +10,8 @@ The descriptor of a ZeroMQ socket tells of a *change*, once: whatever is done wi
 each read or send the socket itself is asked whether there is more. For the same reason only this thread uses the data
 links: it holds their lock for as long as it lives.
 
-The constructor runs in the loop too, so that it may create tasks. Without ``await`` a call has the loop to itself.
+The constructor runs in the loop too, so that it may create tasks. Without ``await`` a call has the loop to itself:
+where that is not wanted there are concurrency groups, and an actor with those is served by ``actor_loops``.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import zmq
 
 from distpool.scheduler import limits as limits_module
 from distpool.scheduler.messages import Setup, decode
 from distpool.scheduler.shells.actor_calls import ActorExit, running
+from distpool.scheduler.shells.actor_coroutines import Coroutines, end_tasks, say
 from distpool.scheduler.shells.actor_groups import Group, Groups
 from distpool.scheduler.shells.actor_links import Call, CallerLink
 from distpool.scheduler.shells.actor_worker import ActorServer
-from distpool.scheduler.shells.call_parts import arguments
 from distpool.scheduler.shells.links import is_readable
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class OnLoop(ActorServer):
     def __init__(self, worker: Worker, setup: Setup) -> None:
         super().__init__(worker, setup)
         self._groups = Groups(self.terms)
-        self._tasks: dict[int, asyncio.Task[None]] = {}  # mark -> what runs
-        self._room: dict[int, asyncio.Event] = {}  # mark -> what a generator waits for that is too far ahead
+        self._coroutines = Coroutines(self, self._ended, self._leave_at_once)
         self._flushing = False  # at the end of this turn
         self._sent_s = 0.0
         self._stopped = False
@@ -61,7 +61,7 @@ class OnLoop(ActorServer):
         try:
             loop.run_forever()
         finally:
-            self._end_tasks()
+            end_tasks(loop, _LIMITS.cancel_grace_s)
             asyncio.set_event_loop(None)
             loop.close()
         self.say_farewell()
@@ -73,19 +73,6 @@ class OnLoop(ActorServer):
         worker.data_lock.acquire()
         self.loop.add_reader(self.waker.fd, self._woken)
         self.linked(self.creator)
-
-    def _end_tasks(self) -> None:
-        """Cancel what the actor has left running in the background, and let it have its last word."""
-        loop = self.loop
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        try:
-            if tasks:
-                loop.run_until_complete(asyncio.wait(tasks, timeout=_LIMITS.cancel_grace_s))
-            loop.run_until_complete(loop.shutdown_asyncgens())
-        except (SystemExit, KeyboardInterrupt):
-            pass  # it is ending
 
     # -------------------------------------------------------------------------------- what comes
 
@@ -144,80 +131,21 @@ class OnLoop(ActorServer):
             if call.method.resolved().is_async:
                 group.running += 1
                 call.link.running += 1
-                self._tasks[call.mark] = self.loop.create_task(self._await(group, call))
+                self._coroutines.start(self.loop, call)
             else:
                 self._run_here(call)
 
-    async def _await(self, group: Group, call: Call) -> None:
-        running.set(call.mark)
-        start, failed = time.perf_counter(), False
-        try:
-            payload = call.payload
-            method = call.method.resolved().call
-            if type(payload) is list:
-                value = await method(*payload)
-            else:
-                args, kwargs = arguments(payload)
-                value = method(*args, **kwargs)
-                del args, kwargs
-                if hasattr(value, "__anext__"):
-                    value = await self._stream(call, value)
-                else:
-                    value = await value
-                    if type(payload) is dict:
-                        value = self.parts(call, value)
-            self.done(call, self.packed(call, value))
-        except ActorExit:
-            self.exits(call)
-        except SystemExit as leaving:
-            self._leave_at_once(leaving)
-        except BaseException as error:
-            failed = True
-            self.failed(call, error)
-        finally:
-            self.note((call.name, start, time.perf_counter(), failed))
-            del self._tasks[call.mark]
-            group.running -= 1
-            call.link.running -= 1
-            self._go_on(group)
-            self._flush_soon()
-
-    async def _stream(self, call: Call, generator: Any) -> int:
-        """Send what an asynchronous generator yields, as ``streaming.stream`` does; others run meanwhile."""
-        payload = call.payload
-        if type(payload) is not dict or "g" not in payload:
-            raise TypeError(
-                'a method that is an asynchronous generator is called with num_returns="streaming"'
-            )
-        sent = 0
-        self._room[call.mark] = room = asyncio.Event()
-        try:
-            while True:
-                while payload["g"] and self.reading.unread(call.mark, sent) >= payload["g"]:
-                    room.clear()
-                    await room.wait()
-                try:
-                    value = await generator.__anext__()
-                except StopAsyncIteration:
-                    return sent
-                except Exception as error:
-                    self.send_yielded(call, self.yielded_error(call, sent, error))
-                    return sent + 1
-                self.send_yielded(call, self.yielded(call, sent, value))
-                sent += 1
-        finally:
-            del self._room[call.mark]
-            self.reading.forget(call.mark)
-            await generator.aclose()
+    def _ended(self, call: Call) -> None:
+        group = self._groups.of(call)
+        group.running -= 1
+        call.link.running -= 1
+        self._go_on(group)
+        self._flush_soon()
 
     def consumed(self, mark: int, count: int) -> None:
         """See ``ActorServer``."""
         super().consumed(mark, count)
-        self._in_loop(self._make_room, mark)
-
-    def _make_room(self, mark: int) -> None:
-        if mark in self._room:
-            self._room[mark].set()
+        say(self.loop, self._coroutines.make_room, mark)
 
     def _run_here(self, call: Call) -> None:
         """A method that is no coroutine has the loop's thread for itself, and may be interrupted there."""
@@ -266,8 +194,11 @@ class OnLoop(ActorServer):
     def _end_turn(self) -> None:
         self._flushing = False
         self._flush_now()
-        if self.ending and not self._tasks:
+        if self.ending and not self._coroutines.tasks:
             self._stop()
+        elif self.exit_mark and not self._coroutines.leaving:
+            self._coroutines.leaving = True
+            self.loop.call_later(max(0.0, self.exit_s - time.monotonic()), self._stop)
 
     def _flush_now(self) -> None:
         self.flush()
@@ -284,16 +215,5 @@ class OnLoop(ActorServer):
 
     def interrupt(self, mark: int) -> bool:
         """See ``ActorServer``; what is no coroutine is signalled by ``actor_control``."""
-        self._in_loop(self._cancel, mark)
+        say(self.loop, self._coroutines.cancel, mark)
         return True
-
-    def _in_loop(self, function: Callable[[int], None], mark: int) -> None:
-        try:
-            self.loop.call_soon_threadsafe(function, mark)
-        except RuntimeError:
-            pass  # the loop is closed
-
-    def _cancel(self, mark: int) -> None:
-        task: Any = self._tasks.get(mark)
-        if task is not None:
-            task.cancel()

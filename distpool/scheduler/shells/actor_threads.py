@@ -13,12 +13,13 @@ when that returns.
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 _set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
+class Runner(Protocol):
+    """Runs the calls of one group: takes them by ``InThreads.begin``, and says ``end`` of each."""
+
+    def put(self, call: Call) -> None:
+        """Have a call run, in its turn."""
+
+
 class InThreads(ActorServer):
     """Runs each call in a thread of its group."""
 
@@ -46,23 +54,41 @@ class InThreads(ActorServer):
         self._poller = zmq.Poller()
         self._poller.register(self.waker.fd, zmq.POLLIN)
         self._leaving: SystemExit | None = None
-        self._pools = {id(group): _Threads(self, group) for group in self._groups.by_name.values()}
+        self._runners = {id(group): self.runner(group) for group in self._groups.by_name.values()}
+
+    def runner(self, group: Group) -> Runner:
+        """What runs the calls of a group."""
+        return _Threads(self, group)
+
+    def construct(self) -> None:
+        """Construct the actor. On the main thread."""
+        self.worker.set_up(self.setup)
+
+    def end_background(self) -> None:
+        """End what is no call, and runs on."""
 
     def serve(self) -> None:
         """See ``ActorServer``."""
         worker = self.worker
         sys.unraisablehook = self.on_unraisable
-        worker.set_up(self.setup)
+        self.construct()
         with worker.data_lock:
             self.linked(self.creator)
-            while not self.ending or (self._threads and self._leaving is None):
+            while not self.ending or (self._threads and self._leaving is None and self._left_s() > 0.0):
                 self._turn()
             if self._leaving is not None:
                 self.leave(self._leaving)
+            self.end_background()
             self.say_farewell()
 
+    def _left_s(self) -> float:
+        """How long what runs may go on to do so."""
+        return self.exit_s - time.monotonic()
+
     def _turn(self) -> None:
-        readable = {source for source, _ in self._poller.poll()}
+        left_s = self._left_s()
+        timeout_ms = None if left_s == math.inf else max(0, int(left_s * 1000) + 1)
+        readable = {source for source, _ in self._poller.poll(timeout_ms)}
         if self.waker.fd in readable:
             self.waker.clear()
             self.close_the_gone()
@@ -88,7 +114,7 @@ class InThreads(ActorServer):
             except Exception as error:
                 self.failed(call, error)
                 continue
-            self._pools[id(group)].put(call)
+            self._runners[id(group)].put(call)
 
     def waiting(self) -> Iterable[deque[Call]]:
         """See ``ActorServer``."""

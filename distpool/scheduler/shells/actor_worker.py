@@ -7,8 +7,8 @@
     second thread     control links:  Recall, Interrupt  (``actor_control``) │
                                                                              └── exit_actor ──► ActorExit, exit handlers
 
-Three servers run the calls: ``OneByOne`` here, on the main thread; ``actor_threads``; ``actor_loop``. Before a call
-begins, it is noted in ``begun``. The slot shows what runs only where that is one call.
+Four servers run the calls: ``OneByOne`` here, on the main thread; ``actor_threads``; ``actor_loop``; ``actor_loops``.
+Before a call begins, it is noted in ``begun``. The slot shows what runs only where that is one call.
 
 A call is not taken back for the sake of another worker, as there is none. A caller whose link is lost is no more than
 that: what it has queued goes, what runs ends unheard. Without the creator, the worker ends as any does.
@@ -16,6 +16,7 @@ that: what it has queued goes, what runs ends unheard. Without the creator, the 
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -88,6 +89,7 @@ class ActorServer:
         self.waker = Waker()  # ends the main thread's sleep
         self.ending = False  # nothing more begins
         self.exit_mark = 0  # the call that ends the actor on purpose
+        self.exit_s = math.inf  # then calls that run beside it have until here to end
         path = os.path.join(worker.start.directory, f"worker-{worker.start.worker}.begun")
         self.begun = Begun(path)
         self._latest_begun = self.begun.words
@@ -227,7 +229,7 @@ class ActorServer:
         """What has been printed and logged; it goes to the creator, whoever called."""
         flush_streams()
         outbox = self.worker.outbox
-        if outbox.waiting:
+        if outbox.is_due:
             with outbox.sending:
                 outbox.send_by(lambda frame: self.send(self.creator, frame), BUFFER_BYTES)
 
@@ -262,6 +264,7 @@ class ActorServer:
                 self.reading,
                 lambda index, item: self.send_yielded(call, self.yielded(call, index, item)),
                 lambda index, error: self.send_yielded(call, self.yielded_error(call, index, error)),
+                payload.get("w", ()),
             )
         return value
 
@@ -325,9 +328,10 @@ class ActorServer:
     # ---------------------------------------------------------------------------------------- the end
 
     def exits(self, call: Call) -> None:
-        """The actor ends on purpose: nothing more begins, and what runs beside this call may end."""
-        self.ending = True
+        """The actor ends on purpose: nothing more begins, and what runs beside this call has a moment to end."""
         self.exit_mark = self.exit_mark or call.mark
+        self.exit_s = min(self.exit_s, time.monotonic() + _LIMITS.cancel_grace_s)
+        self.ending = True
 
     def leave(self, leaving: SystemExit) -> None:
         """``sys.exit`` in a call is a death, with exit handlers: the slot goes on to show the call."""
@@ -481,7 +485,11 @@ def serve(worker: Worker, setup: Setup) -> None:
     """Be an actor until its end."""
     assert setup.actor is not None
     server: ActorServer
-    if setup.actor.loop:
+    if setup.actor.loop and setup.actor.groups:
+        from distpool.scheduler.shells.actor_loops import OnLoops
+
+        server = OnLoops(worker, setup)
+    elif setup.actor.loop:
         from distpool.scheduler.shells.actor_loop import OnLoop
 
         server = OnLoop(worker, setup)

@@ -33,7 +33,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NoReturn
 
 import msgspec
@@ -42,109 +42,71 @@ import zmq
 from distpool.errors import ClusterError
 from distpool.scheduler.cores.head import HOME_STORE, HeadCore
 from distpool.scheduler.cores.node import NodeCore
-from distpool.scheduler.limits import DEFAULTS, Limits
 from distpool.scheduler.messages import (
     AGENT,
     DRIVER,
-    VIA_HOME,
     Admission,
-    Beat,
     BringOwner,
     Drain,
+    EndJob,
     Exited,
-    FactsQuery,
     Fork,
-    GateIs,
     GateOf,
-    GroupQuery,
-    HeadEnds,
-    KillWorker,
     Knock,
+    LeaveIfIdle,
     LinkLost,
-    LookAt,
+    LogGrows,
     Message,
     NodeAnswers,
-    NodeBye,
-    NodeHello,
+    NodeReport,
     NodeWelcome,
     NoOwner,
-    OwnerBye,
-    OwnerHello,
-    Preload,
+    RunJob,
     Signal,
     StoreQuery,
     StoreReport,
-    Survey,
     Tick,
     View,
     WakeAt,
-    WorkerDied,
     decode,
     encode,
 )
 from distpool.scheduler.node_identity import belong_to, current_node
 from distpool.scheduler.shells import launched, node_resources, processes
 from distpool.scheduler.shells.agent_answers import AgentAnswers
+from distpool.scheduler.shells.agent_askers import AgentAskers
+from distpool.scheduler.shells.agent_head import Head, HeadBeside, HeadElsewhere, HeadHere
+from distpool.scheduler.shells.agent_owners import AgentOwners
+from distpool.scheduler.shells.agent_request import IN_DIRECTORY, AgentRequest
 from distpool.scheduler.shells.brood import Brood
+from distpool.scheduler.shells.clock import Alarm, Clock, Every
+from distpool.scheduler.shells.gpu_watch import GpuWatch
 from distpool.scheduler.shells.head_keeper import HeadKeeper, HeadRequest
 from distpool.scheduler.shells.head_shell import HOME, HeadShell
 from distpool.scheduler.shells.links import Peers, router
-from distpool.scheduler.shells.logs import TIDY_S
+from distpool.scheduler.shells.logs import GROWS_S, TIDY_S
 from distpool.scheduler.shells.node_memory import NodeMemory
 from distpool.scheduler.shells.nursery import NurseryStart
 from distpool.scheduler.shells.slots import Slots
 from distpool.scheduler.shells.uplink import Uplink
 from distpool.scheduler.shells.waker import Waker
 from distpool.scheduler.store import files
-from distpool.scheduler.store.files import StoreFiles
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.store import ObjectStore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from distpool.scheduler.shells.gates import Gates
+    from distpool.scheduler.shells.curve import Keys
     from distpool.scheduler.shells.gateway import Gateway, Heard
+    from distpool.scheduler.shells.jobs import JobProcesses
     from distpool.scheduler.shells.mover import Mover
 
-#: Head and node share a process here, so the one needs no sign of life from the other.
-EMBEDDED = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"))
 #: So long a node that is to go has had nothing to do: its last words have left, and what they tell of is claimed.
 REST_S = 0.5
 #: The ways by which other nodes come, before a peer's routing id; see ``HeadShell``.
 BY_PORT, BY_SOCKET = b"p", b"s"
 
-#: Where an agent listens whose owner comes by a port, but from this very machine.
-IN_DIRECTORY = "ipc"
 _SLEEP_MS_MAX = 3_600_000  # a poll takes a C int
-
-
-class AgentRequest(msgspec.Struct, frozen=True):
-    """What the driver asks for, or who has a node join: then ``head`` is where the agent with the head is dialled.
-
-    ``resources`` take the place of what is found here ({"CPU": 2.0, "my_kind": 1.0}; see ``node_resources``), and
-    ``labels`` are what tasks may choose the node by. ``node`` defaults to this machine's own name. Only a driver's
-    own agent watches the one who started it (``driver_pid``; 0 for a node that joins), and is given a ``store``. With
-    ``listen`` ("HOST:PORT") it has a port there, for whoever knows the ``secret``; with ``IN_DIRECTORY`` a unix
-    socket ("port" in its directory) in that one's place, and no secret. ``alone``: it is nobody's own, has a head and
-    a store, and lives until a SIGTERM comes; with a ``journal`` (a file) that head is a process of its own, and may
-    die. ``logged``: what it and its workers print goes to files.
-    """
-
-    lock_fd: int
-    driver_pid: int
-    node: str = ""
-    incarnation: int = 1
-    head: str = ""
-    resources: dict[str, float] | None = None
-    labels: dict[str, str] = {}
-    limits: Limits = EMBEDDED
-    worker_main: str = "distpool.scheduler.shells.worker:main"
-    store: StoreFiles | None = None
-    listen: str = ""
-    secret: str = ""
-    alone: bool = False
-    logged: bool = False
-    journal: str = ""
 
 
 class Agent:
@@ -175,67 +137,113 @@ class Agent:
         )
         self._brood = Brood(start, slots, request.limits, private_fds=(tell_fd,))
         self._keeper = None if request.store is None else Keeper(ObjectStore(request.store, process=0))
-        self._keep_s = 0.0  # when the keeper is to look again
-        self._answers = AgentAnswers(directory, self._brood, self._store_report, self._store_use)
-        self._tidy_s = 0.0  # when to look at the logs again
-        self._beat_s = 0.0  # when to say something to each program that has come by the port
+        self._jobs: JobProcesses | None = None  # once there is one
         self._mover: Mover | None = None  # once it is known that there are other nodes
-        self._mover_s = math.inf  # when that wants to look at its clock
         self._memory = NodeMemory(request.limits)
-        self._memory_s = 0.0  # when to look at it again, while there are leases
-        # Only now may there be threads in this process.
+        # Only now may there be threads in this process, and other children of it.
+        self._poller = zmq.Poller()
+        said = request.resources or {}
+        self._gpus = GpuWatch(self._poller, said.get("GPU"))
+        self._gpus.begin()
+        self._answers = AgentAnswers(
+            directory, self._brood, self._store_report, self._store_use, self._gpus, self._answer_late
+        )
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._router = router(self._context, address)
-        self._poller = zmq.Poller()
         self._gateway = self._open_port()
         if self._gateway is not None:
             address = self._gateway.address
         self.address = address  # where other nodes reach it
+        gpus = self._gpus.find()
         self._node = NodeCore(
             self.node_name,
             host,
             os.getpid(),
             address,
             node_resources.total(
-                request.resources or {}, self.node_name, address, request.store, holds_head=not request.head
+                said, self.node_name, address, request.store, gpus, holds_head=not request.head
             ),
             request.limits,
-            node_resources.labels(request.labels, self.node_name),
+            node_resources.labels(request.labels, self.node_name, gpus),
             incarnation=request.incarnation,
-            gpus=node_resources.gpu_names(),
+            gpus=gpus.names,
             store=None if self._keeper is None else self._keeper.store.number,
             has_port=self._gateway is not None,
         )
-        self._gates = self._open_gates()
         self._terminated = Waker()
         self._to_node: deque[tuple[str, Message]] = deque()
-        self._wake_s = math.inf  # when the node's core wants a Tick
         self._idle_s = math.inf  # since when a node that is to go has nothing to do
         self._drain_until_s = math.inf  # when a node that is to go leaves, whatever still runs there
-        self._owner_fds: dict[int, str] = {}  # pidfd -> owner
         for source in (self._router, self._brood.link, self._brood.pidfd, self._driver_fd):
             if source is not None:
                 self._poller.register(source, zmq.POLLIN)
         keys = None if self._gateway is None else self._gateway.keys
         self._peers = Peers(self._context, self._poller, b"a:" + self.node_name.encode(), keys)
-        # The head is where we have joined, in a process of its own, or in this one.
-        self._uplink: Uplink | None = None
-        self._head_keeper: HeadKeeper | None = None
-        self._head: HeadShell | None = None
-        if request.head:
-            self._uplink = Uplink(
-                self._context, self._poller, request.head, self.node_name, keys, request.limits
-            )
-        elif request.journal:
-            asked = HeadRequest(
-                f"ipc://{directory}/agent", self.node_name, 0, request.journal, request.limits, request.secret
-            )
-            self._head_keeper = HeadKeeper(directory, asked, self._send_parts)
-        else:
-            self._head = HeadShell(HeadCore(request.limits, self.node_name), self._say_way, self._peers)
+        self._owners = AgentOwners(
+            self,
+            self._node,
+            self._brood,
+            self._peers,
+            self._poller,
+            self._gateway,
+            directory,
+            self._driver_pid,
+        )
+        self._askers = AgentAskers(
+            self.feed,
+            self.send_to,
+            self._gateway,
+            (lambda part: self._use_jobs().upload(part)) if request.secret else None,
+        )
+        self._head = self._find_head(keys)
+        self._core_alarm = Alarm(lambda _: self.feed("timer", Tick()))
+        self._mover_alarm = Alarm(lambda now: self._mover.tick(now) if self._mover is not None else None)
+        self._keeper_alarm = Alarm(self._keep)
+        self._clock = self._wind_clock()
         if not own:
             self._poller.register(self._terminated.fd, zmq.POLLIN)
             signal.signal(signal.SIGTERM, lambda *_: self._terminated.wake())
+
+    def _find_head(self, keys: Keys | None) -> Head:
+        request, limits = self._request, self._request.limits
+        if request.head:
+            uplink = Uplink(self._context, self._poller, request.head, self.node_name, keys, limits)
+            return HeadElsewhere(uplink, self.node_name, request.head, self._send_way, self._hear_head)
+        if not request.journal:
+            shell = HeadShell(HeadCore(limits, self.node_name), self._say_way, self._peers)
+            return HeadHere(shell, self._run_cores)
+        asked = HeadRequest(
+            f"ipc://{self._directory}/agent",
+            self.node_name,
+            0,
+            request.journal,
+            limits,
+            request.secret,
+            self.address.removeprefix("tcp://"),
+            request.scaling,
+        )
+        keeper = HeadKeeper(self._directory, asked, self._send_parts)
+        return HeadBeside(
+            keeper, self._poller, self._send_way, self._hear_head, self._turn, limits.farewell_s
+        )
+
+    def _wind_clock(self) -> Clock:
+        """What there is to do by the clock. Logs, and memory, are looked at while there are leases."""
+        limits, logged = self._request.limits, self._request.logged
+        clock = Clock()
+        clock.add(self._core_alarm)
+        clock.add(self._head)
+        clock.add(Every(limits.heartbeat_s, self._owners.direct, self._beat))
+        clock.add(self._mover_alarm)
+        clock.add(self._answers)
+        clock.add(Every(TIDY_S, lambda: logged, lambda: self._brood.logs.tidy(self._brood.pids)))
+        clock.add(Every(GROWS_S, lambda: logged and self._node.leases, self._show_logs))
+        if self._keeper is not None:
+            clock.add(self._keeper_alarm)
+            self._keeper_alarm.at(0.0)
+        if self._memory.watches:
+            clock.add(Every(limits.memory_look_s, lambda: self._node.leases, self._look_at_memory))
+        return clock
 
     def _open_port(self) -> Gateway | None:
         """This node's port, where one was asked for. Raises ClusterError, ValueError."""
@@ -255,8 +263,8 @@ class Agent:
             self._directory,
             self._router,
             keys,
-            self._address_of,
-            self._lose_guest,
+            lambda node: self._node.head.address_of(node),  # made later, ...
+            lambda owner: self._owners.lose_guest(owner),  # ... and so are they
         )
         try:
             gateway.listen(f"ipc://{self._directory}/port" if private else f"tcp://{request.listen}")
@@ -266,40 +274,16 @@ class Agent:
             doorkeeper.check(gateway.address)
         return gateway
 
-    def _open_gates(self) -> Gates | None:
-        if self._gateway is None:
-            return None
-        from distpool.scheduler.shells.gates import Gates
-
-        return Gates(self._gateway, self._node, self._watch_way_to)
-
-    def _address_of(self, node: str) -> str:
-        facts = self._node.head.others.get(node)
-        return "" if facts is None else facts.address
-
-    def _lose_guest(self, owner: str) -> None:
-        """An owner that had come by the port is gone, or cannot be reached."""
-        self._to_node.append((f"owner:{owner}", LinkLost()))
-        self._forget_guest(owner)
-
-    def _forget_guest(self, owner: str) -> None:
-        if self._gateway is not None:
-            self._gateway.forget(owner)
-        if self._mover is not None:
-            self._mover.guest_gone(owner, time.monotonic())
-
     def start(self) -> None:
         """Introduce the node; one that joins waits for its welcome. Raises ClusterError if there will be none."""
-        if self._gateway is not None and self._gateway.keys is not None and self._uplink is not None:
+        if self._gateway is not None and self._gateway.keys is not None and self._request.head:
             from distpool.scheduler.shells import knocking
 
             knocking.knock(self._context, self._request.head, self._gateway.keys)
-        if self._head_keeper is not None:
-            self._head_keeper.start()
-            self._poller.register(self._head_keeper.pidfd, zmq.POLLIN)
-        self._feed("timer", Tick())
+        self._head.start()
+        self.feed("timer", Tick())
         until_s = time.monotonic() + self._request.limits.start_s
-        while self._head is None and not self._node.head.registered:
+        while not self._node.head.registered:
             left_s = until_s - time.monotonic()
             if self._node.head.refusal:
                 raise ClusterError(f"the node cannot join: {self._node.head.refusal}")
@@ -313,46 +297,43 @@ class Agent:
         """Serve until the driver is gone; on a node that has joined, until the head is."""
         while not self.leaving:
             self._turn(_SLEEP_MS_MAX)
-        if self._uplink is not None:
-            self._uplink.say(NodeBye(self._node.incarnation))
-            self._uplink.close()
-        if self._head_keeper is not None:
-            self._end_cluster(self._head_keeper)
+        self._head.close(self._node.incarnation)
 
     def _asked_to_go(self) -> None:
         """A SIGTERM. A node that has joined a cluster lets its work go first; a second one cuts that short."""
-        if self._uplink is None or not self._request.head.startswith("tcp:") or self._node.draining.on:
+        if not self._request.head.startswith("tcp:") or self._node.draining.on:
             self.leaving = True
             return
         self._drain_until_s = time.monotonic() + self._request.limits.drain_s
-        self._feed("shell", Drain())
+        self.feed("shell", Drain())
 
     def _leave_when_done(self, now: float) -> None:
         """Leave if nothing runs here any more, no program has its way by here, and no node needs what lies here.
 
         Or if the time for that is up.
         """
-        guests = [] if self._gateway is None else self._gateway.direct()
-        if self._node.leases or guests or (self._mover is not None and self._mover.is_needed):
+        if self._node.leases or self._node.jobs.running or self._is_needed:
             self._idle_s = math.inf
         else:
             self._idle_s = min(self._idle_s, now)
         self.leaving = self.leaving or now >= min(self._drain_until_s, self._idle_s + REST_S)
 
-    def _end_cluster(self, keeper: HeadKeeper) -> None:
-        """Tell the other nodes that there will be no head again, and give them a moment to say goodbye."""
-        until_s = time.monotonic() + self._request.limits.farewell_s
-        for way in list(keeper.ways):
-            if not self._say_way(way, HeadEnds()):
-                del keeper.ways[way]
-        while keeper.ways and (left_s := until_s - time.monotonic()) > 0:
-            self._turn(int(left_s * 1000) + 1)
+    @property
+    def _is_needed(self) -> bool:
+        """Whether a program has its way by here, or another node needs what lies here."""
+        return bool(self._owners.direct()) or (self._mover is not None and self._mover.is_needed)
 
     def _turn(self, sleep_ms_max: int) -> None:
         self._poller.register(self._brood.link, zmq.POLLIN | (zmq.POLLOUT if self._brood.unsent else 0))
-        for source, _ in self._poller.poll(min(self._sleep_ms(), sleep_ms_max)):
+        sleep_ms = int(min(self._clock.sleep_s() * 1000, _SLEEP_MS_MAX - 1)) + 1
+        for source, _ in self._poller.poll(min(sleep_ms, sleep_ms_max)):
             self._serve(source)
-        self._tick()
+        self._owners.turn_is_over()
+        if self._node.draining.on:
+            self._leave_when_done(time.monotonic())
+        self._clock.tick()
+        if self._head.over:
+            self.leaving = True
 
     def _serve(self, source: object) -> None:
         if source is self._router:
@@ -368,17 +349,14 @@ class Agent:
         elif source == self._terminated.fd:
             self._terminated.clear()
             self._asked_to_go()
-        elif self._uplink is not None and (words := self._uplink.read(source, time.monotonic())) is not None:
-            self._hear_head(words)
-        elif self._head_keeper is not None and source == self._head_keeper.pidfd:
-            self._poller.unregister(source)
-            self._head_keeper.died(time.monotonic())
         elif (peer := self._peers.lost(source)) is not None:
             self._peer_is_gone(peer)
-        elif isinstance(source, int) and source in self._owner_fds:
-            owner = self._unwatch(source)
-            self._forget_guest(owner)
-            self._feed(f"owner:{owner}", LinkLost())
+        elif self._head.read(source) or self._owners.read(source):
+            pass  # they have told whom it concerns
+        elif self._gpus.read(source, time.monotonic()):
+            pass  # the answers that waited for it look at each turn
+        elif self._jobs is not None and (says := self._jobs.read(source)) is not None:
+            self.feed("jobs", says)
         elif self._gateway is not None and (heard := self._gateway.read(source)) is not None:
             for one in heard:
                 self._hear(one)
@@ -392,7 +370,7 @@ class Agent:
                 identity, *parts = self._router.recv_multipart(zmq.NOBLOCK)
                 kind, _, name = identity.decode(errors="replace").partition(":")
                 if kind == "h":
-                    self._from_head(identity, parts)
+                    self._head.from_process(identity, parts)
                     continue
                 if len(parts) > 1 and self._gateway is not None and kind == "o":
                     self._gateway.from_owner(name, parts)
@@ -404,11 +382,11 @@ class Agent:
             except (msgspec.DecodeError, ValueError):
                 continue  # not one of ours
             if kind == "w":
-                self._feed(f"process:{name}", message)
+                self.feed(f"process:{name}", message)
             elif kind == "n":
-                self._from_node(BY_SOCKET + identity, name.partition(":")[0], message, data)
+                self._head.from_node(BY_SOCKET + identity, name.partition(":")[0], message, data)
             elif kind == "f" and isinstance(message, GateOf):
-                self._find_gate(message, self._gate_for_worker(identity, message))
+                self._owners.find_for_worker(identity, message)
             elif kind == "f":
                 if (mover := self._use_mover()) is not None:
                     mover.from_process(identity, name.partition(":")[0], message, time.monotonic())
@@ -416,13 +394,11 @@ class Agent:
                 if (mover := self._use_mover()) is not None:
                     mover.from_peer(identity, message, time.monotonic())
             elif isinstance(message, StoreQuery):
-                self._send_to(
-                    identity, msgspec.structs.replace(self._store_report(), request=message.request)
-                )
+                self.send_to(identity, msgspec.structs.replace(self._store_report(), request=message.request))
             elif kind == "q":
-                self._from_asker(f"here/{name}", message)
+                self._askers.hear("here", name, message)
             else:
-                self._from_owner(name, message)
+                self._owners.hear(name, message)
 
     def _hear(self, heard: Heard) -> None:
         """What came by the port for this agent."""
@@ -433,7 +409,7 @@ class Agent:
         except (msgspec.DecodeError, ValueError):
             return  # not one of ours
         if heard.owner is not None:
-            self._from_owner(heard.owner, message)
+            self._owners.hear(heard.owner, message)
             return
         kind, _, name = heard.peer.decode(errors="replace").partition(":")
         if isinstance(message, Knock) and self._gateway is not None:
@@ -444,33 +420,26 @@ class Agent:
                 )
             self._gateway.answer(heard.peer, encode(admission))
         elif kind == "n":
-            self._from_node(BY_PORT + heard.peer, name.partition(":")[0], message, heard.frame)
-        elif isinstance(message, BringOwner) and self._gates is not None:
-            self._gates.bring(heard.peer, message.owner)
-        elif isinstance(message, NoOwner) and self._gates is not None:
-            self._gates.came(message.owner)
+            self._head.from_node(BY_PORT + heard.peer, name.partition(":")[0], message, heard.frame)
+        elif isinstance(message, BringOwner) and (gates := self._owners.gates) is not None:
+            gates.bring(heard.peer, message.owner)
+        elif isinstance(message, NoOwner) and (gates := self._owners.gates) is not None:
+            gates.came(message.owner)
         elif kind in ("b", "f", "g") and (mover := self._use_mover()) is not None:
             if kind == "b":
                 mover.from_peer(heard.peer, message, time.monotonic())
             else:
                 mover.from_guest(heard.peer, name.partition(":")[0], message, heard.data, time.monotonic())
         elif kind == "q":
-            self._from_asker(f"port/{name}", message)
+            self._askers.hear("port", name, message)
 
-    def _from_asker(self, name: str, message: Message) -> None:
-        """A command asks something about the cluster: it may look, and do nothing else."""
-        if isinstance(message, GroupQuery):
-            message = msgspec.structs.replace(message, wait=False)
-        if isinstance(message, FactsQuery | GroupQuery | Survey):
-            self._feed(f"asker:{name}", message)
+    def _use_jobs(self) -> JobProcesses:
+        if self._jobs is None:
+            from distpool.scheduler.shells.jobs import JobProcesses
 
-    def _tell_asker(self, name: str, message: Message) -> None:
-        way, _, who = name.partition("/")
-        identity = b"q:" + who.encode()  # if it is gone, nobody misses it
-        if way != "port":
-            self._send_to(identity, message)
-        elif self._gateway is not None:
-            self._gateway.answer(identity, encode(message))
+            self._jobs = JobProcesses(self._poller, self._directory, self.address, self._brood.logs)
+            self._clock.add(self._jobs)
+        return self._jobs
 
     def _store_report(self) -> StoreReport:
         pids = {**({DRIVER: self._driver_pid} if self._driver_pid else {}), **self._brood.pids}
@@ -481,143 +450,38 @@ class Agent:
     def _store_use(self) -> tuple[int, int]:
         return (0, 0) if self._keeper is None else self._keeper.use()
 
-    def _from_owner(self, name: str, message: Message) -> None:
-        if isinstance(message, Preload):
-            self._brood.say(message)
-            return
-        if isinstance(message, Beat):
-            if self._gates is not None:
-                self._gates.came(name)
-            return
-        if isinstance(message, GateOf):
-            self._find_gate(message, self._gate_for_owner(name, message))
-            return
-        if isinstance(message, LookAt) or (isinstance(message, KillWorker) and message.only):
-            number = self._node.worker_of(name, message.lease)
-            seen = None if number is None else self._brood.look(number, message.lease)
-            if isinstance(message, LookAt):
-                if seen is not None:
-                    self._tell_owner(name, seen)
-                return
-            if seen is not None and seen.running != message.only:
-                return  # it has ended by itself
-        guest = self._gateway is not None and self._gateway.is_guest(name)
-        if guest and isinstance(message, OwnerHello) and self._gateway is not None:
-            at_home = not self._gateway.behind_of(name)
-            message = msgspec.structs.replace(message, address=self._gateway.open_gate(name), guest=at_home)
-        self._feed(f"owner:{name}", message)
-        if isinstance(message, OwnerHello):
-            if guest:
-                self._watch_way_to(name)
-            elif message.node in ("", self.node_name):
-                self._watch(name, message.pid)
-            else:
-                self._peers.watch(f"owner:{name}", message.address)
-        elif isinstance(message, OwnerBye):
-            self._forget_guest(name)
-            self._peers.forget(f"owner:{name}")
-            for fd in [fd for fd, owner in self._owner_fds.items() if owner == name]:
-                self._unwatch(fd)
-            self.leaving = self.leaving or name == self._driver
+    # --------------------------------------------------------------------- what owners ask of it
 
-    _driver = ""  # the driver's name as an owner
+    def queue(self, sender: str, message: Message) -> None:
+        """Give the node's core a message when its present step is over."""
+        self._to_node.append((sender, message))
 
-    # ------------------------------------------------------------------------- owners elsewhere
+    def guest_gone(self, owner: str) -> None:
+        """Nothing is to be moved for this guest any more."""
+        if self._mover is not None:
+            self._mover.guest_gone(owner, time.monotonic())
 
-    def _watch_way_to(self, guest: str) -> None:
-        assert self._gateway is not None
-        behind = self._gateway.behind_of(guest)
-        if behind and (there := self._address_of(behind)):
-            self._peers.watch(f"via:{behind}", there)
-
-    def _find_gate(self, asked: GateOf, answer: Callable[[str], None]) -> None:
-        """Where an owner can be dialled from here."""
-        if self._gates is None:
-            answer("")
-        else:
-            self._gates.find(asked, answer)
-
-    def _gate_for_owner(self, name: str, asked: GateOf) -> Callable[[str], None]:
-        direct = self._gateway is not None and self._gateway.is_guest(name)
-
-        def answer(address: str) -> None:
-            where = VIA_HOME if direct and address else address
-            self._tell_owner(name, GateIs(asked.owner, where, asked.request))
-
-        return answer
-
-    def _gate_for_worker(self, identity: bytes, asked: GateOf) -> Callable[[str], None]:
-        def answer(address: str) -> None:
-            self._send_to(identity, GateIs(asked.owner, address, asked.request))
-
-        return answer
-
-    def _watch(self, owner: str, pid: int) -> None:
-        """An owner's death is seen by its pid: a ROUTER does not tell that a peer has gone."""
-        if pid == self._driver_pid:
-            self._driver = owner
-            return
-        if owner in self._owner_fds.values():
-            return
-        fd = processes.open_pidfd(pid)
-        if fd is None:
-            self._feed(f"owner:{owner}", LinkLost())
-            return
-        self._owner_fds[fd] = owner
-        self._poller.register(fd, zmq.POLLIN)
-
-    def _unwatch(self, fd: int) -> str:
-        self._poller.unregister(fd)
-        os.close(fd)
-        return self._owner_fds.pop(fd)
+    def driver_left(self) -> None:
+        """The driver has said goodbye."""
+        self.leaving = True
 
     # ------------------------------------------------------------------------------ other nodes
 
-    def _from_node(self, way: bytes, node: str, message: Message, frame: bytes) -> None:
-        """A node that has joined speaks to the head, or one that wants to join does."""
-        if self._head_keeper is not None:
-            self._head_keeper.pass_on(way, node, frame)
-            if isinstance(message, NodeBye):
-                self._head_keeper.ways.pop(way, None)
-        elif self._head is not None:
-            self._head.hear(way, node, message)
-            self._head.flush()
-            self._run_cores()
-        elif isinstance(message, NodeHello):
-            reason = f"this agent does not hold the head; join at {self._request.head}"
-            self._say_way(way, NodeWelcome(message.incarnation, False, reason))
-
     def _peer_is_gone(self, peer: str) -> None:
         """A link to another node's process is lost: nothing will come from there any more."""
-        if peer.startswith("via:") and self._gateway is not None:
-            for owner in self._gateway.behind(peer.removeprefix("via:")):
-                self._lose_guest(owner)
+        if peer.startswith("via:"):
+            self._owners.lose_way(peer.removeprefix("via:"))
             self._run_cores()
         elif peer.startswith("owner:"):
-            self._feed(peer, LinkLost())
-        elif self._head is not None:
+            self.feed(peer, LinkLost())
+        else:
             self._head.peer_lost(peer)
-            self._head.flush()
-            self._run_cores()
 
     def _hear_head(self, words: Iterable[Message]) -> None:
-        """What comes from where we have joined."""
+        """What a head says that is not in this process."""
         for message in words:
-            self._feed("head", message)
-        if self._uplink is not None and self._uplink.over and not self.leaving:
-            self.leaving = True
-            if self._uplink.reason:
-                print(f"distpool: node {self.node_name} leaves: {self._uplink.reason}", file=sys.stderr)
-
-    def _from_head(self, identity: bytes, parts: list[bytes]) -> None:
-        """The head's own process speaks: to this node, or to one that has joined."""
-        if self._head_keeper is None:
-            return
-        for way, frame in self._head_keeper.heard(identity, parts):
-            if way == HOME:
-                self._feed("head", decode(frame))
-            elif not self._send_way(way, frame):
-                self._head_keeper.ways.pop(way, None)
+            if not (isinstance(message, LeaveIfIdle) and self._is_needed):  # the next report says so
+                self.feed("head", message)
 
     def _say_way(self, way: bytes, message: Message) -> bool:
         """Say something for the head; whether there is still somebody."""
@@ -631,13 +495,13 @@ class Agent:
             return self._gateway is not None and self._gateway.answer(way[1:], frame)
         return self._send_parts(way[1:], [frame])
 
-    def _send_to(self, identity: bytes, message: Message) -> bool:
+    def send_to(self, identity: bytes, message: Message) -> bool:
         """Say something to a peer of the ROUTER; whether it is still there."""
         return self._send_parts(identity, [encode(message)])
 
     def _send_parts(self, identity: bytes, parts: list[bytes]) -> bool:
         try:
-            self._router.send_multipart([identity, *parts], zmq.NOBLOCK)
+            self._router.send_multipart([identity, *parts], zmq.NOBLOCK, copy=False)
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
@@ -659,15 +523,12 @@ class Agent:
                 ObjectStore(self._request.store, AGENT),
                 self._request.limits,
                 keys,
-                self._send_to,
+                self.send_to,
                 self._say_peer,
-                self._wake_mover,
+                self._mover_alarm.by,
             )
             self._mover.see(self._node.head.others.values(), time.monotonic())
         return self._mover
-
-    def _wake_mover(self, at_s: float) -> None:
-        self._mover_s = min(self._mover_s, at_s)
 
     def _say_peer(self, identity: bytes, parts: list[bytes]) -> bool:
         """Say something to another node's agent that pulls from here; whether it is still there."""
@@ -692,11 +553,11 @@ class Agent:
             )  # before anybody is told: its memory is free by then
             if self._node.head.others and (mover := self._use_mover()) is not None:
                 mover.process_gone(message.worker, time.monotonic())
-        self._feed("nursery", message)
+        self.feed("nursery", message)
 
     # --------------------------------------------------------------------- cores and the clock
 
-    def _feed(self, sender: str, message: Message) -> None:
+    def feed(self, sender: str, message: Message) -> None:
         """Give the node's core a message, and deliver all that comes of it, also of what the head says."""
         self._to_node.append((sender, message))
         self._run_cores()
@@ -716,106 +577,57 @@ class Agent:
         """There are others now, or fewer."""
         if self._mover is not None:
             self._mover.see(self._node.head.others.values(), time.monotonic())
-        if self._gates is not None:
-            self._gates.see_nodes()
+        if self._owners.gates is not None:
+            self._owners.gates.see_nodes()
 
     def _deliver(self, address: str, message: Message) -> None:
         kind, _, name = address.partition(":")
         match kind, message:
             case "timer", WakeAt(at_s=at_s):
-                self._wake_s = at_s
+                self._core_alarm.at(at_s)
             case "nursery", Fork() | Signal():
                 self._brood.say(message)
             case "head", NodeAnswers() if not message.directory:
                 if (whole := self._answers.add(message)) is not None:
-                    self._say_head(whole)
+                    self._head.say(whole)
+            case "head", NodeReport(idle=True) if self._is_needed:
+                self._head.say(msgspec.structs.replace(message, idle=False))
             case "asker", _:
-                self._tell_asker(name, message)
+                self._askers.tell(name, message)
+            case "jobs", RunJob() | EndJob():
+                self._to_node.extend(("jobs", says) for says in self._use_jobs().do(message))
             case "head", _:
-                self._say_head(message)
+                self._head.say(message)  # what it causes here is in ``_to_node``, if it is in this process
             case "owner", _:
-                self._tell_owner(name, message)
+                self._owners.tell(name, message)
             case "process", _:
                 # If it is not there any more, the nursery says so.
-                self._send_to(f"w:{name}".encode(), message)
+                self.send_to(f"w:{name}".encode(), message)
             case _:
                 raise AssertionError(f"an agent cannot deliver {message} to {address}")
 
-    def _say_head(self, message: Message) -> None:
-        """What it causes here is in ``_to_node``, if the head is in this process."""
-        if self._head is not None:
-            self._head.from_home(message)
-            self._head.flush()
-        elif self._head_keeper is not None:
-            self._head_keeper.say(message)
-        elif self._uplink is not None:
-            self._uplink.say(message)
+    # ------------------------------------------------------------------------------ by the clock
 
-    def _tell_owner(self, owner: str, message: Message) -> None:
-        if self._gateway is not None and self._gateway.is_guest(owner):
-            if isinstance(message, WorkerDied):
-                self._gateway.drain(owner)  # what it had sent before it died comes first
-            if not self._gateway.say(owner, encode(message)):
-                self._lose_guest(owner)
-        elif not self._send_to(f"o:{owner}".encode(), message):
-            self._to_node.append((f"owner:{owner}", LinkLost()))
+    def _beat(self) -> None:
+        self._owners.beat()
+        self._run_cores()
 
-    def _tick(self) -> None:
-        now = time.monotonic()
-        if self._node.draining.on:
-            self._leave_when_done(now)
-        if self._wake_s <= now:
-            self._wake_s = math.inf
-            self._feed("timer", Tick())
-        if self._head is not None:
-            self._head.tick(now)
-            self._head.flush()
-            self._run_cores()
-        elif self._head_keeper is not None:
-            if self._head_keeper.tick(now):
-                self._poller.register(self._head_keeper.pidfd, zmq.POLLIN)
-        elif self._uplink is not None:
-            self._hear_head(self._uplink.tick(now))
-        if self._gateway is not None and self._beat_s <= now:
-            self._beat_s = now + self._request.limits.heartbeat_s
-            for owner in self._gateway.direct():
-                self._tell_owner(owner, Beat())
-            self._run_cores()
-        if self._mover is not None and self._mover_s <= now:
-            self._mover_s = math.inf
-            self._mover.tick(now)
-        for whole in self._answers.due(now):
-            self._say_head(whole)
-            self._run_cores()
-        if self._request.logged and self._tidy_s <= now:
-            self._tidy_s = now + TIDY_S
-            self._brood.logs.tidy(self._brood.pids)
-        if self._keeper is not None and self._keep_s <= now:
-            self._keep_s = now + self._keeper.tick(self._brood.living)
-        if self._watches_memory and self._memory_s <= now:
-            self._memory_s = now + self._request.limits.memory_look_s
-            low = self._memory.look(self._brood.pids)
-            if low is not None:
-                self._feed("memory", low)
+    def _answer_late(self, whole: NodeAnswers) -> None:
+        self._head.say(whole)
+        self._run_cores()
 
-    @property
-    def _watches_memory(self) -> bool:
-        return self._memory.watches and bool(self._node.leases)
+    def _show_logs(self) -> None:
+        """Workers whose output has grown are told, for their owners to see it."""
+        for worker in self._brood.logs.grown(self._brood.pids):
+            self._deliver(f"process:{worker}", LogGrows())
 
-    def _sleep_ms(self) -> int:
-        heads = [head.wake_s for head in (self._head, self._head_keeper, self._uplink) if head is not None]
-        wake_s = [self._wake_s, *heads, *([self._keep_s] if self._keeper is not None else [])]
-        wake_s.append(self._answers.wake_s)
-        if self._request.logged:
-            wake_s.append(self._tidy_s)
-        if self._watches_memory:
-            wake_s.append(self._memory_s)
-        if self._mover is not None:
-            wake_s.append(self._mover_s)
-        if self._gateway is not None and self._gateway.direct():
-            wake_s.append(self._beat_s)
-        left_s = min(wake_s) - time.monotonic()
-        return max(0, int(min(left_s * 1000, _SLEEP_MS_MAX - 1)) + 1)
+    def _keep(self, now: float) -> None:
+        assert self._keeper is not None
+        self._keeper_alarm.at(now + self._keeper.tick(self._brood.living))
+
+    def _look_at_memory(self) -> None:
+        for said in self._memory.look(self._brood.pids):
+            self.feed("memory", said)
 
 
 def main(ask_fd: int, tell_fd: int, directory: str) -> NoReturn:

@@ -39,6 +39,8 @@ __all__ = ["ANSWER_S", "Asker"]
 
 #: A head waits twice ``survey_s`` for its nodes; beyond that, the head itself does not answer.
 ANSWER_S = 2 * DEFAULTS.survey_s + 3.0
+#: So often who waits for an answer looks whether it still wants one.
+LOOK_S = 0.2
 Kind = TypeVar("Kind")
 
 
@@ -52,6 +54,7 @@ class Asker:
 
     def __init__(self, address: str, secret: str = "") -> None:
         self.lost = False  # nothing more can be asked
+        self._given_up = False
         self._numbers = itertools.count(1)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         try:
@@ -76,6 +79,10 @@ class Asker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def give_up(self) -> None:
+        """Whoever waits for an answer is to wait no more. Any thread; all else is one thread's at a time."""
+        self._given_up = True
 
     def close(self) -> None:
         """Hang up."""
@@ -108,7 +115,9 @@ class Asker:
         except zmq.Again:
             raise self._lose() from None
         while (left_s := until_s - time.monotonic()) > 0:
-            ready = dict(self._poller.poll(int(left_s * 1000) + 1))
+            if self._given_up:
+                raise ClusterError(f"nobody waits any more for what {self.place} would answer")
+            ready = dict(self._poller.poll(int(min(left_s, LOOK_S) * 1000) + 1))
             if self._link in ready:
                 answer: Any = decode(self._link.recv())
                 if getattr(answer, "request", 0) == number and isinstance(answer, kind):

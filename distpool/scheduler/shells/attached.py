@@ -12,20 +12,22 @@ import zmq
 
 from distpool.scheduler.shells import curve, knocking, session_dir
 from distpool.scheduler.shells.guest_store import GuestStore
+from distpool.scheduler.shells.show import prints_wanted
 
 
 class AttachedCluster:
-    """The cluster that has a port at ``address`` ("HOST:PORT").
+    """The cluster that has a port at ``address`` ("HOST:PORT"). ``prints``: see ``show``.
 
     Raises:
-        ValueError: that is no address, or no secret.
+        ValueError: that is no address, or no secret; or DISTPOOL_PRINTS is nothing that there is.
         ClusterError: nobody answers there, or it will not have us, and why.
     """
 
     guest = True  # the program is on none of its nodes
     title = "the cluster"  # to people
 
-    def __init__(self, address: str, secret: str) -> None:
+    def __init__(self, address: str, secret: str, prints: str = "") -> None:
+        self.prints = prints or prints_wanted()
         self.home_address = knocking.tcp_address(address)
         self.keys = curve.derive(secret)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from distpool.scheduler.shells import processes, session_dir
 from distpool.scheduler.shells.launching import AgentProcess
+from distpool.scheduler.shells.show import prints_wanted
 from distpool.scheduler.store.store import ObjectStore
 
 __all__ = ["KINDS", "BridgedCluster", "Kind", "is_elsewhere", "refuse_unknown"]
@@ -79,6 +80,7 @@ class BridgedCluster:
     keys: None = None  # the bridge is reached by a unix socket
 
     def __init__(self, address: str) -> None:
+        self.prints = prints_wanted()
         scheme = refuse_unknown(address)
         kind = KINDS[scheme]
         self._address, self._kind = _checked(address, kind), kind

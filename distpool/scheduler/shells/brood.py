@@ -146,6 +146,7 @@ class Brood:
     def _bury(self, worker: int, death: Death) -> Exited:
         """Add what a dead worker left behind, and remove it."""
         slot = self._slot_of.pop(worker)
+        printed = self.logs.last_printed(worker)
         self.logs.bury(worker, self._pid_of.pop(worker, 0))
         directory = self._start.directory
         forget_dump(directory, worker)
@@ -153,7 +154,8 @@ class Brood:
         death = msgspec.structs.replace(death, last_words=words)
         self.left.take(directory, worker)
         begun = take_begun(f"{directory}/worker-{worker}.begun")
-        return Exited(worker, death, self._slots.running(slot), take_answers(directory, worker), begun)
+        running, answers = self._slots.running(slot), take_answers(directory, worker)
+        return Exited(worker, death, running, answers, begun, printed)
 
     # ------------------------------------------------------------------------- a nursery dies
 

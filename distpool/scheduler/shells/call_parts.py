@@ -68,7 +68,11 @@ def pack(value: Any, whom: tuple[str, str, str, int], to: int | None) -> Any:
     def dumps(part: Any) -> bytes:
         return _dumps(part, whom[3], to, keep)
 
-    blob = value.dump(dumps) if type(value) is remote_calls.Split else dumps(value)
+    blob: Any
+    if type(value) is remote_calls.Split:
+        blob = value.dump(dumps, lambda error: dump(error, to))
+    else:
+        blob = dumps(value)
     if keep and worker_hooks.hand_over is not None:
         worker_hooks.hand_over(keep, whom)
     return blob

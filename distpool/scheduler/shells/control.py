@@ -24,6 +24,7 @@ from distpool.scheduler.messages import (
     Inquire,
     Inquired,
     Interrupt,
+    LogGrows,
     Recall,
     Recalled,
     RemarksSeen,
@@ -46,6 +47,8 @@ INTERRUPT_AGAIN_MS = 20
 END_S = BOTH_DEAD_S + 2.0
 #: How long a Recall waits for an idle main thread to read what was sent before it.
 OVERTAKEN_S = 0.02
+#: A line that is printed in parts is sent when it is whole, or when nothing was added to it for this long.
+LOOK_AGAIN_S = 0.1
 
 
 def control_loop(worker: Worker) -> None:
@@ -84,7 +87,11 @@ def control_loop(worker: Worker) -> None:
                         actor.look()
                     continue
                 if source is agent:
-                    _tell_agent(worker, agent, decode(agent.recv()))
+                    message = decode(agent.recv())
+                    if type(message) is LogGrows:
+                        remarks.heard_of_prints()
+                    else:
+                        _tell_agent(worker, agent, message)
                     continue
                 if actor is not None and actor.hears(source):
                     continue
@@ -208,6 +215,12 @@ class _LateRemarks:
         self._worker.outbox.bell.clear()
         self._due_s = time.monotonic() + AFTER_S
 
+    def heard_of_prints(self) -> None:
+        """The agent sees that something is printed."""
+        prints = self._worker.outbox.prints
+        if not self._due_s and prints is not None and prints.has_grown:
+            self._due_s = time.monotonic()
+
     def timeout_ms(self, other_ms: int | None) -> int | None:
         """How long to poll, if it were ``other_ms`` otherwise."""
         if not self._due_s:
@@ -219,15 +232,21 @@ class _LateRemarks:
         """By the data link, so that nothing overtakes; by ours if the main thread sleeps in that, and says nothing."""
         if not self._due_s or time.monotonic() < self._due_s:
             return
-        worker, outbox = self._worker, self._worker.outbox
+        outbox = self._worker.outbox
         self._due_s = 0.0
         outbox.rung = False  # before looking: what comes after it rings again
+        self._send()
+        if not self._due_s and outbox.prints is not None and outbox.prints.owes:
+            self._due_s = time.monotonic() + LOOK_AGAIN_S
+
+    def _send(self) -> None:
+        worker, outbox = self._worker, self._worker.outbox
         with outbox.sending:
             if not worker.data_lock.acquire(blocking=False):
                 if worker.actor is None and worker.busy:
                     self._due_s = time.monotonic() + AFTER_S  # it has that lock for a moment only
                 else:
-                    outbox.send_by(lambda frame: self._control.send(frame, zmq.NOBLOCK))
+                    outbox.send_by(lambda frame: self._control.send(frame, zmq.NOBLOCK), aside=True)
                 return
             try:
                 if not worker.data.closed:
@@ -244,7 +263,9 @@ def _handle(worker: Worker, control: zmq.Socket[bytes], message: Any, interrupts
             with worker.outbox.sending:
                 frame = worker.finished(0.0, by_data_link=False)
                 if frame is not None:  # what they have logged comes before them
-                    worker.outbox.send_by(lambda remarks: control.send(remarks, zmq.NOBLOCK), BUFFER_BYTES)
+                    worker.outbox.send_by(
+                        lambda remarks: control.send(remarks, zmq.NOBLOCK), BUFFER_BYTES, aside=True
+                    )
                     control.send(frame, zmq.NOBLOCK)
             control.send(encode(Recalled(taken, worker.running)), zmq.NOBLOCK)
             interrupts.recalled = frozenset(taken)
@@ -274,6 +295,11 @@ def _tell_agent(worker: Worker, agent: zmq.Socket[bytes], message: Any) -> None:
 def _told(worker: Worker, message: Inquire) -> bytes:
     if message.topic == "timeline":
         return worker.trace.packed(worker.start)
+    if message.topic == "activity":
+        from distpool.scheduler.messages import activity
+
+        asked = activity.wanted(message.about)
+        return activity.pack(worker.trace.activity(worker.start, asked.asker, asked.bars, worker.completed))
     if message.topic == "stacks":
         from distpool.scheduler.messages.insights import pack
         from distpool.scheduler.shells.stacks import own_stack

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
 from zmq.utils import z85
 
 from distpool.errors import ClusterError
@@ -97,6 +96,8 @@ class Doorkeeper:
     def __init__(self, context: zmq.Context[Any], keys: Keys) -> None:
         self._keys = keys
         self._context = context
+        from zmq.auth.thread import ThreadAuthenticator  # brings asyncio: only who keeps a door waits for it
+
         self._authenticator = ThreadAuthenticator(context)
         self._authenticator.start()
         self._authenticator.configure_curve_callback(domain=DOMAIN, credentials_provider=self)

@@ -17,6 +17,7 @@ from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.shells import processes, session_dir
 from distpool.scheduler.shells.launching import AgentProcess
 from distpool.scheduler.shells.node_memory import NodeMemory
+from distpool.scheduler.shells.show import prints_wanted
 from distpool.scheduler.store import files
 from distpool.scheduler.store.store import ObjectStore
 
@@ -31,6 +32,7 @@ class EmbeddedCluster:
     ``resources`` and ``labels``: what its node has in place of what is found, and is known by; see ``node_resources``.
     ``environment``: what the store's size is read from; see ``store.files.create``. ``listen`` ("HOST:PORT"), with the
     ``secret`` of those who may come: where other nodes can join; else nothing listens beyond the session directory.
+    ``prints``: see ``show``. ``logged``: what its workers print goes to logs, for owners elsewhere to be sent it.
     """
 
     guest = False  # the program is on its node
@@ -46,6 +48,8 @@ class EmbeddedCluster:
         listen: str = "",
         secret: str = "",
         node: str = "",
+        prints: str = "",
+        logged: bool = False,
     ) -> None:
         self._limits = limits
         self._resources, self._labels = dict(resources), dict(labels)
@@ -55,6 +59,8 @@ class EmbeddedCluster:
         self._directory = ""
         self.agent_fd = -1  # readable when the agent is dead
         self.node = node or current_node()
+        self.prints = prints or prints_wanted(environment)
+        self._logged = logged
         self._starts = 0
         NodeMemory(limits, environment)  # a setting that cannot be is told here, and not by the agent
         self._files = files.create(environment, store=HOME_STORE)  # they outlive an agent
@@ -92,6 +98,7 @@ class EmbeddedCluster:
             "labels": self._labels,
             "listen": self._listen,
             "secret": self._secret,
+            "logged": self._logged or self.prints in ("prefix", "off"),  # else workers print where we do
         }
         fds = (lock_fd, *(self._files.fds if self._files else ()))
         try:

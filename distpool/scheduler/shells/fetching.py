@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,8 @@ from distpool.errors import StoreError
 from distpool.scheduler.messages import Fetched, Message, decode, encode
 from distpool.scheduler.shells.curve import Keys
 from distpool.scheduler.shells.links import close_watched, watched_dealer
+from distpool.scheduler.store import patience
+from distpool.scheduler.store.patience import FetchLate
 
 Pair = tuple[zmq.Socket[bytes], zmq.Socket[bytes]]
 
@@ -27,7 +30,8 @@ class Fetching:
 
     A program that is attached by a port gives its name, and the ``keys`` of the cluster.
 
-    ``strays`` are answers to questions that an exception has ended: copies in transit to us that nobody took.
+    ``strays`` are answers to questions that an exception has ended, or whose time was up (``store.patience``): copies
+    in transit to us that nobody took.
     """
 
     def __init__(self, address: Callable[[], str], process: int | str, keys: Keys | None = None) -> None:
@@ -85,13 +89,16 @@ class Fetching:
             link.send(encode(question), zmq.NOBLOCK)
         except zmq.Again:
             return None  # it has hung up
-        while link in dict(poller.poll()):
+        since_s = time.monotonic()
+        while ready := dict(poller.poll(patience.left_ms(since_s))):
+            if link not in ready:
+                return None
             answer: Any = decode(link.recv())
             if answer.request == question.request:
                 return answer
             if type(answer) is Fetched and answer.ids:
                 self.strays.append(answer.ids)
-        return None
+        raise FetchLate("data of another node has not come in time")
 
     def close(self) -> None:
         """Nobody asks any more; who still waits for an answer gets none."""

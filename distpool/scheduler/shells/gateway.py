@@ -259,7 +259,7 @@ class Gateway:
         way = [guest.peer] if guest.direct else [guest.peer, b"o:" + owner.encode()]
         return _send(self._port, [*way, frame])
 
-    def answer(self, peer: bytes, *frames: bytes) -> bool:
+    def answer(self, peer: bytes, *frames: bytes | memoryview) -> bool:
         """Say something to another peer of the port; whether it is still there."""
         return self._port is not None and _send(self._port, [peer, *frames])
 
@@ -332,10 +332,10 @@ def _received(socket: Socket) -> list[bytes] | None:
         return None
 
 
-def _send(socket: Any, parts: list[bytes]) -> bool:
-    """Whether the peer is there to get it."""
+def _send(socket: Any, parts: list[Any]) -> bool:
+    """Whether the peer is there to get it. What is big is not copied on its way to the socket."""
     try:
-        socket.send_multipart(parts, _NOW)
+        socket.send_multipart(parts, _NOW, copy=False)
     except zmq.ZMQError as error:
         if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
             raise

@@ -16,7 +16,8 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -40,11 +41,14 @@ from distpool.scheduler.messages import (
     encode,
 )
 from distpool.scheduler.serialize import stored
+from distpool.scheduler.serialize.on_device import Arrived, OnDevice
 from distpool.scheduler.serialize.stored import Spot
 from distpool.scheduler.shells.curve import Keys
 from distpool.scheduler.shells.fetching import Fetching
 from distpool.scheduler.shells.links import close_watched, watched_dealer
+from distpool.scheduler.store import patience
 from distpool.scheduler.store.far import Far
+from distpool.scheduler.store.patience import FetchLate
 
 _GONE = "the link to the cluster was lost, where this program's data is"
 
@@ -70,7 +74,7 @@ class GuestStore:
 
     # --------------------------------------------------------------------------------- putting
 
-    def put(self, objects: Sequence[Sequence[Any]], *, holder: int = 0, label: str = "") -> stored.Held:
+    def put(self, objects: Sequence[stored.Object], *, holder: int = 0, label: str = "") -> stored.Held:
         """See ``ObjectStore.put``; returns when the home has all of it."""
         self._far.flush()
         ids = []
@@ -79,10 +83,15 @@ class GuestStore:
                 ids.append(self._put(line, parts))
         return self._far.held(tuple(ids))
 
-    def _put(self, line: _Line, parts: Sequence[Any]) -> int:
+    def _put(self, line: _Line, parts: stored.Object) -> int:
         request = next(self._requests)
-        views = [memoryview(part).cast("B") for part in parts]
-        line.send(Put(request, sum(map(len, views))))
+        views: Iterable[memoryview]
+        if type(parts) is OnDevice:
+            views, size = parts.source.pieces(), len(parts)
+        else:
+            views = [memoryview(part).cast("B") for part in parts]
+            size = sum(map(len, views))
+        line.send(Put(request, size))
         sent = until = 0
         try:
             for view in views:
@@ -120,7 +129,7 @@ class GuestStore:
 
     # --------------------------------------------------------------------------------- reading
 
-    def map(self, ids: Sequence[int]) -> list[memoryview]:
+    def map(self, ids: Sequence[int]) -> list[memoryview | Arrived]:
         """Copies of objects, the caller's own. Raises StoreError if one cannot be had any more, StoreFull."""
         self._far.flush()
         return [memoryview(self._read(number)) for number in ids]
@@ -163,6 +172,10 @@ class GuestStore:
     def are_there(self, ids: Sequence[int], *, here: bool = False) -> bool:
         """Whether all of these can be had; none are ``here``. Raises StoreError if the cluster is gone."""
         return here or not ids or not self._far.lost(tuple(ids))
+
+    def gone(self, ids: Sequence[int]) -> set[int]:
+        """Those that cannot be had any more. Raises StoreError if the cluster is gone."""
+        return set(self._far.lost(tuple(ids)) if ids else ())
 
     # --------------------------------------------------------------------------------- holding
 
@@ -238,7 +251,10 @@ class _Line:
             raise StoreError(_GONE) from None
 
     def receive(self) -> tuple[Any, bytes]:
-        if self._link not in dict(self._poller.poll()):
+        ready = dict(self._poller.poll(patience.left_ms(time.monotonic())))
+        if not ready:
+            raise FetchLate("data of the cluster has not come in time")
+        if self._link not in ready:
             raise StoreError(_GONE)
         frame, *data = self._link.recv_multipart()
         return decode(frame), data[0] if data else b""

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import msgspec
 
 from distpool.scheduler.limits import Limits
-from distpool.scheduler.messages import HeadUp, Message, encode
+from distpool.scheduler.messages import HeadUp, Message, ScalingSettings, encode
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.launching import AgentProcess
 
@@ -31,7 +31,10 @@ _UP = encode(HeadUp())
 
 
 class HeadRequest(msgspec.Struct, frozen=True):
-    """What a head is asked for: a JSON line on the descriptor that it is started with."""
+    """What a head is asked for: a JSON line on the descriptor that it is started with.
+
+    ``address`` is where nodes join, for those that it starts itself (``scaling``).
+    """
 
     agent: str  # where its agent is dialled
     node: str
@@ -39,6 +42,8 @@ class HeadRequest(msgspec.Struct, frozen=True):
     journal: str
     limits: Limits
     secret: str = ""
+    address: str = ""
+    scaling: ScalingSettings | None = None
 
 
 class HeadKeeper:

@@ -5,6 +5,7 @@
     agent ── [way, node, frame] ──► HeadShell ──► journal (a file), then [way, frame] ──► agent
                                         ▲
     each node that has joined: a link on which nothing is said ── its loss
+    the provider of nodes, where there is one: a process of its own (``provider_link``)
 
 It dials its agent as a worker does, and ends with it. All that came meanwhile is taken in before anything is written,
 so that many questions share one write to the disk. Killed at any moment it has kept all that it has said; the agent
@@ -16,6 +17,7 @@ first descriptor (``HeadRequest``), and one written to the second ({"ready": tru
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -26,12 +28,13 @@ import zmq
 
 from distpool.errors import ClusterError
 from distpool.scheduler.cores.head import HeadCore
-from distpool.scheduler.messages import HeadUp, Message, decode, encode
+from distpool.scheduler.messages import HeadUp, Message, ProviderHangs, decode, encode
 from distpool.scheduler.shells import launched
 from distpool.scheduler.shells.head_keeper import HeadRequest
 from distpool.scheduler.shells.head_shell import HOME, HeadShell
 from distpool.scheduler.shells.journal import SqliteJournal
 from distpool.scheduler.shells.links import Peers, watched_dealer
+from distpool.scheduler.shells.provider_link import ProviderLink, ProviderRequest
 
 _SLEEP_MS_MAX = 3_600_000  # a poll takes a C int
 
@@ -51,11 +54,15 @@ class HeadProcess:
             from distpool.scheduler.shells import curve
 
             keys = curve.derive(request.secret)
-        core = HeadCore(request.limits, request.node)
+        core = HeadCore(request.limits, request.node, request.scaling)
+        self._provider: ProviderLink | None = None
+        if request.scaling is not None:
+            self._provider = ProviderLink(ProviderRequest(request.scaling, request.address, request.secret))
+        self._provider_fd = -1  # the one that is polled
         # By a name of its own: a peer may not have noticed yet that the last one is gone.
         identity = f"a:{request.node}:{os.urandom(4).hex()}".encode()
         self._peers = Peers(context, self._poller, identity, keys)
-        self._head = HeadShell(core, self._say, self._peers, journal)
+        self._head = HeadShell(core, self._say, self._peers, journal, self._ask_provider)
         self._say(HOME, HeadUp())
         self._head.flush()
 
@@ -67,10 +74,32 @@ class HeadProcess:
                     self._read()
                 elif source is self._fate:
                     return
+                elif source == self._provider_fd and self._provider is not None:
+                    self._hear_provider(self._provider.read(time.monotonic()))
                 elif (peer := self._peers.lost(source)) is not None:
                     self._head.peer_lost(peer)
             self._head.tick(time.monotonic())
+            if self._provider is not None:
+                self._hear_provider(self._provider.tick(time.monotonic()))
             self._head.flush()
+
+    def _ask_provider(self, message: Message) -> None:
+        assert self._provider is not None
+        if isinstance(message, ProviderHangs):
+            self._provider.end(message.reason)
+        else:
+            self._provider.say(message)
+
+    def _hear_provider(self, words: list[Message]) -> None:
+        assert self._provider is not None
+        if self._provider.fd != self._provider_fd:
+            if self._provider_fd >= 0:
+                self._poller.unregister(self._provider_fd)
+            self._provider_fd = self._provider.fd
+            if self._provider_fd >= 0:
+                self._poller.register(self._provider_fd, zmq.POLLIN)
+        for message in words:
+            self._head.from_provider(message)
 
     def _read(self) -> None:
         while True:
@@ -95,7 +124,8 @@ class HeadProcess:
         return True
 
     def _sleep_ms(self) -> int:
-        left_ms = (self._head.wake_s - time.monotonic()) * 1000
+        wake_s = min(self._head.wake_s, math.inf if self._provider is None else self._provider.wake_s)
+        left_ms = (wake_s - time.monotonic()) * 1000
         return int(max(0, min(left_ms, _SLEEP_MS_MAX - 1))) + 1
 
 

@@ -40,7 +40,7 @@ LATE_S = 1.0
 
 
 class HeadShell:
-    """``say`` sends a message by a way, and returns whether there is still somebody."""
+    """``say`` sends a message by a way, and returns whether there is still somebody. ``provider``: to that of nodes."""
 
     def __init__(
         self,
@@ -48,12 +48,14 @@ class HeadShell:
         say: Callable[[bytes, Message], bool],
         peers: Peers,
         journal: Journal | None = None,
+        provider: Callable[[Message], None] | None = None,
     ) -> None:
         self.core = core
         self.wake_s = float("inf")  # when ``tick`` is to be called
         self._say = say
         self._peers = peers
         self._journal = journal
+        self._provider = provider
         self._ways: dict[str, bytes] = {}  # to the nodes that have said hello
         self._out: list[tuple[str, Message]] = []
         if journal is not None:
@@ -98,6 +100,10 @@ class HeadShell:
         """The link on which nothing is said to a node ("agent:NODE") is lost."""
         self._feed(peer, LinkLost())
 
+    def from_provider(self, message: Message) -> None:
+        """Who starts nodes says something, or has ended."""
+        self._feed("provider", message)
+
     def tick(self, now: float) -> None:
         """Look at the clock."""
         if self.wake_s > now:
@@ -130,6 +136,8 @@ class HeadShell:
                 pass
             case "timer", WakeAt(at_s=at_s):
                 self.wake_s = at_s
+            case "provider", _ if self._provider is not None:
+                self._provider(message)
             case "agent", _ if name == self.core.home:
                 self._say(HOME, message)
             case "agent", _:

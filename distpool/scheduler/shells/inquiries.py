@@ -3,7 +3,7 @@
 ::
 
     agent ── Inquire ──► OwnerShell ──► Inquiries.answer ──► topics["tasks"]  (``remote.records``), ...
-          ◄─ Inquired ──      say(b"...") ◄──────────────────── outlook        "load", "why", "stacks", made when asked
+          ◄─ Inquired ──      say(b"...") ◄──────────────────── outlook        "activity", "load", ..., made when asked
 
 It answers in a step, so nothing of it may be slow, or wait. A topic that nobody knows is answered by nothing at all.
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from distpool import worker_hooks
 from distpool.scheduler.messages import Inquire
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ Inquiry = Callable[[Inquire, Callable[[bytes], None]], None]
 #: A task that waits outside of the core: itself, its state, how many come first, what it needs, how much more of that.
 Outside = tuple[Any, str, int, "tuple[Needed, ...]", int]
 
-OUTLOOK_TOPICS = ("load", "why", "stacks")
+OUTLOOK_TOPICS = ("activity", "load", "why", "stacks")
 
 
 @dataclass
@@ -67,7 +68,9 @@ class Inquiries:
                 self._outlook = self.make(self.knowledge)
             inquiry = self._outlook.answer
         try:
-            if inquiry is None:
+            if question.topic == "metrics":
+                say(b"" if worker_hooks.tell_metrics is None else worker_hooks.tell_metrics())
+            elif inquiry is None:
                 say(b"")
             else:
                 inquiry(question, say)

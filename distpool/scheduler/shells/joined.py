@@ -18,6 +18,7 @@ class JoinedCluster:
 
     guest = False  # this worker is on its node
     title = "the cluster of this worker"  # to people
+    prints = "auto"  # they go on to whom this worker serves
     keys: None = None  # it is reached by unix sockets
 
     def __init__(self, start: WorkerStart) -> None:

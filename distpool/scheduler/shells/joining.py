@@ -17,10 +17,12 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
 from distpool.scheduler.limits import DEFAULTS, Limits
+from distpool.scheduler.messages import ScalingSettings
 from distpool.scheduler.node_identity import refuse_bad_name
 from distpool.scheduler.shells import processes, session_dir
 from distpool.scheduler.shells.launching import AgentProcess
@@ -32,7 +34,9 @@ class JoiningAgent:
     ``resources``: what it has ({"CPU": 4.0}) in place of what is found; see ``node_resources``. "node:NAME" comes by
     itself. ``labels``: what tasks may choose it by. Where the head is reached by TCP, ``listen`` ("HOST:PORT") is where
     this node is, and ``secret`` the cluster's. ``logged``: what is printed goes to files in its directory. Without a
-    ``head`` the node has one itself, and is the first of a cluster: with a ``journal`` (a file) that head may die.
+    ``head`` the node has one itself, and is the first of a cluster: with a ``journal`` (a file) that head may die, and
+    with ``scaling`` it starts and stops nodes by demand. ``marks``: files in its directory, by name, that are there
+    before the agent is: by them others know what it is.
 
     Raises:
         ValueError: that is no name for a node.
@@ -51,6 +55,8 @@ class JoiningAgent:
         secret: str = "",
         logged: bool = False,
         journal: str = "",
+        scaling: ScalingSettings | None = None,
+        marks: Mapping[str, str] = {},
     ) -> None:
         refuse_bad_name(node)
         self.node = node
@@ -70,7 +76,10 @@ class JoiningAgent:
             "alone": not head,
             "logged": logged,
             "journal": journal,
+            "scaling": None if scaling is None else msgspec.to_builtins(scaling),
         }
+        for name, text in marks.items():
+            Path(self.directory, name).write_text(text)
         output = self._open_log() if logged else None
         try:
             agent = AgentProcess(self.directory, request, (lock_fd,), os.environ, limits.start_s, output)

@@ -69,11 +69,17 @@ class SqliteJournal:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._base = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise self._error(error) from None
+        try:
             for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
                 self._base.execute(f"PRAGMA {setting}").fetchall()
             self._open_format()
-        except (OSError, sqlite3.Error) as error:
-            raise self._error(error) from None
+        except BaseException as error:
+            self._base.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._error(error) from None
+            raise
 
     def _open_format(self) -> None:
         base = self._base

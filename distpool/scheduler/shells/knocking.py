@@ -20,7 +20,6 @@ from contextlib import suppress
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 import distpool
 from distpool.errors import ClusterError
@@ -106,6 +105,10 @@ def knock(context: zmq.Context[Any], address: str, keys: Keys, timeout_s: float 
             raise ClusterError(
                 f"{place} has not answered within {timeout_s:g} s: a firewall may be in between, or the machine is down"
             )
+        from zmq.utils.monitor import (
+            recv_monitor_message,
+        )  # brings asyncio: only who is let in by nobody waits for it
+
         if recv_monitor_message(fate)["event"] & HANDSHAKE_FAILED:
             raise ClusterError(
                 f"the cluster at {place} has another secret: take the one that `distpool start --head` printed there"

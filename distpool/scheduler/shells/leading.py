@@ -31,7 +31,8 @@ from distpool.engines.protocol import Promise
 from distpool.errors import ClusterError
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.messages import Local, Message
-from distpool.scheduler.shells.owner import OwnerShell, is_for
+from distpool.scheduler.shells.deliveries import is_for
+from distpool.scheduler.shells.owner import OwnerShell
 from distpool.scheduler.signals import DeferredSignals, on_main_thread
 
 #: How long the engine thread steps aside for a borrower.
@@ -226,9 +227,9 @@ class Leading:
     def _deliver_own(self, promise: Promise) -> None:
         """Deliver what this thread waits for, if that runs no callback; the rest is the engine thread's."""
         shell = self._shell
-        while shell.deliveries and (item := shell.next_delivery()) is not None:
+        while shell.deliveries and (item := shell.deliveries.take()) is not None:
             if promise.quick and is_for(item, promise):
-                shell.deliver(item)
+                shell.deliveries.pass_on(item)
             else:
                 shell.deliveries.appendleft(item)  # and what comes after it must not overtake it
                 self._release_park()
@@ -247,7 +248,7 @@ class Leading:
             with self._lead_lock:
                 self._shell.drain_inbox()  # the goodbye
             self._shell.reissue.wait_handled()
-            self._shell.deliver_all()
+            self._shell.deliveries.pass_on_all()
         except BaseException as error:
             self._stopping = True
             with self._lead_lock:
@@ -261,19 +262,19 @@ class Leading:
         shell = self._shell
         while self.chores:
             self.chores.popleft()()
-        shell.deliver_all()  # what borrowers have left
+        shell.deliveries.pass_on_all()  # what borrowers have left
         if self._lead_lock.acquire(blocking=False):
             try:
                 shell.step(None, eager=False, stay=self._may_stay)
             finally:
                 self._lead_lock.release()
         else:
-            shell.woke_waiter = True  # a borrower leads
-        shell.deliver_all()
+            shell.deliveries.woke_waiter = True  # a borrower leads
+        shell.deliveries.pass_on_all()
         if self._borrower:
             shell.waker.wake()  # it may have been for the borrower
-        if shell.woke_waiter:
-            shell.woke_waiter = False
+        if shell.deliveries.woke_waiter:
+            shell.deliveries.woke_waiter = False
             if self._borrower or not (shell.deliveries or self._anybody_waits()):
                 self._park()
 
@@ -284,7 +285,7 @@ class Leading:
         """A callback on the engine thread waits for a result: the engine goes on underneath it."""
         shell = self._shell
         while not promise.settled and not self._stopping:
-            shell.deliver_all()
+            shell.deliveries.pass_on_all()
             if promise.settled or (deadline is not None and time.monotonic() >= deadline):
                 break
             if self._lead_lock.acquire(blocking=False):
@@ -332,7 +333,7 @@ class Leading:
         self._parked = True
         try:
             while not (self._stopping or self.chores) and (
-                not self._shell.deliveries or self._shell.is_held_up
+                not self._shell.deliveries or self._shell.deliveries.is_held_up
             ):
                 borrows = self._borrows
                 if self._unpark.acquire(timeout=PARK_S):

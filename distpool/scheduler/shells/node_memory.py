@@ -7,6 +7,9 @@
     DISTPOOL_MEMORY_LIMIT, less workers ──┘
     /proc/PID/statm ─► what a worker has for itself (``own_memory``); only looked at when it is needed
 
+Two lines are drawn: below the first (``memory_lend_min``) nothing more is started for tasks that wait for others, below
+the second the worker that has taken most is ended.
+
 Where there are no such files, nothing is known, and nobody is ended. What the kernel can take back at once (its cache
 of files) counts as available. Shared memory of the store counts as used, but as nobody's own.
 
@@ -22,7 +25,7 @@ from typing import NamedTuple
 
 from distpool.errors import StoreError
 from distpool.scheduler.limits import Limits
-from distpool.scheduler.messages import MemoryLow
+from distpool.scheduler.messages import MemoryLow, MemoryScarce
 from distpool.scheduler.shells.own_memory import own_memory_bytes
 from distpool.scheduler.store.files import size_setting
 
@@ -41,6 +44,8 @@ class NodeMemory:
 
     def __init__(self, limits: Limits, environment: Mapping[str, str] = os.environ, root: str = "/") -> None:
         self._free_min = _share(environment.get(FREE_VARIABLE, ""), limits.memory_free_min)
+        self._lend_min = max(self._free_min, limits.memory_lend_min)
+        self._scarce = False  # what was said last
         self._limit_bytes = size_setting(environment, LIMIT_VARIABLE)
         self._root = root
         self._groups = _groups(root)
@@ -50,18 +55,22 @@ class NodeMemory:
         """Whether it is to look at all."""
         return self._free_min > 0.0
 
-    def look(self, pids: Mapping[int, int]) -> MemoryLow | None:
-        """What is to be said if memory is short. ``pids`` are those of the workers, by their numbers."""
+    def look(self, pids: Mapping[int, int]) -> list[MemoryScarce | MemoryLow]:
+        """What is to be said, if anything. ``pids`` are those of the workers, by their numbers."""
         used: dict[int, int] | None = None
         rooms = [room for room in (self._machine(), *map(self._group, self._groups)) if room is not None]
         if self._limit_bytes is not None:
             used = _used(pids)
             rooms.append(Room(self._limit_bytes, max(0, self._limit_bytes - sum(used.values()))))
-        short = [room for room in rooms if room.available_bytes < room.total_bytes * self._free_min]
-        if not short:
-            return None
-        room = min(short, key=lambda room: room.available_bytes)
-        return MemoryLow(room.total_bytes, room.available_bytes, _used(pids) if used is None else used)
+        said: list[MemoryScarce | MemoryLow] = []
+        short = _least(rooms, self._lend_min)
+        if (short is not None) != self._scarce:
+            self._scarce = short is not None
+            said.append(MemoryScarce(self._scarce, *(short or (0, 0))))
+        low = _least(rooms, self._free_min)
+        if low is not None:
+            said.append(MemoryLow(*low, _used(pids) if used is None else used))
+        return said
 
     def _machine(self) -> Room | None:
         total = available = 0
@@ -84,6 +93,12 @@ class NodeMemory:
             if line.startswith(group.cache):
                 cache = int(line.split()[1])
         return Room(limit, max(0, limit - used + cache))
+
+
+def _least(rooms: list[Room], share: float) -> Room | None:
+    """Of those with less than this share left, the one with least; None if there are none."""
+    short = [room for room in rooms if room.available_bytes < room.total_bytes * share]
+    return min(short, key=lambda room: room.available_bytes, default=None)
 
 
 class _Group(NamedTuple):

@@ -32,7 +32,7 @@ import msgspec
 from distpool.scheduler.messages import Death, Exited, Fork, Forked, Message, Preload, Signal, decode, encode
 from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.frames import Frames, frame
-from distpool.scheduler.shells.logs import divert
+from distpool.scheduler.shells.prints import divert
 from distpool.scheduler.shells.slots import Slots
 from distpool.scheduler.shells.worker_start import WorkerStart
 from distpool.scheduler.store.files import StoreFiles
@@ -140,8 +140,7 @@ class Nursery:
             os.close(self._child_read)
             os.close(self._child_write)
             start = self._start
-            if start.logged:
-                divert(start.directory, fork.worker)
+            log = divert(start.directory, fork.worker) if start.logged else None
             status = self._worker_main(
                 WorkerStart(
                     directory=start.directory,
@@ -155,6 +154,7 @@ class Nursery:
                     agent_pid=start.agent_pid,
                     nursery_pid=nursery_pid,
                     store=start.store,
+                    log=log,
                 )
             )
         except SystemExit as leaving:

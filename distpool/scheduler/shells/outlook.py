@@ -3,6 +3,7 @@
 ::
 
     Inquire "load", "why" ──► Outlook ── read off the OwnerCore, in a step ──► OwnerView
+    Inquire "activity" ─────► the same, its calls by name and state, what has failed ──► OwnerActivity
     Inquire "stacks" ───────► a program's threads (workers are asked themselves) ──► Stack
 
 Nothing is kept for it and nothing noted; what is told is bounded, and so is how many tasks are looked through. What
@@ -12,6 +13,7 @@ calls are called, and which of them wait outside of the core, those know that ha
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -22,12 +24,17 @@ from distpool.scheduler.messages import Inquire
 from distpool.scheduler.messages.insights import Ended, LeaseView, Needed, OwnerView, PoolView, Waiting, pack
 from distpool.scheduler.shells import stacks
 from distpool.scheduler.shells.inquiries import Knowledge
+from distpool.scheduler.shells.mishaps import Mishaps
 
 POOLS_MAX = 200
 LEASES_MAX = 64
 #: Tasks that are told of, and looked through: the look takes some 50 ns for each, and nothing else happens meanwhile.
 TASKS_TOLD_MAX = 20
 TASKS_SEEN_MAX = 200_000
+#: Of a queue, or of what lies with a worker, so many are looked at to see what calls are called; ...
+NAMES_SEEN_MAX, NAMES_SEEN_ON_LEASE_MAX = 1_000, 50
+#: ... of an owner's all, so many.
+NAMES_SEEN_IN_ALL_MAX = 10_000
 
 _STATES = {
     LeaseState.SETTING_UP: "setting up",
@@ -41,9 +48,15 @@ class Outlook:
     """One owner's. ``done_on`` says how many tasks a lease's worker has answered."""
 
     def __init__(
-        self, core: OwnerCore, inbox: Iterable[Any], done_on: Callable[[str], int], knowledge: Knowledge
+        self,
+        core: OwnerCore,
+        inbox: Iterable[Any],
+        done_on: Callable[[str], int],
+        knowledge: Knowledge,
+        mishaps: Mishaps,
     ) -> None:
         self._core = core
+        self._mishaps = mishaps
         self._inbox = inbox
         self._done_on = done_on
         self._knowledge = knowledge
@@ -56,7 +69,8 @@ class Outlook:
             say(b"" if core.worker else pack(stacks.own_stack(core.node, 0)))
             return
         about = question.about if question.topic == "why" else None
-        say(pack(self._view(about)))
+        view = self._view(about)
+        say(pack(view if question.topic != "activity" else self._activity(view, question.about)))
         self._names.clear()
 
     def _view(self, about: str | None) -> OwnerView:
@@ -68,10 +82,10 @@ class Outlook:
             waiting, more, cut = self._find(about)
             ended = self._knowledge.ended(about)[:TASKS_TOLD_MAX]
         names = self._knowledge.names_of_pools()
-        pools = [
-            self._pool(pool, *names.get(pool.pool, ("", "")))
-            for pool in itertools.islice(core.pools.values(), POOLS_MAX)
-        ]
+        told = list(core.pools.values())
+        if len(told) > POOLS_MAX:  # a thousand actors, say: those that have something to do come first
+            told = sorted(told, key=lambda pool: not (pool.pending or pool.offered))[:POOLS_MAX]
+        pools = [self._pool(pool, *names.get(pool.pool, ("", ""))) for pool in told]
         return OwnerView(
             core.owner,
             core.pid,
@@ -127,6 +141,50 @@ class Outlook:
         if task.token.raw or key not in self._names:  # calls of one function may be called differently there
             self._names[key] = self._knowledge.name_of(task)
         return self._names[key]
+
+    # -------------------------------------------------------------------------------------- activity
+
+    def _activity(self, view: OwnerView, about: str) -> Any:
+        from distpool.scheduler.messages.activity import CallStates, OwnerActivity, wanted
+
+        asker = wanted(about).asker
+        counts = [Counter[str](), Counter[str](), Counter[str]()]  # waiting, queued, offered
+        guessed: set[str] = set()
+        seen = 0
+
+        def count(state: int, tasks: Iterable[Any], there: int, most: int) -> None:
+            """What these are called; of more than ``most`` the first stand for all."""
+            nonlocal seen
+            looked = list(itertools.islice(tasks, min(most, NAMES_SEEN_IN_ALL_MAX - seen)))
+            seen += len(looked)
+            names = Counter(map(self._name, looked))
+            for name, number in names.items():
+                if there > len(looked):
+                    guessed.add(name)
+                    number = round(number * there / len(looked))
+                counts[state][name] += number
+
+        core = self._core
+        arriving = [task for task in list(self._inbox) if type(task) is Task]
+        count(1, arriving, len(arriving), NAMES_SEEN_MAX)
+        count(1, core.outcomes.resting, len(core.outcomes.resting), NAMES_SEEN_MAX)
+        for pool in core.pools.values():
+            pending = pool.pending
+            if pending:
+                alive = (task for task in pool.queue if not task.cancel)
+                count(1, alive, pending, NAMES_SEEN_MAX)
+            if pool.offered:
+                for lease in pool.leases.values():
+                    count(2, lease.offered.values(), len(lease.offered), NAMES_SEEN_ON_LEASE_MAX)
+        outside = itertools.islice(self._knowledge.waiting_outside(), NAMES_SEEN_IN_ALL_MAX)
+        waiting = [task for task, *_ in outside]
+        count(0, waiting, len(waiting), NAMES_SEEN_IN_ALL_MAX)
+        names = dict.fromkeys(itertools.chain(*counts))
+        outside_, queued, offered = counts
+        calls = [
+            CallStates(name, outside_[name], queued[name], offered[name], name in guessed) for name in names
+        ]
+        return OwnerActivity(view, tuple(calls), self._mishaps.count, self._mishaps.tell(asker))
 
     # ----------------------------------------------------------------------------------------- tasks
 

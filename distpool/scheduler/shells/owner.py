@@ -10,10 +10,10 @@
 
 ``step`` and all that it calls run on one thread at a time, the *leader*; which one that is, ``leading.py`` decides.
 Only ``inbox``, ``sleeping`` and ``waker`` are for everybody. No user code runs in a step: what a promise does with its
-result happens in ``deliver``, outside of it.
+result happens in ``Deliveries.pass_on``, outside of it.
 
-There is a DEALER for each node that has been asked for workers. The death of this process's own agent is seen by its
-pid, which whoever made this shell watches; a lost link to another node's agent is the loss of that node.
+Not here: links to agents (``owner_agents``) and to other owners (``peers``), and how outcomes are passed on
+(``deliveries``).
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from __future__ import annotations
 import heapq
 import itertools
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import zmq
 
-from distpool.engines.protocol import Promise
-from distpool.errors import CannotUnpickle, Failure, StoreError
+from distpool.errors import StoreError
 from distpool.scheduler.cores.owner import OwnerCore
 from distpool.scheduler.cores.tasks import Cancel, Task
 from distpool.scheduler.messages import (
@@ -42,6 +40,7 @@ from distpool.scheduler.messages import (
     AgentWelcome,
     Answer,
     Beat,
+    CancelMade,
     Contact,
     ControlHello,
     Dial,
@@ -57,6 +56,7 @@ from distpool.scheduler.messages import (
     LinkLost,
     Local,
     LogLevels,
+    Named,
     NodeLost,
     OwnerBye,
     PeerHello,
@@ -75,19 +75,21 @@ from distpool.scheduler.messages import (
     WorkerDied,
     WorkerGone,
     Yielded,
-    Yields,
     decode,
     encode,
 )
-from distpool.scheduler.serialize import loads_result, stored
+from distpool.scheduler.serialize import stored
 from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.shells import abroad, surroundings
 from distpool.scheduler.shells.abroad import node_of
 from distpool.scheduler.shells.accounts import Accounts
-from distpool.scheduler.shells.links import EagerWait, close_watched, dealer, is_readable, watched_dealer
+from distpool.scheduler.shells.deliveries import Deliveries
+from distpool.scheduler.shells.links import EagerWait, is_readable
+from distpool.scheduler.shells.owner_agents import OwnerAgents
 from distpool.scheduler.shells.peers import PeerLinks
 from distpool.scheduler.shells.questions import Questions
 from distpool.scheduler.shells.reissue import Behind, Reissue
+from distpool.scheduler.shells.show import Show
 from distpool.scheduler.shells.waker import Waker
 from distpool.scheduler.store.store import ObjectStore
 
@@ -99,8 +101,6 @@ if TYPE_CHECKING:
 
 #: Frames of workers that are read before the other sources are looked at again.
 FRAMES_A_TURN = 64
-#: Arguments in the name of a call that has failed are cut to so many characters.
-LABEL_ARGUMENTS_MAX = 80
 _TICK = Tick()
 _NOW, _NOW_MORE = zmq.NOBLOCK, zmq.NOBLOCK | zmq.SNDMORE
 
@@ -118,23 +118,17 @@ class OwnerShell:
         self.core = core
         self.store = store
         self.inbox: deque[Any] = deque()  # tasks, messages of the program, functions for the leader to call
-        self.deliveries: deque[Any] = deque()
         self.waker = Waker()
         self.sleeping = False  # whether the leader is in a poll that nobody has asked it to leave
         self.accounts = Accounts()
-        self.reissue = Reissue(self._tell_seen, self.waker.wake)
+        self.show = Show(core.node)
+        self.reissue = Reissue(self._tell_seen, self.waker.wake, self.show)
         self.questions = Questions(self._ask)
-        self.woke_waiter = False  # a promise that somebody sleeps for was served since this was last reset
-        self._context = context
-        self._on_event = on_event
+        self.deliveries = Deliveries(self.reissue, on_event, lambda task: self.name_of(task))
         self._router: zmq.Socket[bytes] | None = None
         self._eager: EagerWait | None = None
-        self._agents: dict[str, zmq.Socket[bytes]] = {}  # node -> link
-        self.home = core.node  # the node whose agent passes on what is for nodes with a port
-        self._keys: Keys | None = None
         self._on_home_lost: Callable[[], None] = lambda: None
-        self._beyond: set[str] = set()  # such nodes
-        self._ways: dict[bytes, bytes] = {}  # routing id of a worker on such a node -> "w:NODE"
+        self._ways: dict[bytes, bytes] = {}  # routing id of a worker on a node beyond our home -> "w:NODE"
         self.node_of_store: dict[int, str] = {}  # as far as workers there have told
         self.contacts: dict[str, Contact] = {}  # other owners that we have had to do with
         #: Who numbers the calls of this process.
@@ -145,12 +139,18 @@ class OwnerShell:
         self.on_inquiry: Inquiry | None = None
         #: Gets, in a step, each outcome of tasks before it is delivered, and the lease that it came from, if any.
         self.on_outcome: Callable[[Done | Failed, str], None] | None = None
+        #: Gets, in a step, each call that has failed, as ``on_outcome`` does.
+        self.on_failed: Callable[[Failed, str], None] | None = None
+        #: What a task's function is called, "" where nobody knows; for the text of errors.
+        self.name_of: Callable[[Task], str] = lambda _task: ""
         self._heard_from = ""  # the lease whose answers are being taken in
-        self._fates: dict[zmq.Socket[bytes], str] = {}  # what is readable when a link is lost -> other node
         self._abroad: dict[str, int] = {}  # addresses of workers on other nodes -> the number of their store
         self._watched: dict[int, Callable[[], None]] = {}
         self._poller = zmq.Poller()
         self._poller.register(self.waker.fd, zmq.POLLIN)
+        self.agents = OwnerAgents(
+            context, self._poller, core.owner, core.node, core.hello, self.questions.linked
+        )
         self._addresses: dict[bytes, str] = {}  # routing id -> address
         self._level_watch = surroundings.LevelWatch()
         self._levels = b""  # the log levels that workers were told last
@@ -159,10 +159,10 @@ class OwnerShell:
         self.peers = PeerLinks(
             context, self._poller, self.contact, self._answer_peer, self._way_to, self._say_by_home
         )
+        self._has_put = False  # there may be a delivery that was not there before
         self._wake_at = 0.0
         self._later: list[tuple[float, int, Callable[[], None]]] = []  # a heap: when, in which order, what
         self._later_count = itertools.count()
-        self._unfinished: list[Iterator[tuple[Task, Any]]] = []  # batches whose delivery is under way
 
     # ----------------------------------------------------------------------------------- sockets
 
@@ -180,67 +180,11 @@ class OwnerShell:
 
     def attach(self, home: str, keys: Keys | None, on_home_lost: Callable[[], None]) -> None:
         """This owner is on no node, and ``home`` is the one whose port it is about to dial."""
-        self.home, self._keys, self._on_home_lost = home, keys, on_home_lost
-
-    def dial(self, node: str, address: str) -> None:
-        """Link up with a node's agent and say hello."""
-        self.hang_up(node)
-        identity = f"o:{self.core.owner}".encode()
-        if address.startswith("tcp:") and node != self.home:
-            self._beyond.add(node)
-            self.say(node, encode(self.core.hello()))
-            return
-        if node == self.home and self._keys is None:
-            link = dealer(self._context, address, identity)
-        else:
-            link, fate = watched_dealer(self._context, address, identity, self._keys)
-            self._fates[fate] = node
-            self._poller.register(fate, zmq.POLLIN)
-        self._agents[node] = link
-        self._poller.register(link, zmq.POLLIN)
-        self.say(node, encode(self.core.hello()))
-        if node == self.home:
-            self.questions.linked()
-
-    def hang_up(self, node: str, farewell_ms: int = 0) -> None:
-        """Drop the link to an agent, if there is one; what was said last gets ``farewell_ms`` to leave."""
-        self._beyond.discard(node)
-        link = self._agents.pop(node, None)
-        if link is not None:
-            self._poller.unregister(link)
-            fate = next((fate for fate, other in self._fates.items() if other == node), None)
-            if fate is None:
-                link.close(linger=farewell_ms)
-            else:
-                del self._fates[fate]
-                self._poller.unregister(fate)
-                close_watched(link, fate, farewell_ms)
-
-    @property
-    def nodes(self) -> list[str]:
-        """Whose agents this owner is linked up with, or is about to be."""
-        return [*self._agents, *self._beyond]
-
-    def say(self, node: str, frame: bytes) -> None:
-        """Send an agent one frame. A link that is down loses nothing: levels are said again on the next one."""
-        if node in self._beyond:
-            self._say_home([b"n:" + node.encode(), frame])
-        elif node in self._agents:
-            self._say_to(node, [frame])
-
-    def _say_to(self, node: str, parts: list[bytes]) -> None:
-        try:
-            self._agents[node].send_multipart(parts, _NOW)
-        except zmq.Again:
-            pass  # it has hung up, and its death will be seen
-
-    def _say_home(self, parts: list[bytes]) -> None:
-        """Say something that the home agent is to pass on (``gateway``)."""
-        if self.home in self._agents:
-            self._say_to(self.home, parts)
+        self.agents.attach(home, keys)
+        self._on_home_lost = on_home_lost
 
     def _ask(self, frame: bytes) -> None:
-        self.say(self.home, frame)
+        self.agents.say(self.agents.home, frame)
 
     def watch(self, fd: int, callback: Callable[[], None]) -> None:
         """Call back, in a step, when this descriptor is readable."""
@@ -254,8 +198,7 @@ class OwnerShell:
 
     def close(self, farewell_ms: int) -> None:
         """Close every socket; what was said last gets ``farewell_ms`` to leave."""
-        for node in self.nodes:
-            self.hang_up(node, farewell_ms)
+        self.agents.close(farewell_ms)
         if self._router is not None:
             self._router.close()
             self._router = None
@@ -269,8 +212,10 @@ class OwnerShell:
 
         ``eager``: an answer is awaited that may come soon. ``stay`` is asked last before sleeping.
         """
+        self._has_put = False
         self.drain_inbox()
-        timeout_ms = self._timeout_ms(deadline)
+        # A call that is refused is answered here: who sleeps now would keep its answer for himself.
+        timeout_ms = 0 if self._has_put else self._timeout_ms(deadline)
         if timeout_ms != 0:
             self.sleeping = True
             if self.inbox or not stay():
@@ -297,8 +242,8 @@ class OwnerShell:
                     self.waker.clear()
                 elif (callback := self._watched.get(source)) is not None:
                     callback()
-            elif source in self._fates:
-                self._lose_node(self._fates[source])
+            elif (lost := self.agents.lost(source)) is not None:
+                self._lose_node(lost)
             elif self.peers.owner_of(source) is not None:
                 self._drain_peer(source)
             else:
@@ -347,6 +292,7 @@ class OwnerShell:
                 tasks = []
             if callable(item):
                 item()
+                self._has_put = True  # perhaps
             else:
                 self._feed("app", item)
         if tasks:
@@ -418,7 +364,7 @@ class OwnerShell:
         return address
 
     def _drain_agent(self, link: zmq.Socket[bytes]) -> None:
-        node = next((node for node, other in self._agents.items() if other is link), None)
+        node = self.agents.node_of(link)
         while node is not None:
             try:
                 *way, frame = link.recv_multipart(_NOW)
@@ -445,10 +391,10 @@ class OwnerShell:
                 if not self.peers.gate_is(message.owner, message.address):
                     self._lose_peer(message.owner)
                 continue
-            if type(message) is AgentWelcome and node == self.home:
+            if type(message) is AgentWelcome and node == self.agents.home:
                 self.has_port = message.has_port
             if isinstance(message, Answer):
-                self.woke_waiter |= self.questions.heard(message)
+                self.deliveries.woke_waiter |= self.questions.heard(message)
                 continue
             if type(message) is Inquire:
                 self._inquire(speaker, message)
@@ -457,6 +403,8 @@ class OwnerShell:
                 self._drain_router(sys.maxsize)  # what it had sent before it died comes first
                 for answers in message.answers:
                     self._claim(answers, message.lease)
+                if message.printed:
+                    self.deliveries.append(Behind(self.reissue.put_last(message.lease, message.printed)))
                 self.accounts.died(message.lease, message.death)
             self._feed(f"agent:{speaker}", message)
 
@@ -464,7 +412,7 @@ class OwnerShell:
         """Somebody in the cluster wants to know something; this process knows it, or has nothing to say."""
 
         def answer(found: bytes) -> None:
-            self.say(node, encode(Inquired(message.number, found)))
+            self.agents.say(node, encode(Inquired(message.number, found)))
 
         if self.on_inquiry is None:
             answer(b"")
@@ -473,9 +421,9 @@ class OwnerShell:
 
     def _lose_node(self, node: str) -> None:
         """The link to another node's agent is lost, and with it all that is known of what runs there."""
-        self.hang_up(node)
+        self.agents.hang_up(node)
         self._feed("links", NodeLost(node, "the link to its agent was lost"))
-        if node == self.home:
+        if node == self.agents.home:
             self._on_home_lost()
 
     def _claim(self, results: Results, lease: str) -> None:
@@ -511,7 +459,10 @@ class OwnerShell:
         if kind == "app":
             if self.on_outcome is not None and (type(message) is Done or type(message) is Failed):
                 self.on_outcome(message, self._heard_from)
+            if type(message) is Failed and self.on_failed is not None:
+                self.on_failed(message, self._heard_from)
             self.deliveries.append(message)
+            self._has_put = True
             if type(message) is WorkerGone:
                 self._forget_lease(message.lease)
         elif kind == "worker":
@@ -519,7 +470,9 @@ class OwnerShell:
             if self._level_watch.has_changed():
                 self._tell_levels()
             if type(message) is Setup:
-                message = msgspec.structs.replace(message, log_levels=self._levels, base=self.base())
+                message = msgspec.structs.replace(
+                    message, log_levels=self._levels, base=self.base(), prints=self.show.is_wanted
+                )
             elif type(message) is Execute:
                 message = self._numbered(name, message)
             if (store := self._abroad.get(address)) is not None:
@@ -536,7 +489,7 @@ class OwnerShell:
             else:
                 self._send_to_worker(b"c:" + name.encode(), encode(message))
         elif kind == "agent":
-            self.say(name, encode(message))
+            self.agents.say(name, encode(message))
         elif kind == "peer":
             if (contact := self.contacts.get(name)) is not None:
                 self.peers.say(contact, message)
@@ -545,12 +498,14 @@ class OwnerShell:
             if not self._wake_at or message.at_s < self._wake_at:
                 self._wake_at = message.at_s
         elif type(message) is HangUp:
-            self.say(message.node, encode(OwnerBye()))
-            self.hang_up(message.node, int(self.core.limits.farewell_s * 1000))
+            self.agents.say(message.node, encode(OwnerBye()))
+            self.agents.hang_up(message.node, int(self.core.limits.farewell_s * 1000))
         else:
             assert isinstance(message, Dial)
-            if message.node not in self.nodes:  # two pools may be sent there before it has said welcome
-                self.dial(message.node, message.address)
+            if (
+                message.node not in self.agents.nodes
+            ):  # two pools may be sent there before it has said welcome
+                self.agents.dial(message.node, message.address)
 
     def _numbered(self, name: str, message: Execute) -> Execute:
         """With the numbers of remote calls, which know by them who they are."""
@@ -574,7 +529,7 @@ class OwnerShell:
         if account is not None:
             account.bytes_in += len(frame)
         if self._ways and (way := self._ways.get(identity)) is not None:
-            self._say_home([way, identity, frame])
+            self.agents.say_home([way, identity, frame])
             return
         self._route(identity, frame)  # if it is gone, its agent will say so
 
@@ -596,7 +551,7 @@ class OwnerShell:
     def contact(self) -> Contact:
         """Where other owners find this one."""
         process = self.store.process if self.store is not None else 0
-        home = self.home if self.has_port else ""
+        home = self.agents.home if self.has_port else ""
         return Contact(self.core.owner, self.core.address, self.core.node, process, self.core.store, home)
 
     def say_to_owner(self, contact: Contact, message: Any) -> None:
@@ -615,13 +570,13 @@ class OwnerShell:
         return False
 
     def _say_by_home(self, owner: str, frame: bytes) -> None:
-        self._say_home([b"g:" + owner.encode(), frame])
+        self.agents.say_home([b"g:" + owner.encode(), frame])
 
     def _answer_peer(self, owner: str, frame: bytes) -> bool:
         """Say something to an owner that has dialled us; whether it is there."""
         identity = b"p:" + owner.encode()
         if (way := self._ways.get(identity)) is not None:
-            self._say_home([way, identity, frame])
+            self.agents.say_home([way, identity, frame])
             return True
         return self._route(identity, frame)
 
@@ -643,7 +598,16 @@ class OwnerShell:
         match message:
             case PeerHello(contact=contact):
                 self.contacts[owner] = contact
-            case Subscribe() | Subscribed() | Value() | Recover() | Adopt() | Adopted():
+            case (
+                Subscribe()
+                | Subscribed()
+                | Value()
+                | Recover()
+                | CancelMade()
+                | Adopt()
+                | Adopted()
+                | Named()
+            ):
                 self.deliveries.append(lambda: self.on_peer(owner, message))
             case _:
                 if type(message) is WantActor and message.contact is not None:
@@ -690,86 +654,7 @@ class OwnerShell:
         self.inbox.append(tell)
         self.waker.wake()
 
-    # --------------------------------------------------------------------------------- delivery
-
-    def deliver_all(self) -> None:
-        """Pass on everything that there is to pass on, in order."""
-        for pairs in list(self._unfinished):
-            self._deliver_pairs(
-                pairs
-            )  # a callback waits for a result, perhaps of the very batch it came with
-        while (item := self.next_delivery()) is not None:
-            self.deliver(item)
-
-    def next_delivery(self) -> Any:
-        """Take the next out of the line; None if there is none, or remarks that came before it are not handled yet."""
-        deliveries, reissue = self.deliveries, self.reissue
-        try:
-            while type(item := deliveries.popleft()) is Behind:
-                reissue.awaited = True  # before looking: what is handled after it is told
-                if not reissue.is_past(item.number):
-                    deliveries.appendleft(item)
-                    return None
-                reissue.awaited = False
-            return item
-        except IndexError:
-            return None
-
-    @property
-    def is_held_up(self) -> bool:
-        """Whether there are deliveries, and ``next_delivery`` would give none now."""
-        try:
-            front = self.deliveries[0]
-        except IndexError:
-            return False
-        return type(front) is Behind and not self.reissue.is_past(front.number)
-
-    def deliver(self, item: Any) -> None:
-        """Pass one outcome on. Whatever a front door raises, the others get theirs."""
-        if type(item) is Done:
-            pairs = zip(item.tasks, item.values, strict=True)
-            self._unfinished.append(pairs)
-            try:
-                self._deliver_pairs(pairs)
-            finally:
-                self._unfinished.remove(pairs)
-            return
-        try:
-            if callable(item):
-                item()
-            elif type(item) is Yields:
-                failure = None if item.error is None else Failure(error=item.error)
-                item.task.token.item(item.index, item.value, failure)
-            elif type(item) is Failed:
-                promise = item.task.token
-                if promise.wakeups is not None or (
-                    promise.group is not None and promise.group.wakeups is not None
-                ):
-                    self.woke_waiter = True
-                promise.reject(item.task.key, _failure(item))
-            else:
-                self._on_event(item)
-        except BaseException:
-            _report()
-
-    def _deliver_pairs(self, pairs: Iterator[tuple[Task, Any]]) -> None:
-        for task, value in pairs:
-            promise = task.token
-            if promise.wakeups is not None or (
-                (group := promise.group) is not None and group.wakeups is not None
-            ):
-                self.woke_waiter = True
-            try:
-                if (type(value) is bytes or type(value) is Kept) and not promise.raw:
-                    try:
-                        value = value.load() if isinstance(value, Kept) else loads_result(value)
-                    except BaseException as error:
-                        broken = CannotUnpickle.explained("the result", error)
-                        promise.reject(task.key, Failure(exception=broken))
-                        continue
-                promise.fulfil(task.key, value)
-            except BaseException:
-                _report()
+    # ---------------------------------------------------------------------------------- its end
 
     def abort(self, reason: str) -> None:
         """The engine has failed: reject every task that is anywhere. The core may be half-way between two states."""
@@ -781,9 +666,9 @@ class OwnerShell:
             tasks += [task for task in lease.offered.values() if task.cancel is not Cancel.OVERDUE]
         for item in list(self.deliveries):
             if type(item) is not Behind:
-                self.deliver(item)
+                self.deliveries.pass_on(item)
         for task in tasks:
-            self.deliver(Failed(task, reason=reason))
+            self.deliveries.pass_on(Failed(task, reason=reason))
         self.refuse_inbox(reason)
 
     def refuse_inbox(self, reason: str) -> None:
@@ -794,37 +679,4 @@ class OwnerShell:
             except IndexError:
                 return
             if type(item) is Task:
-                self.deliver(Failed(item, reason=reason))
-
-
-def is_for(item: Any, promise: Promise) -> bool:
-    """Whether a delivery concerns this promise, or the calls that it stands for, and no other."""
-    if type(item) is Done:
-        return all(task.token is promise or task.token.group is promise for task in item.tasks)
-    return type(item) is Failed and (item.task.token is promise or item.task.token.group is promise)
-
-
-def _failure(item: Failed) -> Failure:
-    if item.overdue:
-        task: Task = item.task
-        assert task.limit is not None
-        return Failure(limit_s=task.limit.limit_s, label=_label(task))
-    cancelled = item.error is None and item.death is None and item.reason == "cancelled"
-    return Failure(
-        error=item.error, death=item.death, cancelled=cancelled, reason=item.reason, kind=item.kind
-    )
-
-
-def _label(task: Task) -> str:
-    """What a call was: its function's name, with its arguments where those are at hand and short."""
-    assert task.limit is not None
-    name = task.limit.name
-    if type(task.payload) is not list:
-        return f"{name} (item {task.key})" if task.limit.many else name
-    arguments = ", ".join(map(repr, task.payload))
-    return f"{name}({arguments if len(arguments) <= LABEL_ARGUMENTS_MAX else arguments[:LABEL_ARGUMENTS_MAX] + '...'})"
-
-
-def _report() -> None:
-    """A front door raised, which it must not: say so as a thread would, and go on."""
-    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+                self.deliveries.pass_on(Failed(item, reason=reason))

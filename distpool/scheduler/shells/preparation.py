@@ -2,7 +2,8 @@
 
 ``make_setup`` runs in the owner when a pool is opened, ``apply_setup`` in each of its workers. Together they make a
 worker, which is a fork of a clean parent, look like a child of the program: environment, working directory,
-``sys.path``, ``sys.argv``, ``__main__``, ``multiprocessing.current_process()`` and its authentication key.
+``sys.path``, ``sys.argv``, ``__main__``, context variables, ``multiprocessing.current_process()`` and its
+authentication key.
 """
 
 from __future__ import annotations
@@ -11,13 +12,21 @@ import itertools
 import multiprocessing.process
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from distpool.scheduler import node_identity
-from distpool.scheduler.serialize import Exporter, Importer, SerializationError, describe_main, parcels
+from distpool.scheduler.serialize import (
+    Exporter,
+    Importer,
+    SerializationError,
+    describe_main,
+    parcels,
+    place_of_variable,
+)
 from distpool.scheduler.shells import surroundings
 from distpool.scheduler.shells.lending import as_if_spawning
 from distpool.scheduler.shells.node_resources import VISIBLE
@@ -37,6 +46,7 @@ class _Setup(msgspec.Struct, array_like=True):
     hooks: bytes
     initializer: bytes | None
     closures: bool
+    context: list[bytes]
 
 
 def make_setup(
@@ -78,9 +88,27 @@ def make_setup(
             hooks=exporter.dumps((*HOOKS, *hooks), keep=keep),
             initializer=start,
             closures=closures,
+            context=_context(exporter, keep),
         )
     )
     return setup, keep
+
+
+def _context(exporter: Exporter, keep: list[Any]) -> list[bytes]:
+    """The context variables that are set here, each with its value; those that can be sent.
+
+    That are variables which some module has a name for. What distpool keeps in its own is each process's.
+    """
+    found = []
+    for variable, value in copy_context().items():
+        place = place_of_variable(variable)
+        if place is None or place[0].partition(".")[0] == "distpool":
+            continue
+        try:
+            found.append(exporter.dumps((variable, value), keep=keep))
+        except Exception:  # of the user's: a fork would have had it
+            continue
+    return found
 
 
 def _dump_start(
@@ -108,6 +136,7 @@ def contained_setup(blob: bytes) -> bytes:
     if setup.initializer is not None:
         setup.initializer = contained(setup.initializer)
     setup.hooks = contained(setup.hooks)
+    setup.context = [contained(blob) for blob in setup.context]
     return msgspec.msgpack.encode(setup)
 
 
@@ -136,6 +165,12 @@ def apply_setup(
     surroundings.adopt(setup.surroundings)
     if not setup.closures:
         importer.refuse_closures()
+    for blob in setup.context:
+        try:
+            variable, value = importer.loads(blob)
+        except Exception:  # its module is not here, or what it needs
+            continue
+        variable.set(value)
     for hook in importer.loads(setup.hooks):
         hook()
     if setup.initializer is not None:

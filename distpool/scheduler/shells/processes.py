@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 LINUX = sys.platform.startswith("linux")
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def become_subreaper() -> None:
@@ -22,6 +22,16 @@ def become_subreaper() -> None:
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(parent: int, signal_number: int) -> None:
+    """Have a signal sent to us when the thread that has started us ends, also if it has ended already. Linux only."""
+    if LINUX:
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal_number)
 
 
 def start_time(pid: int) -> float | None:
@@ -119,6 +129,34 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def terminate(pid: int) -> None:
+    """SIGTERM, if it is still there and ours."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def command_lines() -> Iterator[tuple[int, list[str]]]:
+    """Every living process that we may look at, and the words that it was started with."""
+    for pid, state, _, _ in _processes():
+        if state in "ZX":
+            continue
+        if not LINUX:
+            import psutil
+
+            try:
+                yield pid, psutil.Process(pid).cmdline()
+            except psutil.Error:
+                pass
+            continue
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                yield pid, file.read().decode(errors="replace").rstrip("\0").split("\0")
+        except OSError:
+            pass
 
 
 def _reap_all() -> None:

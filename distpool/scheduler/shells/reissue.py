@@ -1,16 +1,18 @@
-"""What workers remark, in the program as if its own code had: log records go to its handlers, warnings to stderr.
+"""What workers remark, in the program as if its own code had: log records go to its handlers, warnings to stderr, and
+so does what they print where the program does not see it (``show``).
 
 ::
 
     OwnerShell ── Remarks ──► put ──► deque ──► a thread, while there are any ──► logging.getLogger(name).handle
-     (leader)                  │                              │                   warnings.showwarning
+     (leader)                  │                              │                   warnings.showwarning, Show
          ▲     Behind(number) ◄┘ in the line of deliveries    │
          ├───────────────────── on_progress ──────────────────┤
      worker ◄── RemarksSeen ◄── on_seen, every SEEN_BYTES ────┘
 
 Handlers are the program's code and may take long: so they have a thread of their own, and neither the engine nor a task
 waits for it. What it has not handled is bounded by what each worker may have under way (``remarks.WINDOW_BYTES``).
-A result is delivered when the remarks that came before it have been handled, unless a handler is stuck.
+A result is delivered when the remarks that came before it have been handled, unless a handler is stuck. A worker's
+messages come by two links: one that comes too early waits here for those before it, and so does what follows it.
 
 Of warnings, the program's own filters have been applied in the worker; what is left to do here is that many workers
 say it no more often than one process would.
@@ -25,13 +27,14 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from distpool.scheduler.messages import Remarks
+from distpool.scheduler.messages import Printed, Remarks
 from distpool.scheduler.shells.remarks import handle_rest
+from distpool.scheduler.shells.show import Show
 
 __all__ = ["Behind", "Reissue"]
 
@@ -60,7 +63,9 @@ class Reissue:
     ``on_seen(lease, bytes)`` is called on its thread, and so is ``on_progress()`` while ``awaited`` is set.
     """
 
-    def __init__(self, on_seen: Callable[[str, int], None], on_progress: Callable[[], None]) -> None:
+    def __init__(
+        self, on_seen: Callable[[str, int], None], on_progress: Callable[[], None], show: Show
+    ) -> None:
         self.pending = 0  # messages that have not been handled
         self.awaited = False  # somebody wants to hear when some are
         self.asking = 0  # handlers that wait for results, and so for deliveries
@@ -68,28 +73,65 @@ class Reissue:
         self._on_progress = on_progress
         self._inbox: deque[tuple[str, Remarks | None]] = deque()  # None: the worker is gone
         self._unseen: dict[str, int] = {}
+        self._expected: dict[str, int] = {}  # by lease, the number of the next message
+        self._early: dict[str, dict[int, Remarks]] = {}  # those that have overtaken others
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._handled = 0
         self._moved_s = 0.0  # when one was handled last, or came when there were none
         self._shown: set[Any] = set()
+        self._show = show
+
+    def put_last(self, lease: str, printed: Sequence[Printed]) -> int:
+        """A worker has ended, and its agent has told what it has printed last. Else as ``put``."""
+        frames = [pickle.dumps(("ended", part.stream, part.end, part.data), 5) for part in printed]
+        return self.put(lease, Remarks(frames))
 
     def put(self, lease: str, remarks: Remarks) -> int:
         """A worker's message has come; on the leading thread. Returns how many there have been."""
         with self._changed:
             if not self.pending:
                 self._moved_s = time.monotonic()
-            self._inbox.append((lease, remarks))
+            self._line_up(lease, remarks)
             self.pending += 1
             number = self._handled + self.pending
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="distpool-remarks", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError:  # the interpreter ends: ``drain`` will do it
-                    self._thread = None
-            self._changed.notify_all()
+            self._wake()
         return number
+
+    def _wake(self) -> None:
+        """Have the thread look, under the lock."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="distpool-remarks", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter ends: ``drain`` will do it
+                self._thread = None
+        self._changed.notify_all()
+
+    def _line_up(self, lease: str, remarks: Remarks) -> None:
+        """Each worker's messages in their order."""
+        if not remarks.number:
+            self._let_in(lease)
+            self._inbox.append((lease, remarks))
+            return
+        expected = self._expected.get(lease, 1)
+        if remarks.number != expected:
+            self._early.setdefault(lease, {})[remarks.number] = remarks
+            return
+        early = self._early.get(lease, {})
+        following: Remarks | None = remarks
+        while following is not None:
+            self._inbox.append((lease, following))
+            expected += 1
+            following = early.pop(expected, None)
+        self._expected[lease] = expected
+        if not early:
+            self._early.pop(lease, None)
+
+    def _let_in(self, lease: str) -> None:
+        """Nothing more comes of this worker: what waits for the others has waited long enough."""
+        for _, remarks in sorted(self._early.pop(lease, {}).items()):
+            self._inbox.append((lease, remarks))
 
     @property
     def stuck_s(self) -> float:
@@ -130,6 +172,8 @@ class Reissue:
         """The session ends: handle what is left."""
         self.wait_handled()
         with self._changed:
+            for lease in list(self._early):
+                self._let_in(lease)
             idle = self._thread is None
         while idle and self._inbox:
             self._handle(*self._inbox.popleft())
@@ -153,7 +197,7 @@ class Reissue:
             return
         for frame in remarks.frames:
             try:
-                self._reissue(frame)
+                self._reissue(lease, frame)
             except (
                 BaseException
             ):  # a handler's own: shown as that of a thread, and the next record is handled
@@ -180,19 +224,31 @@ class Reissue:
     def forget(self, lease: str) -> None:
         """The worker is gone; what has come of it is handled first."""
         with self._changed:
+            self._let_in(lease)
+            self._expected.pop(lease, None)
             if self.pending:
                 self._inbox.append((lease, None))
+                self._wake()
             else:
                 self._unseen.pop(lease, None)
 
-    def _reissue(self, frame: bytes) -> None:
+    def _reissue(self, lease: str, frame: bytes) -> None:
         kind, *rest = pickle.loads(frame)
-        if kind == "record":
-            _handle_record(*rest)
-        elif kind == "configure":
-            logging.basicConfig()
-        else:
-            self._show_warning(*rest)
+        match kind:
+            case "record":
+                _handle_record(*rest)
+            case "configure":
+                logging.basicConfig()
+            case "warning":
+                self._show_warning(*rest)
+            case "prints":
+                self._show.prints(lease, *rest)
+            case "withheld":
+                self._show.withheld(lease, *rest)
+            case "ended":
+                self._show.ended(lease, *rest)
+            case _:
+                raise AssertionError(f"a worker does not remark {kind}")
 
     def _show_warning(
         self,

@@ -1,10 +1,10 @@
-"""A worker's remarks, log records and warnings, on their way to the program, whose handlers see to them.
+"""A worker's remarks: log records, warnings and, from where the program does not see it, print; on their way to it.
 
 ::
 
     task ── logger.info ──► call_handlers ──► frames ─┬─ before Results, by the main thread ─────────► data link
             warnings.warn ─► show_warning ──►  deque  └─ AFTER_S later, by the second (``control``) ─► either link
-                                               │  ▲
+            print ─► log ─► ``Prints.look`` ─►  │  ▲
                        BUFFER_BYTES full: drop ┘  └ WINDOW_BYTES are with the program, unhandled: RemarksSeen
 
 A task never waits here, and nothing of this runs in one that makes no remark. A program that configures logging in the
@@ -15,26 +15,31 @@ sent; where only a logger below has one, that one handles the record here, and t
 In a worker whose tasks have pools of their own, the remarks of those come in as this process's, and so go on upwards.
 A process that a task forks has no link: there, remarks go where the standard library sends them.
 
+What is printed waits in the log for room, so it is not dropped; see ``prints``.
+
 Not here: what the program does with them (``reissue``).
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import sys
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, TextIO
 
 from distpool.scheduler.messages import Remarks, encode
+from distpool.scheduler.shells.prints import FRAME_BYTES, Prints
 from distpool.scheduler.shells.waker import Waker
 
-__all__ = ["AFTER_S", "BUFFER_BYTES", "Outbox", "handle_rest"]
+__all__ = ["AFTER_S", "BUFFER_BYTES", "Outbox", "handle_rest", "is_delicate", "pass_on"]
 
 #: Remarks of a long task are sent after this time.
 AFTER_S = 0.05
@@ -61,19 +66,23 @@ class Outbox:
         self.rung = False  # whether the second thread has been told
         self.bell = Waker()
         self.configured = False  # the program has been told that logging without handlers has begun
+        self.prints: Prints | None = None  # what is printed, if the program is to be sent that
         self._frames: deque[bytes] = deque()
         self._bytes = 0
         self._dropped = 0
         self._unseen_bytes = 0
+        self._sent = 0  # messages
+        self._astray = False  # the last went by another link than results do, which may overtake it
         self._counting = threading.Lock()
         #: Held from taking frames, and results, until they are on their way: so nothing overtakes what it came after.
         #: Whoever wants the lock of the data link too takes this one first, or only tries that one.
         self.sending = threading.Lock()
 
-    def open(self) -> None:
+    def open(self, prints: Prints | None = None) -> None:
         """From now on, what the loggers of this process have no handlers for comes here, and so do its warnings."""
         global _open
         _open = outbox = self
+        self.prints = prints
 
         def call_handlers(logger: logging.Logger, record: logging.LogRecord) -> None:
             if logging.root.handlers:
@@ -92,19 +101,30 @@ class Outbox:
             if file is not None:
                 _plain_warning(message, category, filename, lineno, file, line)
                 return
-            outbox._put(_warning_frame(message, category, filename, lineno, line))
+            outbox.put(_warning_frame(message, category, filename, lineno, line))
 
         def basic_config(**settings: Any) -> None:
             if settings or logging.root.handlers:
                 _plain_config(**settings)
             elif not outbox.configured:
                 outbox.configured = True
-                outbox._put(_CONFIGURE)
+                outbox.put(_CONFIGURE)
 
         logging.basicConfig = basic_config
         logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign, assignment]
         warnings.showwarning = show_warning
         os.register_at_fork(after_in_child=close)
+
+    def put(self, frame: bytes) -> None:
+        """Have the program sent this; behind what was printed before it."""
+        prints = self.prints
+        # Never waited for: a finalizer may warn while this very thread looks.
+        if prints is not None and prints.has_grown and prints.lock.acquire(blocking=False):
+            try:
+                self._look(prints, WINDOW_BYTES, whole=False)
+            finally:
+                prints.lock.release()
+        self._put(frame)
 
     def _put(self, frame: bytes) -> None:
         if self._bytes + len(frame) > BUFFER_BYTES:
@@ -117,13 +137,44 @@ class Outbox:
             self.rung = True
             self.bell.wake()
 
-    def send_by(self, send: Callable[[bytes], object], window_bytes: float = WINDOW_BYTES) -> None:
+    @property
+    def is_due(self) -> bool:
+        """Whether anything is to be sent before results are."""
+        return self.waiting or self._astray or (self.prints is not None and self.prints.has_grown)
+
+    def send_by(
+        self, send: Callable[[bytes], object], window_bytes: float = WINDOW_BYTES, *, aside: bool = False
+    ) -> None:
         """Send what may be sent now, as messages for the owner, encoded. Only by who has ``sending``.
 
-        What comes before a result, or at the end, is sent even if much is unhandled: with a larger window.
+        What comes before a result, or at the end, is sent even if much is unhandled: with a larger window. ``aside``:
+        by another link than that of results. The next that goes by theirs tells that there was one.
         """
+        before = self._sent
+        prints = self.prints
+        if prints is not None:
+            with prints.lock:
+                self._look(prints, window_bytes, whole=window_bytes > WINDOW_BYTES)
         while (message := self._take(window_bytes)) is not None:
             send(message)
+        if aside:
+            self._astray = self._astray or self._sent > before
+        elif self._astray:
+            self._astray = False
+            if self._sent == before:
+                self._sent += 1
+                send(encode(Remarks([], 0, self._sent)))
+        if prints is not None and prints.more:
+            self.waiting = True  # until the program has handled some
+
+    def _look(self, prints: Prints, window_bytes: float, *, whole: bool) -> None:
+        """Take in what was printed, as far as there is room for it. Only by who has its lock."""
+        room_bytes = window_bytes - self._unseen_bytes - self._bytes
+        if room_bytes < FRAME_BYTES:
+            prints.more = prints.has_grown
+            return
+        for frame in prints.look(room_bytes, time.monotonic(), whole=whole, last=window_bytes == math.inf):
+            self._put(frame)
 
     def _take(self, window_bytes: float) -> bytes | None:
         with self._counting:
@@ -146,7 +197,8 @@ class Outbox:
             if not frames and not dropped:
                 return None
             self._unseen_bytes += size
-        return encode(Remarks(frames, dropped))
+        self._sent += 1
+        return encode(Remarks(frames, dropped, self._sent))
 
     def seen(self, count_bytes: int) -> None:
         """The program has handled so many bytes of them."""
@@ -157,7 +209,20 @@ class Outbox:
             self.bell.wake()
 
 
+def is_delicate(code: CodeType) -> bool:
+    """Whether an interrupt must not be raised in what this code calls: what was read would not be sent."""
+    return code is Outbox.put.__code__
+
+
 _open: Outbox | None = None
+
+
+def pass_on(frame: bytes) -> bool:
+    """In a worker whose tasks have workers of their own: what those say is for the program. False in the program."""
+    if _open is None:
+        return False
+    _open.put(frame)
+    return True
 
 
 def close() -> None:
@@ -193,7 +258,7 @@ def handle_rest(logger: logging.Logger, record: logging.LogRecord, handled: list
         link = link.parent if link.propagate else None
     if _open is not None and logging.root.name not in handled:
         try:
-            _open._put(_record_frame(record, handled))
+            _open.put(_record_frame(record, handled))
         except Exception:
             _handler.handleError(record)
 

@@ -14,37 +14,63 @@ What it is not: needed by a pool's calls, which carry none of this.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from distpool.scheduler.serialize import PLAIN_TYPES, ids_of, is_plain
 
+#: In the place of a value: the pickle of why there is none. No undecoded value is a dictionary.
+ERROR = "e"
+
 
 class Split:
-    """A result that is several values."""
+    """A result that is several values; of a generator that has raised, those before, and the error for all others."""
 
-    __slots__ = ("values",)
+    __slots__ = ("count", "error", "values")
 
     def __init__(self, result: Any, count: int) -> None:
+        self.count = count
+        self.error: Exception | None = None
+        self.values: list[Any] = []
         if count == 0:
-            self.values: tuple[Any, ...] = ()
             return
         try:
-            self.values = tuple(result)
+            values = iter(result)
         except TypeError:
-            raise ValueError(
-                f"the call was to give {count} values (num_returns={count}), and has returned a {type(result).__name__}"
-            ) from None
-        if len(self.values) != count:
-            raise ValueError(
-                f"the call was to give {count} values (num_returns={count}), and has returned {len(self.values)}"
-            )
+            raise self._not_so_many(f"a {type(result).__name__}") from None
+        if hasattr(values, "__next__") and values is result:
+            self._take(values)
+        else:
+            self.values = list(values)
+            if len(self.values) != count:
+                raise self._not_so_many(str(len(self.values)))
 
-    def dump(self, dumps: Callable[[Any], bytes]) -> list[Any]:
-        """Each value undecoded, as it goes into an answer."""
-        return [
+    def _take(self, values: Iterator[Any]) -> None:
+        try:
+            for value in values:
+                self.values.append(value)
+                if len(self.values) > self.count:
+                    break
+        except Exception as error:
+            self.error = error
+        if len(self.values) > self.count:
+            raise self._not_so_many("more")
+        if self.error is None and len(self.values) < self.count:
+            self.error = self._not_so_many(str(len(self.values)))
+
+    def _not_so_many(self, instead: str) -> ValueError:
+        return ValueError(
+            f"the call was to give {self.count} values (num_returns={self.count}), and has returned {instead}"
+        )
+
+    def dump(self, dumps: Callable[[Any], bytes], dumps_error: Callable[[Exception], bytes]) -> list[Any]:
+        """Each value undecoded, as it goes into an answer; in the place of one that there is not, the error."""
+        parts: list[Any] = [
             value if type(value) in PLAIN_TYPES and is_plain(value) else dumps(value) for value in self.values
         ]
+        if self.error is not None:
+            parts += [{ERROR: dumps_error(self.error)}] * (self.count - len(parts))
+        return parts
 
 
 def arguments(payload: dict[str, Any], loads: Callable[[Any], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -66,6 +92,8 @@ def weight(value: Any) -> int:
     """How many bytes an undecoded result weighs."""
     if type(value) is list:
         return sum([weight(part) for part in value])
+    if type(value) is dict:
+        return weight(value[ERROR])
     return len(value) if type(value) is bytes else 8
 
 
@@ -73,4 +101,6 @@ def names_objects(value: Any) -> bool:
     """Whether an undecoded result refers to what was put into the store for its receiver."""
     if type(value) is list:
         return any(names_objects(part) for part in value)
+    if type(value) is dict:
+        return names_objects(value[ERROR])
     return type(value) is bytes and bool(ids_of(value))

@@ -63,13 +63,15 @@ def _lock(path: str) -> int | None:
 
 
 def remove(path: str) -> None:
-    """Remove a session directory with all in it, as far as it is there. Sessions keep no directories in it."""
+    """Remove a session directory with all in it, as far as it is there. The only directories in it are empty ones."""
     try:
         for name in os.listdir(path):
-            try:
-                os.unlink(f"{path}/{name}")
-            except OSError:
-                pass
+            for away in (os.unlink, os.rmdir):
+                try:
+                    away(f"{path}/{name}")
+                    break
+                except OSError:
+                    pass
         os.rmdir(path)
     except OSError:
         pass

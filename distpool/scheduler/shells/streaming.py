@@ -7,13 +7,15 @@
     its end         ─► Results(attempt: count)                    at most so many values lie unread
     an error        ─► Yielded(attempt, n, error), Results: the error is the last value, as with a generator
 
+Where some of the values were lost since, the call runs again for these: see ``wanted``.
+
 What it is not: how the values are waited for (``scheduler.remote.generators``).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 #: How long a stopped generator sleeps before it looks whether its call is to be interrupted.
@@ -57,8 +59,11 @@ def stream(
     reading: Reading,
     send: Callable[[int, Any], None],
     send_error: Callable[[int, BaseException], None],
+    wanted: Sequence[int] = (),
 ) -> int:
     """Send all that a generator gives; returns how many values that were, an error among them.
+
+    ``wanted``: only these are sent, in order, and it is over with the last: they were lost, and others were not.
 
     Raises:
         TypeError: it is no generator.
@@ -71,9 +76,9 @@ def stream(
                 f"and this one has returned a {type(generator).__name__}"
             )
         generator = iter(generator)
-    sent = 0
+    sent, chosen = 0, frozenset(wanted)
     try:
-        while True:
+        while not wanted or sent <= wanted[-1]:
             if unread_max:
                 reading.wait_for_room(attempt, sent, unread_max)
             try:
@@ -83,9 +88,11 @@ def stream(
             except Exception as error:
                 send_error(sent, error)
                 return sent + 1
-            send(sent, value)
+            if not wanted or sent in chosen:
+                send(sent, value)
             sent += 1
             del value
+        return sent
     finally:
         reading.forget(attempt)
         close = getattr(generator, "close", None)

@@ -7,9 +7,9 @@
          ▲                      and as LogLevels                           whenever they are changed
          └── LevelWatch
 
-Environment, umask and the process's identity are ``preparation``'s; working directory, ``sys.path`` and ``sys.argv``
-come with ``__main__``. Not carried over: context variables (copying them costs every call, set or not), the default
-encodings of streams, signal handlers, resource limits beyond what a child of the agent inherits.
+Environment, umask, context variables and the process's identity are ``preparation``'s; working directory, ``sys.path``
+and ``sys.argv`` come with ``__main__``. Not carried over: the default encodings of streams, signal handlers, resource
+limits beyond what a child of the agent inherits.
 """
 
 from __future__ import annotations

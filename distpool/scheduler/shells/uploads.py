@@ -10,6 +10,10 @@ A peer is one link of another node's: its first word is ``SourceKeep``, and the 
 place. So nothing that a lost link had left stays for longer than until the node dials again, or is gone.
 
 Also a program that has its home here (a guest) is a peer, which only pulls.
+
+What lies in memory is sent from where it lies: ZeroMQ encrypts pieces of a mapping, which keeps the object in its place
+until the last of them has left. What lies on the disk is read here, so that no link waits for it in ZeroMQ's thread.
+What is on a device is brought to the host by its exporter first, and is looked for every few milliseconds.
 """
 
 from __future__ import annotations
@@ -42,12 +46,14 @@ from distpool.scheduler.messages import (
     encode,
 )
 from distpool.scheduler.store.access import Held
-from distpool.scheduler.store.ledger import LedgerFull, ObjectGone
-from distpool.scheduler.store.ledger_table import store_of
+from distpool.scheduler.store.ledger import MEMORY, LedgerFull, ObjectGone
+from distpool.scheduler.store.ledger_table import NO_ROOM, store_of
 from distpool.scheduler.store.putting import Incoming
 from distpool.scheduler.store.store import ObjectStore
 
 _STRANGERS_MAX = 100
+#: How often what is to come from a device is looked for.
+LOOK_S = 0.005
 
 
 class Arriving(Protocol):
@@ -68,6 +74,7 @@ class _Upload:
     size: int = -1  # not known yet
     local: int = 0
     held: Any = None
+    view: memoryview | None = None  # all of it, where it lies in memory
 
 
 @dataclass(slots=True)
@@ -88,6 +95,7 @@ class Uploads:
         arriving: the copy of this object that is coming.
         copy_of: the number of the copy that is here of another node's object, or 0.
         is_there: whether the node with this store is not known to be gone.
+        look_soon: has ``look`` called at the next turn of the loop.
     """
 
     def __init__(
@@ -98,9 +106,12 @@ class Uploads:
         arriving: Callable[[int], Arriving | None],
         copy_of: Callable[[int], int],
         is_there: Callable[[int], bool],
+        look_soon: Callable[[], None],
     ) -> None:
         self._store, self._limits, self._say = store, limits, say
         self._arriving, self._copy_of, self._is_there = arriving, copy_of, is_there
+        self._look_soon = look_soon
+        self._on_device: set[int] = set()  # objects that are wanted, and are still to come to the host
         self._peers: dict[bytes, _Peer] = {}
         self._links: dict[int, int] = {}  # store of another node -> its latest link
         self._refused: dict[int, bytes] = {}  # store of a node that was taken for dead -> its link
@@ -269,9 +280,37 @@ class Uploads:
             self._say(identity, [encode(PullElsewhere(number, relay, next(self._turns)))])
             return
         peer.uploads[number] = upload
+        if upload.held is not None and not self._is_on_host(upload.local):
+            self._on_device.add(number)
+            self._look_soon()
         if upload.size >= 0:
             self._say(identity, [encode(Coming(number, upload.size))])
             self._pump(upload)
+
+    def _is_on_host(self, local: int) -> bool:
+        with self._store.lock:
+            try:
+                return self._store.ledger.want(local)
+            except ObjectGone:
+                return False  # its exporter has just died, which ``look`` will find
+
+    def look(self) -> float | None:
+        """Send what has come to the host from a device. Returns after how many seconds to look again, if at all."""
+        ledger = self._store.ledger
+        for number in list(self._on_device):
+            uploads = self._of(number)
+            try:
+                if uploads and ledger.is_on_device(number) and not ledger.wish(number) & NO_ROOM:
+                    continue
+                is_here = not ledger.is_on_device(number)
+            except ObjectGone:  # its exporter has died
+                is_here = False
+            self._on_device.discard(number)
+            if is_here:
+                self.pass_on(number)
+            else:
+                self.fail(number)
+        return LOOK_S if self._on_device else None
 
     def _relay(self, number: int, store: int) -> int:
         """Who else can send it to that node; 0: we do it ourselves, and that one to others in its turn."""
@@ -317,6 +356,8 @@ class Uploads:
         arriving = self._arriving(upload.number) if upload.held is None else None
         incoming = None if arriving is None else arriving.incoming
         here = upload.size if upload.held is not None else 0 if incoming is None else incoming.done_bytes
+        if upload.number in self._on_device:
+            return
         end = min(upload.until, here)
         while upload.sent < end:
             size = min(self._limits.chunk_bytes, end - upload.sent)
@@ -328,9 +369,15 @@ class Uploads:
         if upload.sent >= upload.size >= 0:
             self._end(upload)
 
-    def _piece(self, upload: _Upload, incoming: Incoming | None, size: int) -> bytes:
+    def _piece(self, upload: _Upload, incoming: Incoming | None, size: int) -> bytes | memoryview:
         if incoming is not None:
             return incoming.read(upload.sent, size)
+        if upload.view is None and self._store.ledger.locate(upload.local).tier == MEMORY:
+            (view,) = self._store.map([upload.local])
+            assert isinstance(view, memoryview)
+            upload.view = view
+        if upload.view is not None:
+            return upload.view[upload.sent : upload.sent + size]
         with self._store.lock:
             extent = self._store.ledger.pin(upload.local, AGENT)
         try:
@@ -346,6 +393,6 @@ class Uploads:
         self._let_go(upload)
 
     def _let_go(self, upload: _Upload) -> None:
-        upload.held = None
+        upload.held = upload.view = None
         if not self._of(upload.number):
             self._relays.pop(upload.number, None)

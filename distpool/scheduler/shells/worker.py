@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -66,7 +66,8 @@ from distpool.scheduler.shells.links import EagerWait, dealer, watched_dealer
 from distpool.scheduler.shells.mailbox import Mailbox
 from distpool.scheduler.shells.own_memory import own_memory_bytes
 from distpool.scheduler.shells.preparation import apply_setup
-from distpool.scheduler.shells.remarks import BUFFER_BYTES, Outbox
+from distpool.scheduler.shells.prints import Prints
+from distpool.scheduler.shells.remarks import BUFFER_BYTES, Outbox, is_delicate
 from distpool.scheduler.shells.remote_calls import Split
 from distpool.scheduler.shells.stacks import dump_on_signal
 from distpool.scheduler.shells.streaming import Reading, stream
@@ -167,7 +168,7 @@ class Worker:
 
     def send_last_remarks(self) -> None:
         """What exit handlers have logged goes by a link of its own: the others were closed when the work was done."""
-        if self.outbox.waiting:
+        if self.outbox.is_due:
             context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
             link = dealer(context, self.attach.address, b"r:" + self.attach.lease.encode())
             self.outbox.send_by(lambda frame: link.send(frame, zmq.NOBLOCK), math.inf)
@@ -207,7 +208,8 @@ class Worker:
         try:
             if message.log_levels:
                 surroundings.set_levels(message.log_levels)
-            self.outbox.open()
+            log = self.start.log
+            self.outbox.open(Prints(log) if log is not None and message.prints else None)
             gpus = self.attach.gpus
             if not gpus and not message.self_contained:
                 gpus = None  # of a pool that asks for none: like a child of the program's, it sees what that sees
@@ -283,7 +285,7 @@ class Worker:
                             if "n" in payload:
                                 value = Split(value, payload["n"])
                             elif "g" in payload:
-                                value = self._stream(value, attempt, payload["g"])
+                                value = self._stream(value, attempt, payload["g"], payload.get("w", ()))
                             spent.append((args, kwargs))
                         elif payload[0] == stored.MARK:
                             spent.append(
@@ -343,7 +345,7 @@ class Worker:
         self.has_stored = self.has_stored or remote_calls.names_objects(blob)
         return blob
 
-    def _stream(self, generator: Any, attempt: int, unread_max: int) -> int:
+    def _stream(self, generator: Any, attempt: int, unread_max: int, wanted: Sequence[int]) -> int:
         """Send what a call yields, as it comes."""
 
         def send(index: int, value: Any) -> None:
@@ -360,7 +362,7 @@ class Worker:
 
         self._flush(0.0)  # what is done must not wait for it
         self.yielding = True
-        return stream(generator, attempt, unread_max, self.reading, send, send_error)
+        return stream(generator, attempt, unread_max, self.reading, send, send_error, wanted)
 
     @staticmethod
     def make_safe() -> None:
@@ -429,16 +431,18 @@ class Worker:
         with self.outbox.sending:
             frame = self.finished(busy_s)
             if frame is not None:
-                if self.outbox.waiting:
-                    self.outbox.send_by(self._send, BUFFER_BYTES)
+                self._send_remarks()
                 self._send(frame)
+
+    def _send_remarks(self) -> None:
+        if self.outbox.is_due:
+            self.outbox.send_by(self._send, BUFFER_BYTES)
 
     def _send_after_remarks(self, frame: bytes) -> None:
         """What the tasks have printed and logged comes before what they have done."""
         flush_streams()
         with self.outbox.sending:
-            if self.outbox.waiting:
-                self.outbox.send_by(self._send, BUFFER_BYTES)
+            self._send_remarks()
             self._send(frame)
 
     def _send(self, frame: bytes) -> None:
@@ -462,11 +466,12 @@ class Worker:
     def on_sigint(self, _number: int, frame: FrameType | None) -> None:
         """Raise in the task that is to be interrupted, and nowhere else.
 
-        Not while it imports: a package that was left half-way cannot be imported again by the tasks that follow. The
-        signal comes again soon; and who imports for longer than an interrupt may take is killed, as others are.
+        Not while it imports: a package that was left half-way cannot be imported again by the tasks that follow; nor
+        where what was printed would be lost. The signal comes again soon; and who imports for longer than an
+        interrupt may take is killed, as others are.
         """
         due = self.interrupting and self.interrupting == self.open
-        if due and not self._deaf and not _imports(frame):
+        if due and not self._deaf and not _is_delicate(frame):
             worker_hooks.interrupted, self.interrupting = self.open, 0
             raise KeyboardInterrupt
 
@@ -482,10 +487,10 @@ class Worker:
             sys.__unraisablehook__(unraisable)
 
 
-def _imports(frame: FrameType | None) -> bool:
-    """Whether this frame runs for an import."""
+def _is_delicate(frame: FrameType | None) -> bool:
+    """Whether this frame runs for an import, or for a remark that is being made."""
     while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>" or is_delicate(frame.f_code):
             return True
         frame = frame.f_back
     return False
@@ -505,9 +510,11 @@ def main(start: WorkerStart) -> int:
         worker.run()
         if worker_hooks.linger is not None:
             worker_hooks.linger()
+        if worker.store is not None:
+            worker.store.leave()
         status = _say_goodbye() or worker.status
         worker.send_last_remarks()
-        worker.trace.leave(start)
+        worker.trace.leave(start, worker.completed)
         return status
     finally:
         flush_streams()

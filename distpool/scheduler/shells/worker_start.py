@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from distpool.scheduler.messages import Attach
+from distpool.scheduler.shells.prints import Log
 from distpool.scheduler.store.files import StoreFiles
 
 
@@ -25,6 +26,7 @@ class WorkerStart:
     agent_pid: int
     nursery_pid: int
     began: memoryview[float]  # cast to "d", writable
+    log: Log | None = None  # what it prints goes there
     store: StoreFiles | None = None  # the descriptors are inherited; None: everything travels in messages
 
 

@@ -45,7 +45,12 @@ class AgentLink(Protocol):
         """Say something; what is said by one thread after another's is heard after it."""
 
     def ask(self, make: Callable[[int], Any]) -> Any:
-        """Ask what is made of a number, and wait for the answer. Raises StoreError if the agent is gone."""
+        """Ask what is made of a number, and wait for the answer.
+
+        Raises:
+            StoreError: the agent is gone.
+            FetchLate: this thread waits no longer (``patience``).
+        """
 
 
 class FarHeld:

@@ -1,7 +1,8 @@
 """What the agent does for its node's store: mend it after a death, give back what nobody uses, report.
 
 None of it is on a task's path. ``tick`` is called every half second or so; free blocks whose pages were there at one
-tick, and still are at the next, lose them.
+tick, and still are at the next, lose them. But for a few, as long as something comes and goes: an object that is copied
+to where pages are takes half the time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Container
 
 from distpool.scheduler.messages import StoredObject, StoreReport
 from distpool.scheduler.store import forks
-from distpool.scheduler.store.ledger import DISK, MEMORY, Facts
+from distpool.scheduler.store.ledger import DEVICE, DISK, MEMORY, Facts
 from distpool.scheduler.store.store import ObjectStore
 
 TICK_S = 0.5
@@ -18,13 +19,16 @@ TICK_S = 0.5
 IDLE_TICK_S = 1.0
 #: The lock is not held while pages are removed, and so many bytes at most are kept from others meanwhile.
 GIVE_BYTES_MAX = 256 << 20
+#: So many free bytes keep their pages, as long as the free blocks are others at each tick.
+WARM_BYTES_MAX = 256 << 20
 
 
 class Keeper:
     """Looks after one store, which it uses under a process number of its own (0: it holds nothing)."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, warm_bytes_max: int = WARM_BYTES_MAX) -> None:
         self.store = store
+        self._warm_bytes_max = warm_bytes_max
         self._unmended: list[int] = []  # dead processes whose forked children still see what they held
         self._warm: tuple[set[tuple[int, int]], set[tuple[int, int]]] = (set(), set())
 
@@ -49,11 +53,21 @@ class Keeper:
         for tier in (MEMORY, DISK):
             blocks = self.store.ledger.blocks[tier]
             runs = set(blocks.warm_runs())
+            spare = self._spare_blocks(runs) if tier == MEMORY else 0
             for first, count in sorted(runs & self._warm[tier]):
-                self._give_back(tier, first, count)
+                kept = min(count, spare)
+                spare -= kept
+                if kept < count:
+                    self._give_back(tier, first + kept, count - kept)
             self._warm[tier].clear()
             self._warm[tier].update(runs)
         return TICK_S
+
+    def _spare_blocks(self, runs: set[tuple[int, int]]) -> int:
+        """How many free blocks of the memory keep their pages for now."""
+        if runs == self._warm[MEMORY]:
+            return 0
+        return self._warm_bytes_max // self.store.ledger.block_bytes[MEMORY]
 
     def _give_back(self, tier: int, first: int, count: int) -> None:
         store = self.store
@@ -96,7 +110,7 @@ def _stored(facts: Facts) -> StoredObject:
     return StoredObject(
         facts.extent.bytes,
         facts.extent.tier == DISK,
-        facts.state.name.lower(),
+        "on a GPU" if facts.extent.tier == DEVICE else facts.state.name.lower(),
         facts.label,
         tuple([(hold.holder, hold.via, hold.references, hold.pins) for hold in facts.holds]),
     )

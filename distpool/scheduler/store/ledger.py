@@ -23,17 +23,19 @@ and is made anew by ``repair`` when somebody died between ``begin`` and ``end``.
 
 ::
 
-    ledger_table.py ◄── ledger_holds.py ◄── ledger_places.py ◄── ledger.py
-    words and types     who needs what      where it lies        deaths
+    ledger_table.py ◄── ledger_holds.py ◄── ledger_places.py ◄── ledger_devices.py ◄── ledger.py
+    words and types     who needs what      where it lies        on a device            deaths
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
-from distpool.scheduler.store.ledger_places import Places
+from distpool.scheduler.store.ledger_devices import Devices
 from distpool.scheduler.store.ledger_table import (
+    BLOCKS_OF,
     BUSY,
+    DEVICE,
     DISK,
     DRIVER,
     ENTRY_WORDS,
@@ -70,6 +72,7 @@ from distpool.scheduler.store.ledger_table import (
 )
 
 __all__ = [
+    "DEVICE",
     "DISK",
     "DRIVER",
     "LABEL_BYTES_MAX",
@@ -86,7 +89,7 @@ __all__ = [
 ]
 
 
-class Ledger(Places):
+class Ledger(Devices):
     """All operations, over a buffer that ``Ledger.create`` has once prepared."""
 
     @classmethod
@@ -121,7 +124,9 @@ class Ledger(Places):
     # ---------------------------------------------------------------------------------------- deaths
 
     def mend(self, process: int, living: Container[int] | None = None) -> None:
-        """``process`` is dead: its holds go, what it was writing too, and what it was moving stays where it was.
+        """``process`` is dead: its holds go, what it was writing and what it had on a device too.
+
+        What it was moving stays where it was.
 
         Args:
             process: who died.
@@ -136,6 +141,9 @@ class Ledger(Places):
                 continue
             if actor == process:
                 self._end_spilling(at, is_reserved=False)
+                if words[at + PLACE] >> 56 == DEVICE:
+                    self._remove(at)  # the device's memory went with it, whoever needs it
+                    continue
             for hold in self._chain(at):
                 holder, via = words[hold + WHO] & LOW, words[hold + WHO] >> 32
                 orphaned = via == process and living is not None and holder < DRIVER and holder not in living
@@ -174,12 +182,12 @@ class Ledger(Places):
                 holds[place] = 1
                 holds_end = max(holds_end, place + 1)
             size, place = words[at + SIZE], words[at + PLACE]
-            extents[place >> 56].append((place & INDEX_OF_BLOCK, self._block_count(size, place >> 56)))
+            self._note_extent(extents, place, size)
             if words[at + STATE] & 0xFF == State.SPILLING:
-                if place >> 56 == DISK:
+                if place == words[at + TARGET]:
                     words[at + STATE] = State.SEALED  # it died between the two words of ``finish_spilling``
                 else:
-                    extents[DISK].append((words[at + TARGET], self._block_count(size, DISK)))
+                    self._note_extent(extents, words[at + TARGET], size)
         self._entry_map[:] = entries
         self._hold_map[:] = holds
         words[OBJECTS], words[OBJECTS_END], words[HOLDS_END] = objects, entries_end, holds_end
@@ -187,3 +195,7 @@ class Ledger(Places):
             self.blocks[tier].rebuild(extents[tier])
         for at in self._objects():
             self._remove_if_free(at)  # it died between its last hold's end and its own
+
+    def _note_extent(self, extents: Sequence[list[tuple[int, int]]], place: int, size: int) -> None:
+        tier = place >> 56
+        extents[BLOCKS_OF[tier]].append((place & INDEX_OF_BLOCK, self._block_count(size, tier)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from distpool.scheduler.store import ledger_table as layout
 from distpool.scheduler.store.blocks import GIVING, HOLE, LEFT, TAKEN, WARM
-from distpool.scheduler.store.ledger import DISK, MEMORY, Ledger, State
+from distpool.scheduler.store.ledger import DEVICE, DISK, MEMORY, Ledger, State
 
 _Extents = list[tuple[int, int, str]]  # of one tier: first block, end, whose
 
@@ -57,16 +57,24 @@ def _check_entry(ledger: Ledger, index: int, at: int, extents: tuple[_Extents, _
     name = f"object {number:#x}"
     assert number & layout.INDEX == index, f"{name} is at another's place"
     assert 0 < number >> layout.INDEX_BITS <= words[layout.SERIAL], f"{name} has a number not yet given"
-    assert (actor != 0) == (State(state) is not State.SEALED), f"{name}: {State(state)!r} by process {actor}"
-    tier, first = place >> 56, place & layout.INDEX_OF_BLOCK
-    extents[tier].append((first, first + ledger._block_count(size, tier), name))
-    if state == State.SPILLING and tier == MEMORY:  # else its mover died between two words
-        target = words[at + layout.TARGET]
-        extents[DISK].append((target, target + ledger._block_count(size, DISK), f"the copy of {name}"))
+    has_actor = State(state) is not State.SEALED or place >> 56 == DEVICE
+    assert (actor != 0) == has_actor, f"{name}: {State(state)!r} by process {actor}"
+    _note_extent(ledger, extents, place, size, name)
+    if (
+        state == State.SPILLING and place != words[at + layout.TARGET]
+    ):  # else its mover died between two words
+        _note_extent(ledger, extents, words[at + layout.TARGET], size, f"the copy of {name}")
         whose = [words[hold + layout.COUNTS] & layout.LOW for hold in ledger._chain(at)
                  if words[hold + layout.WHO] == actor]  # fmt: skip
         assert whose, f"{name}: process {actor} moves it and does not hold it"
         assert whose[0], f"{name}: process {actor} moves it and has no reference to it"
+
+
+def _note_extent(
+    ledger: Ledger, extents: tuple[_Extents, _Extents], place: int, size: int, whose: str
+) -> None:
+    tier, first = place >> 56, place & layout.INDEX_OF_BLOCK
+    extents[layout.BLOCKS_OF[tier]].append((first, first + ledger._block_count(size, tier), whose))
 
 
 def _check_chain(ledger: Ledger, index: int, at: int, others: set[int]) -> set[int]:

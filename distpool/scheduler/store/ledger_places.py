@@ -1,4 +1,7 @@
-"""Places: where objects come to lie, are sealed or given up, and how they move from memory to the disk."""
+"""Places: where objects come to lie, are sealed or given up, and how they move to another tier.
+
+What is spilled moves from memory to the disk; what lies on a device, to memory (``ledger_devices.py``).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from distpool.scheduler.store.ledger_holds import Holds
 from distpool.scheduler.store.ledger_table import (
     COUNTS,
     CURSOR,
+    DEVICE,
     DISK,
     ENTRY_WORDS,
     HOLDS,
@@ -28,6 +32,7 @@ from distpool.scheduler.store.ledger_table import (
     STATE,
     TARGET,
     USED,
+    WANTED,
     WHO,
     Allocated,
     Extent,
@@ -50,7 +55,7 @@ class Places(Holds):
         Args:
             process: who writes it.
             size: in bytes.
-            tier: MEMORY or DISK.
+            tier: MEMORY, DISK, or DEVICE: then there is one block, to be sealed with ``seal_on_device``.
             holder: whose hold it is, if not the writer's own: then it is in transit via the writer.
             label: who made it, for people.
 
@@ -141,25 +146,25 @@ class Places(Holds):
                 break
         return best
 
-    def start_spilling(self, number: int, process: int) -> Allocated | None:
-        """Take room for it on the disk; ``process`` copies it there, and holds it so long. None: that tier is full.
+    def start_spilling(self, number: int, process: int, tier: int = DISK) -> Allocated | None:
+        """Take room for it in ``tier``; ``process`` copies it there, and holds it so long. None: that tier is full.
 
         Raises LedgerFull, and ObjectGone.
         """
         at = self._find(number)
         size = self.words[at + SIZE]
-        blocks = self._block_count(size, DISK)
-        taken = self.blocks[DISK].take(blocks)
+        blocks = self._block_count(size, tier)
+        taken = self.blocks[tier].take(blocks)
         if taken is None:
             return None
         try:
             self._count(at, number & INDEX, process, 1)
         except LedgerFull:
-            self.blocks[DISK].leave(taken[0], blocks)
+            self.blocks[tier].leave(taken[0], blocks)
             raise
-        self.words[at + TARGET] = taken[0]
+        self.words[at + TARGET] = tier << 56 | taken[0]
         self.words[at + STATE] = State.SPILLING | process << 8
-        return Allocated(number, Extent(DISK, taken[0] * self.block_bytes[DISK], size), taken[1])
+        return Allocated(number, Extent(tier, taken[0] * self.block_bytes[tier], size), taken[1])
 
     def finish_spilling(self, number: int, process: int) -> bool:
         """The copy is complete. It counts unless somebody has mapped the object meanwhile."""
@@ -167,11 +172,12 @@ class Places(Holds):
         words = self.words
         moved = words[at + STATE] == State.SPILLING | process << 8 and not self._pins(at)
         if moved:
-            first = words[at + PLACE] & INDEX_OF_BLOCK
-            words[at + PLACE] = DISK << 56 | words[at + TARGET]  # from here on it lies there
+            place = words[at + PLACE]
+            words[at + PLACE] = words[at + TARGET]  # from here on it lies there
             words[at + STATE] = State.SEALED
             words[SPILLS] += 1
-            self.blocks[MEMORY].free(first, self._block_count(words[at + SIZE], MEMORY))
+            tier = place >> 56
+            self.blocks[tier].free(place & INDEX_OF_BLOCK, self._block_count(words[at + SIZE], tier))
         else:
             self._end_spilling(at, is_reserved=True)
         self._count(at, number & INDEX, process, -1)
@@ -186,7 +192,12 @@ class Places(Holds):
     def _end_spilling(self, at: int, *, is_reserved: bool) -> None:
         words = self.words
         if words[at + STATE] & 0xFF == State.SPILLING:
-            words[at + STATE] = State.SEALED
-            blocks = self.blocks[DISK]
-            let_go = blocks.free if is_reserved else blocks.leave
-            let_go(words[at + TARGET], self._block_count(words[at + SIZE], DISK))
+            target = words[at + TARGET]
+            if words[at + PLACE] >> 56 == DEVICE:
+                words[at + STATE] = State.SEALED | words[at + STATE] >> 8 << 8
+                words[at + TARGET] = WANTED  # it is still to be brought here
+            else:
+                words[at + STATE] = State.SEALED
+            tier = target >> 56
+            let_go = self.blocks[tier].free if is_reserved else self.blocks[tier].leave
+            let_go(target & INDEX_OF_BLOCK, self._block_count(words[at + SIZE], tier))

@@ -21,6 +21,10 @@ from distpool.scheduler.store.blocks import Blocks
 DRIVER = 1 << 31
 
 MEMORY, DISK = 0, 1  # the tiers
+#: Its bytes are in a device's memory, of the process that has exported it; here is a block of memory that says where.
+DEVICE = 2
+#: Which tier's blocks are taken for what lies in a tier.
+BLOCKS_OF = (MEMORY, DISK, MEMORY)
 
 MAGIC = 0x6469_7374_706F_6F6C
 # An object's number: the number of its store in the cluster, a serial number in that, its entry's index.
@@ -41,6 +45,9 @@ HEADER_WORDS = 32
 
 # Words of an object's entry; the label fills the rest.
 ID, STATE, SIZE, PLACE, TARGET, HOLDS, USED = range(7)
+#: What TARGET says of an object that is in DEVICE and is not moving: its bytes are needed here; somebody of this node
+#: may not read the device; there was no room for it here.
+WANTED, REFUSED, NO_ROOM = 1 << 60, 1 << 61, 1 << 62
 ENTRY_WORDS = 16
 LABEL = 7
 LABEL_BYTES_MAX = 8 * (ENTRY_WORDS - LABEL)
@@ -74,7 +81,10 @@ class Shape(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """Where an object lies: in the file of ``tier``, at ``offset``; ``bytes`` is its exact size."""
+    """Where an object lies: in the file of ``tier``, at ``offset``; ``bytes`` is its exact size.
+
+    In DEVICE: the block that says where is at ``offset`` of the memory's file, and ``bytes`` is what the device has.
+    """
 
     tier: int
     offset: int
@@ -146,6 +156,8 @@ class Table:
             self.blocks.append(Blocks(buffer[start : start + count], counters))
             self.block_bytes.append(words[SIZES[tier] + 1])
             start += count
+        self.blocks.append(self.blocks[MEMORY])
+        self.block_bytes.append(self.block_bytes[MEMORY])
 
     @property
     def store(self) -> int:
@@ -215,7 +227,7 @@ class Table:
         return Extent(tier, (place & INDEX_OF_BLOCK) * self.block_bytes[tier], self.words[at + SIZE])
 
     def _block_count(self, size: int, tier: int) -> int:
-        return -(-size // self.block_bytes[tier]) or 1
+        return 1 if tier == DEVICE else -(-size // self.block_bytes[tier]) or 1
 
     def _tick(self) -> int:
         self.words[USES] += 1

@@ -5,6 +5,8 @@
     put ──► allocate ──► copy ──► seal ──► Held
                 │ no room                └ it fails: discard
                 └──► spill the coldest, or go to the disk
+
+    what is on a device: export ──► a block with its ticket ──► ``tickets.py`` ── bring ──► allocate ──► copy ──► moved
 """
 
 from __future__ import annotations
@@ -12,15 +14,19 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
 from distpool.errors import DiskFull, StoreError, StoreFull
+from distpool.scheduler.serialize.on_device import Exported, OnDevice
+from distpool.scheduler.serialize.stored import Object
 from distpool.scheduler.store.access import Access, Held, not_held
+from distpool.scheduler.store.arrivals import framed
 from distpool.scheduler.store.files import show_size
-from distpool.scheduler.store.ledger import DISK, MEMORY, Allocated, Extent, Ledger, LedgerFull
+from distpool.scheduler.store.ledger import DEVICE, DISK, MEMORY, Allocated, Extent, Ledger, LedgerFull
 from distpool.scheduler.store.slabs import SLAB_BYTES, Slab
+from distpool.scheduler.store.tickets import Tickets
 
 #: How often room is made for one object by spilling before it goes to the disk itself.
 SPILLS_FOR_ONE_MAX = 10_000
@@ -29,10 +35,11 @@ SPILLS_FOR_ONE_MAX = 10_000
 class Putting:
     """The writing side of one process."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, drain: Callable[[], None]) -> None:
         self._access = access
+        self.tickets = Tickets(access, self._bring, drain)
 
-    def put(self, objects: Sequence[Sequence[Any]], holder: int, label: str) -> Held:
+    def put(self, objects: Sequence[Object], holder: int, label: str) -> Held:
         """See ``ObjectStore.put``."""
         access = self._access
         made: list[int] = []
@@ -53,8 +60,11 @@ class Putting:
             raise self._disk_full(error.errno) from error  # type: ignore[attr-defined]
         return held
 
-    def _put(self, parts: Sequence[Any], holder: int, label: bytes, made: list[int]) -> None:
+    def _put(self, parts: Object, holder: int, label: bytes, made: list[int]) -> None:
         access = self._access
+        if type(parts) is OnDevice:
+            self._put_from_device(parts, holder, label, made)
+            return
         size = sum([memoryview(part).nbytes for part in parts])
         new = self._allocate(size, holder, label)
         made.append(new.id)
@@ -69,21 +79,123 @@ class Putting:
             new = self._allocate_on_disk(size, holder, label)
             made.append(new.id)
             access.tiers[DISK].write(new.extent.offset, parts)
-        if holder:
-            with access.lock:
-                access.ledger.seal(new.id)
-        else:
-            access.ledger.seal(new.id)
+        self._seal(new.id, holder)
 
-    def receive(self, size: int, label: str) -> Incoming:
-        """Room for an object that comes in pieces. Raises StoreFull, DiskFull."""
+    def _seal(self, number: int, holder: int) -> None:
+        ledger = self._access.ledger
+        if holder:
+            with self._access.lock:
+                ledger.seal(number)
+        else:
+            ledger.seal(number)
+
+    # ------------------------------------------------------------------------------ from a device
+
+    def _put_from_device(self, array: OnDevice, holder: int, label: bytes, made: list[int]) -> None:
+        """Leave it there, if others can read it there; else copy it here."""
+        exported = array.source.export()
+        if exported is not None:
+            self.tickets.make_room(exported)
+            if self._export(exported, holder, label, made):
+                return
+        new = self._allocate(len(array), holder, label)
+        made.append(new.id)
+        try:
+            self._fill(new, array.source.pieces())
+        except OSError as error:
+            if new.extent.tier == DISK or error.errno not in (errno.ENOSPC, errno.ENOMEM):
+                raise
+            self._access.discard([made.pop()])
+            new = self._allocate_on_disk(len(array), holder, label)
+            made.append(new.id)
+            self._fill(new, array.source.pieces())
+        self._seal(new.id, holder)
+
+    def _fill(self, new: Allocated, pieces: Iterator[memoryview]) -> None:
+        incoming = Incoming(self._access, new)
+        self._access.tiers[new.extent.tier].forget(new.extent.offset, new.extent.bytes)
+        for piece in pieces:
+            incoming.write(piece)
+
+    def _export(self, exported: Exported, holder: int, label: bytes, made: list[int]) -> bool:
+        """Make an object of it, unless there is no room for even that."""
+        access = self._access
+        with access.lock:
+            access.drain_locked()
+            try:
+                new = access.ledger.allocate(
+                    access.process, exported.size, DEVICE, holder=holder, label=label
+                )
+            except LedgerFull as error:
+                raise not_held(error) from None
+        if new is None:
+            return False
+        made.append(new.id)
+        block = framed(exported.ticket)
+        room = access.ledger.block_bytes[MEMORY] if new.has_holes else 0
+        access.tiers[MEMORY].write(new.extent.offset, [block], room=room)
+        self.tickets.add(new.id, exported)
+        with access.lock:
+            access.ledger.seal_on_device(new.id)
+        return True
+
+    def _bring(self, number: int, exported: Exported) -> bool:
+        """Copy what this process has exported to memory, or to the disk; whether the object has moved there.
+
+        Raises what ``put`` raises, and ObjectGone.
+        """
+        for tier in (MEMORY, DISK):
+            target = self._room_to_bring(number, tier)
+            if target is None:
+                continue
+            try:
+                if tier == DISK:
+                    room = _whole_blocks(target.extent, self._access.ledger)
+                    self._access.tiers[DISK].reserve(target.extent.offset, room)
+                self._fill(target, exported.pieces())
+            except BaseException as error:
+                with self._access.lock:
+                    self._access.ledger.abandon_spilling(number, self._access.process)
+                is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.ENOMEM)
+                if tier == MEMORY and is_full:
+                    continue
+                raise
+            with self._access.lock:
+                return self._access.ledger.finish_spilling(number, self._access.process)
+        raise self._store_full(exported.size)
+
+    def _room_to_bring(self, number: int, tier: int) -> Allocated | None:
+        access, ledger = self._access, self._access.ledger
+        for _ in range(SPILLS_FOR_ONE_MAX):
+            with access.lock:
+                access.drain_locked()
+                try:
+                    new = ledger.start_spilling(number, access.process, tier)
+                    is_short = new is None and tier == MEMORY
+                    victim = self._next_victim(ledger.locate(number).bytes) if is_short else None
+                except LedgerFull as error:
+                    raise not_held(error) from None
+            if new is not None:
+                return new
+            if victim is None:
+                return None
+            self._spill(victim)
+        return None
+
+    def receive(self, size: int, label: str, *, spill: bool = True) -> Incoming | None:
+        """See ``ObjectStore.receive``."""
         access = self._access
         try:
-            new = self._allocate(size, 0, label.encode())
+            new = (
+                self._allocate(size, 0, label.encode()) if spill else self._allocate_now(size, label.encode())
+            )
+            if new is None:
+                return None
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise self._disk_full(error.errno) from error
+        access.tiers[new.extent.tier].forget(new.extent.offset, size)
         return Incoming(access, new)
 
     def make_slab(self) -> Slab | None:
@@ -130,6 +242,15 @@ class Putting:
                 break
             self._spill(victim)
         return self._allocate_on_disk(size, holder, label)
+
+    def _allocate_now(self, size: int, label: bytes) -> Allocated | None:
+        access = self._access
+        with access.lock:
+            access.drain_locked()
+            try:
+                return access.ledger.allocate(access.process, size, MEMORY, label=label)
+            except LedgerFull as error:
+                raise not_held(error) from None
 
     def _allocate_on_disk(self, size: int, holder: int, label: bytes) -> Allocated:
         access = self._access

@@ -19,6 +19,7 @@ from typing import Any
 from distpool.errors import StoreError
 from distpool.scheduler.messages import AGENT, NODES
 from distpool.scheduler.serialize import stored
+from distpool.scheduler.serialize.on_device import Arrived
 from distpool.scheduler.serialize.stored import Spot
 from distpool.scheduler.store import forks
 from distpool.scheduler.store.access import Access, Held, not_held
@@ -40,8 +41,9 @@ class ObjectStore:
 
     def __init__(self, files: StoreFiles, process: int) -> None:
         self.access = Access(files, process)
-        self.views = Views(self.access)
-        self._putting = Putting(self.access)
+        self._putting = Putting(self.access, self.drain)
+        self._tickets = self._putting.tickets
+        self.views = Views(self.access, self._tickets)
         self._slabs = Slabs(self._putting.make_slab)
         self.far: Far | None = None
         forks.watch(self)
@@ -85,11 +87,12 @@ class ObjectStore:
 
     # --------------------------------------------------------------------------------- putting
 
-    def put(self, objects: Sequence[Sequence[Any]], *, holder: int = 0, label: str = "") -> Held:
+    def put(self, objects: Sequence[stored.Object], *, holder: int = 0, label: str = "") -> Held:
         """Copy objects into the store; the copies are complete when this returns.
 
         Args:
-            objects: each a sequence of contiguous buffers, which are laid one behind the other.
+            objects: each a sequence of contiguous buffers, which are laid one behind the other; or what lies on a
+                device, and stays there if others can read it there.
             holder: whose they are going to be, if not this process's: the owner of a task that returns them.
             label: who made them, for people; by default the line of the program that is running.
 
@@ -116,17 +119,21 @@ class ObjectStore:
             raise StoreError("the process that this was sent by is dead")
         return data
 
-    def receive(self, size: int, label: str) -> Incoming:
-        """Room for an object that comes in pieces, and will be this process's. Raises as ``put`` does."""
+    def receive(self, size: int, label: str, *, spill: bool = True) -> Incoming | None:
+        """Room for an object that comes in pieces, and will be this process's. Raises as ``put`` does.
+
+        Without ``spill`` nothing is written to the disk for it, and there may be none yet: None.
+        """
         self.access.refuse_if_closed()
-        return self._putting.receive(size, label)
+        return self._putting.receive(size, label, spill=spill)
 
     # --------------------------------------------------------------------------------- reading
 
-    def map(self, ids: Sequence[int]) -> list[memoryview]:
+    def map(self, ids: Sequence[int]) -> list[memoryview | Arrived]:
         """Views of objects: private to the caller, writable, of their exact size.
 
-        An object stays as long as a view of it, or a part of one, does.
+        An object stays as long as a view of it, or a part of one, does. What is on a device of this node is not a
+        view, but says where it is.
 
         Args:
             ids: the objects' numbers.
@@ -190,6 +197,12 @@ class ObjectStore:
         if not all(number in far or self.ledger.exists(number) for number in ids):
             return False
         return here or not far or self.far is None or not self.far.lost(far)
+
+    def gone(self, ids: Sequence[int]) -> set[int]:
+        """Those that cannot be had any more, wherever they were. Raises StoreError if the agent is gone."""
+        far = self._far_ids(ids) if self.far is not None else ()
+        gone = {number for number in ids if number not in far and not self.ledger.exists(number)}
+        return gone if not far or self.far is None else gone.union(self.far.lost(far))
 
     # --------------------------------------------------------------------------------- holding
 
@@ -337,6 +350,11 @@ class ObjectStore:
         if self.far is not None and self.far.has_dropped:
             self.far.flush()
 
+    def leave(self) -> None:
+        """This process is about to end: what it has on a device for others goes to the host. Waits for that."""
+        if self._tickets and not self.access.closed:
+            self._tickets.leave()
+
     def close(self) -> None:
         """The session is over. What is mapped stays readable; nothing else of the store is."""
         forks.leave(self)
@@ -353,6 +371,7 @@ class ObjectStore:
         self.on_dropped = None
         self.far = None
         self.views.close()
+        self._tickets.close()
         self._slabs = Slabs(self._putting.make_slab)
 
     # ------------------------------------------------------------------------------------ forks
@@ -378,6 +397,7 @@ class ObjectStore:
     def after_fork_in_child(self, writer: int | None) -> None:
         """Nothing here is ours to change; views go on working, for as long as ``writer`` is open: for ever."""
         self.lock.release_threads()
+        self._tickets.forget()
         self._become_closed()
         self.access.forks.forget()
         self.access.forget_dropped()

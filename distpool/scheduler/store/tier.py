@@ -61,7 +61,7 @@ class Tier:
         for part in parts:
             rest = memoryview(part).cast("B")
             if room and self.is_memory:
-                self._forget(offset, len(rest))
+                self.forget(offset, len(rest))
             while rest:
                 written = os.pwrite(self.fd, rest[:_WRITE_BYTES_MAX], offset)
                 rest, offset = rest[written:], offset + written
@@ -98,7 +98,8 @@ class Tier:
                 pass
         os.close(self.fd)
 
-    def _forget(self, offset: int, size: int) -> None:
+    def forget(self, offset: int, size: int) -> None:
+        """Others may have removed these pages and made new ones since this process has written there."""
         if self._known:
             first, end = offset // _GRANULE_BYTES, -(-(offset + size) // _GRANULE_BYTES)
             self._known[first:end] = bytes(end - first)

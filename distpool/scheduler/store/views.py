@@ -29,9 +29,12 @@ from contextlib import contextmanager
 from pickle import PickleBuffer
 from typing import Any, NamedTuple
 
+from distpool.scheduler.serialize.on_device import Arrived
 from distpool.scheduler.store.access import PIN, Access, not_held
-from distpool.scheduler.store.ledger import MEMORY, Extent, LedgerFull, ObjectGone
+from distpool.scheduler.store.arrivals import Arrival, bring
+from distpool.scheduler.store.ledger import DEVICE, MEMORY, Extent, LedgerFull, ObjectGone
 from distpool.scheduler.store.pristine import PristineCheck
+from distpool.scheduler.store.tickets import Tickets
 
 #: Live mappings of one process; a kernel's default limit is 65,530 for everything. What is beyond is copied.
 MAPPINGS_MAX = 16_384
@@ -53,8 +56,9 @@ class _Seen(NamedTuple):
 class Views:
     """The mappings of one process."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, tickets: Tickets) -> None:
         self._access = access
+        self._tickets = tickets
         self.pristine = PristineCheck()
         self._live: dict[int, _Seen] = {}  # by the ``id`` of its reference: windows cannot be hashed
         self._left: deque[tuple[Extent, mmap.mmap]] = deque()
@@ -73,7 +77,7 @@ class Views:
     def __bool__(self) -> bool:
         return bool(self._live)
 
-    def map(self, ids: Sequence[int]) -> list[memoryview]:
+    def map(self, ids: Sequence[int]) -> list[memoryview | Arrived]:
         """See ``ObjectStore.map``."""
         access, ledger, process = self._access, self._access.ledger, self._access.process
         with access.undisturbed:
@@ -88,14 +92,32 @@ class Views:
                     for number in ids[: len(extents)]:
                         ledger.unpin(number, process)
                     raise not_held(error) from None
-            views: list[memoryview] = []
+            views: list[memoryview | Arrived] = []
             for number, extent in zip(ids, extents, strict=True):
                 try:
-                    views.append(self._view(number, extent))
+                    is_here = extent.tier != DEVICE
+                    views.append(self._view(number, extent) if is_here else self._arrival(number))
                 except BaseException:
                     access.let_go((PIN, tuple(ids[len(views) :])))
                     raise
         return views
+
+    def _arrival(self, number: int) -> Arrival:
+        """It refers to the object instead of pinning it, or its exporter could not move it."""
+        access = self._access
+
+        def map_host(number: int) -> memoryview:
+            (view,) = self.map([number])
+            assert isinstance(view, memoryview), "it does not move back"
+            return view
+
+        with access.lock:
+            try:
+                access.ledger.hold(number, access.process)
+                access.ledger.unpin(number, access.process)
+            except ObjectGone as error:  # its exporter has just died, with which even what is pinned goes
+                raise not_held(error) from None
+        return Arrival(access, number, self._tickets.find(number), map_host, self._tickets.settle)
 
     def _view(self, number: int, extent: Extent) -> memoryview:
         tier = self._access.tiers[extent.tier]
@@ -135,12 +157,21 @@ class Views:
     def reading(self, number: int) -> Iterator[memoryview]:
         """See ``ObjectStore.reading``."""
         access = self._access
-        with access.undisturbed, access.lock:
-            access.drain_locked()
-            try:
-                extent = access.ledger.pin(number, access.process)
-            except (ObjectGone, LedgerFull) as error:
-                raise not_held(error) from None
+        if (own := self._tickets.find(number)) is not None:
+            with memoryview(b"".join(own.pieces())) as view:
+                yield view
+            return
+        while True:
+            with access.undisturbed, access.lock:
+                access.drain_locked()
+                try:
+                    extent = access.ledger.pin(number, access.process)
+                    if extent.tier != DEVICE:
+                        break
+                    access.ledger.unpin(number, access.process)
+                except (ObjectGone, LedgerFull) as error:
+                    raise not_held(error) from None
+            bring(access, number)
         try:
             tier = access.tiers[extent.tier]
             if tier.is_memory:

@@ -1,8 +1,9 @@
 """Moving an object between two nodes, against what the same bytes cost a bare encrypted stream, in turns.
 
-    python -m benchmarks.transfer [ROUNDS]        (needs pynacl, which is no part of distpool)
+    python -m benchmarks.cluster.transfer [ROUNDS]        (needs pynacl, which is no part of distpool)
 
 - stream: 256 MiB by ZeroMQ with CURVE over loopback, in messages of 1 MiB, with as much under way as a pull has.
+- kept: the same, and each message is written to shared memory that has no pages yet, as a copy has to be.
 - crypto_box: libsodium encrypts the same on one core.
 - move: `distpool.get` in a task on a second node, of what `distpool.put` has put at home; both listen on loopback.
 
@@ -17,15 +18,17 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
 import zmq
 
+from benchmarks.model import Session
+
 SIZE = 256 << 20
 PIECE = 1 << 20
-WINDOW = 8  # pieces
+WINDOW = 16  # pieces
 ROUNDS = 5
 _LINGERS_S = 2.5  # a copy is kept for a while
 
@@ -60,16 +63,27 @@ class Stream:
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.connect(f"tcp://127.0.0.1:{ready.get()}")
 
-    def run(self) -> None:
+    def run(self, keep: int | None = None) -> None:
+        """``keep``: a file that all of it is written to."""
         asked, came, count = WINDOW, 0, SIZE // PIECE
         self._socket.send(str(WINDOW).encode())
         while came < count:
-            self._socket.recv(copy=False)
+            piece = self._socket.recv(copy=False)
+            if keep is not None:
+                os.pwrite(keep, piece.buffer, came * PIECE)
             came += 1
             if asked < count and asked - came <= WINDOW // 2:
                 more = min(WINDOW // 2, count - asked)
                 self._socket.send(str(more).encode())
                 asked += more
+
+    def run_kept(self) -> None:
+        """The memory is new each time."""
+        file = os.memfd_create("kept")
+        try:
+            self.run(file)
+        finally:
+            os.close(file)
 
     def close(self) -> None:
         self._socket.send(b"0")
@@ -106,8 +120,29 @@ def _timed_get(references: list[Any]) -> float:
     return time.perf_counter() - start_s
 
 
+def measure(session: Session) -> Mapping[str, float]:
+    """As a row: medians of ``count`` rounds."""
+    return _medians(_rounds(session.count))
+
+
 def main() -> None:
     """Print a line for each round, and the medians."""
+    medians = _medians(_rounds(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS))
+    print("medians: " + ", ".join(f"{key} {value:.0f}" for key, value in medians.items()))
+
+
+def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
+    found = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+    return {
+        **{key: found[key] for key in ("move", "stream", "kept", "box")},
+        "of_stream": 100.0 * found["move"] / found["stream"],
+        "of_kept": 100.0 * found["move"] / found["kept"],
+        "of_box": 100.0 * found["move"] / found["box"],
+        "of_stream_cpu": 100.0 * found["stream_s"] / found["agents_s"],
+    }
+
+
+def _rounds(count: int) -> list[dict[str, float]]:
     stream, encrypt = Stream(), _boxes()
 
     import numpy as np
@@ -130,20 +165,16 @@ def main() -> None:
         for child in psutil.Process().children()
         if child.pid == there.pid or "distpool.scheduler.shells.agent" in child.cmdline()
     )
-    rates: list[tuple[float, float, float]] = []
+    rounds: list[dict[str, float]] = []
     try:
         distpool.get(timed_get.remote([distpool.put(array[:PIECE])]))
-        for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS):
-            rates.append(_round(stream, encrypt, agents, lambda: distpool.put(array), timed_get))
+        for _ in range(count):
+            rounds.append(_round(stream, encrypt, agents, lambda: distpool.put(array), timed_get))
             time.sleep(_LINGERS_S)
     finally:
         there.stop()
         stream.close()
-    medians = [statistics.median(column) for column in zip(*rates, strict=True)]
-    print(
-        f"move: {medians[2]:.0f} MB/s, {medians[2] / medians[0]:.2f} of a stream,"
-        f" {medians[2] / medians[1]:.2f} of crypto_box (medians)"
-    )
+    return rounds
 
 
 def _round(
@@ -152,29 +183,28 @@ def _round(
     agents: tuple[int, ...],
     put: Callable[[], Any],
     timed_get: Any,
-) -> tuple[float, float, float]:
+) -> dict[str, float]:
     import distpool
 
     sides = (os.getpid(), stream.server.pid or 0)
-    times = []
+    rates: dict[str, float] = {}
     before_s = _processor_s(*sides)
-    for what in (stream.run, encrypt):
+    for key, what in (("stream", stream.run), ("kept", stream.run_kept), ("box", encrypt)):
         start_s = time.perf_counter()
         what()
-        times.append(time.perf_counter() - start_s)
-        if what == stream.run:
+        rates[key] = SIZE / 1e6 / (time.perf_counter() - start_s)
+        if key == "stream":
             stream_s = _processor_s(*sides) - before_s
     reference = put()
     before_s = _processor_s(*agents)
-    times.append(distpool.get(timed_get.remote([reference])))
+    rates["move"] = SIZE / 1e6 / distpool.get(timed_get.remote([reference]))
     agents_s = _processor_s(*agents) - before_s
-    rates = [SIZE / 1e6 / each for each in times]
     print(
-        "stream {:.0f}, crypto_box {:.0f}, move {:.0f} MB/s;".format(*rates),
-        f"processors: stream {stream_s:.2f} s, agents {agents_s:.2f} s",
+        ", ".join(f"{key} {rate:.0f}" for key, rate in rates.items()),
+        f"MB/s; processors: stream {stream_s:.2f} s, agents {agents_s:.2f} s",
         flush=True,
     )
-    return rates[0], rates[1], rates[2]
+    return {**rates, "stream_s": stream_s, "agents_s": agents_s}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a cluster is without its head when that is killed: ``python -m benchmarks.head_restart [ACTORS]``.
+"""How long a cluster is without its head when that is killed: ``python -m benchmarks.cluster.head_restart [ACTORS]``.
 
 ::
 
@@ -19,9 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import distpool
+from benchmarks.model import Session
 from distpool import kv
 from distpool.scheduler.shells import curve
 
@@ -47,24 +49,25 @@ def _head(folder: str) -> int:
     raise LookupError("there is no head")
 
 
-def _measure(count: int, folder: str) -> None:
+def _measure(count: int, folder: str) -> list[tuple[float, ...]]:
     began = time.monotonic()
     actors = [_Actor.options(name=f"actor {number}").remote() for number in range(count)]
     distpool.get([actor.ping.remote() for actor in actors])
     for number in range(count):
         kv.put(f"key {number}", b"x" * 100)
     print(f"{count} actors and keys: {time.monotonic() - began:.1f} s", flush=True)
+    found = []
     for _ in range(ROUNDS):
         os.kill(_head(folder), signal.SIGKILL)
         times = [time.monotonic()]
         assert kv.get("key 0") == b"x" * 100
         times.append(time.monotonic())
-        found = [distpool.get_actor(f"actor {number}") for number in range(count)]
+        known = [distpool.get_actor(f"actor {number}") for number in range(count)]
         times.append(time.monotonic())
         another = _Actor.options(name="another").remote()
         distpool.get(another.ping.remote())
         times.append(time.monotonic())
-        assert sum(distpool.get([actor.ping.remote() for actor in found])) == count
+        assert sum(distpool.get([actor.ping.remote() for actor in known])) == count
         times.append(time.monotonic())
         distpool.kill(another)
         first, names, new, calls = (after - before for before, after in itertools.pairwise(times))
@@ -72,10 +75,18 @@ def _measure(count: int, folder: str) -> None:
             f"first answer {first:.3f}  names {names:.3f}  another actor {new:.3f}  calls {calls:.3f}",
             flush=True,
         )
+        found.append((first, first + names + new + calls))
+    return found
 
 
-def main(count: int) -> None:
-    """Start a cluster, measure, end it."""
+def measure(session: Session) -> Mapping[str, float]:
+    """As a row: the slowest of five."""
+    found = main(session.count)
+    return {"first": max(first for first, _ in found), "full": max(full for _, full in found)}
+
+
+def main(count: int) -> list[tuple[float, ...]]:
+    """Start a cluster, measure, end it. Returns seconds until the first answer, and until all was served, each time."""
     with tempfile.TemporaryDirectory(prefix="dp", dir="/tmp") as folder:
         secret = curve.new_secret()
         os.environ.update(TMPDIR=folder, XDG_STATE_HOME=f"{folder}/state", DISTPOOL_SECRET=secret)
@@ -83,8 +94,9 @@ def main(count: int) -> None:
         subprocess.run([sys.executable, "-m", "distpool", *start], check=True, stdout=subprocess.DEVNULL)
         try:
             distpool.init(f"127.0.0.1:{PORT}")
-            _measure(count, folder)
+            found = _measure(count, folder)
             distpool.shutdown()
+            return found
         finally:
             (facts,) = Path(folder).glob("*/node.json")  # `distpool stop` would end other clusters' nodes too
             os.kill(json.loads(facts.read_text())["pid"], signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""With a real GPU and CuPy, where there are both; ``tests/devices`` needs neither. See ``benchmarks/GPU.md``."""
