@@ -27,6 +27,7 @@ import re
 import site
 import sys
 import sysconfig
+import threading
 import time
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -35,6 +36,7 @@ from typing import Any
 from distpool.runtime_env_applying import kept, unpacked
 from distpool.runtime_env_cache import Cache, Deadline, cache_directory
 from distpool.runtime_env_packing import Archive, Member, scan, store
+from distpool.scheduler.serialize import Exporter, stored
 from distpool.scheduler.shells import worker_start
 
 __all__ = [
@@ -266,28 +268,41 @@ def enter_driver_modules(modules: DriverModules, base_dir: str, cache_dir: str |
 
 
 class Carried:
-    """Among the hooks of a pool whose workers may be on other machines: there, the driver's modules are entered.
+    """What the workers of a session's pools do first where they may be on other machines: enter the driver's modules.
 
-    ``directory``: of the session, for the archive.
+    ``directory``: of the session, for the archive. The modules are pickled, and stored if they are big, once for all
+    pools that are opened before one of them changes.
     """
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
+        self._lock = threading.RLock()  # a pool may be opened by a __del__ while another is
+        self._last: tuple[DriverModules | None, Any, bytes, list[Any]] = (None, None, b"", [])
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def blob(self, exporter: Exporter) -> tuple[bytes, list[Any]]:
+        """A pickle of hooks, and what must be kept for as long as it is used. Raises OSError, ValueError."""
         modules = pack_driver_modules(self._directory)
-        return _Entering, (None if modules is None else modules.contained(),)
+        store = stored.current()
+        with self._lock:
+            known, known_store, blob, keep = self._last
+            if blob and known == modules and known_store is store:
+                return blob, keep
+            keep = []
+            hooks = () if modules is None else (_Entering(modules.contained()),)
+            blob = exporter.dumps(hooks, keep=keep)
+            self._last = modules, store, blob, keep
+            return blob, keep
 
 
 class _Entering:
-    """The same, in a worker."""
+    """The hook itself, in a worker."""
 
-    def __init__(self, modules: DriverModules | None) -> None:
+    def __init__(self, modules: DriverModules) -> None:
         self._modules = modules
 
     def __call__(self) -> None:
         worker = worker_start.this_worker
-        if self._modules is not None and worker is not None:
+        if worker is not None:
             enter_driver_modules(self._modules, worker.directory)
 
 

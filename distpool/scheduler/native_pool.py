@@ -189,7 +189,7 @@ class NativePool:
             spec.arguments(self.exporter.dumps),
             spec.closures,
             spec.environment,
-            self._session.hooks_of_pools(),
+            self._session.hooks_of_pools(self.exporter),
         )
         return OpenPool(
             self.number,

@@ -59,6 +59,7 @@ from distpool.scheduler.store.store import ObjectStore
 from distpool.worker_hooks import POOL_HOOKS
 
 if TYPE_CHECKING:
+    from distpool.scheduler.serialize import Exporter
     from distpool.scheduler.shells.attached import AttachedCluster
     from distpool.scheduler.shells.bridged import BridgedCluster
     from distpool.scheduler.shells.embedded import EmbeddedCluster
@@ -115,6 +116,7 @@ class Session:
         self._pools: dict[int, NativePool] = {}
         self._next_pool = 1
         self._lock = threading.RLock()  # an allocation under it may run a __del__ that comes here too
+        self._own_modules: Any = None  # what pools' workers are told of the program's modules
         self._starts: deque[float] = deque(maxlen=limits.agent_restarts_max + 1)
         self._closed = False
         self._bound = threading.Event()  # its socket is there, or never will be
@@ -137,12 +139,15 @@ class Session:
         """Whether its workers may be where this machine's files are not."""
         return self.cluster.guest or self.shell.has_port
 
-    def hooks_of_pools(self) -> tuple[Any, ...]:
-        """What a pool's workers are to do before the initializer."""
+    def hooks_of_pools(self, exporter: Exporter) -> tuple[tuple[bytes, list[Any]], ...]:
+        """What a pool's workers are to do before the initializer: pickles of hooks, and what each must keep."""
         if not self.spans_machines:
             return ()
-        own_modules = importlib.import_module("distpool.runtime_env_modules")  # a layer above
-        return (own_modules.Carried(self.cluster.directory),)
+        with self._lock:
+            if self._own_modules is None:
+                layer_above = importlib.import_module("distpool.runtime_env_modules")
+                self._own_modules = layer_above.Carried(self.cluster.directory)
+        return (self._own_modules.blob(exporter),)
 
     def open_pool(self, spec: PoolSpec) -> NativePool:
         """See ``Engine.open_pool``. Raises what pickling the initializer raises."""

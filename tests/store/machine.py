@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from distpool.scheduler.store import forks
 from distpool.scheduler.store.files import StoreFiles
 from distpool.scheduler.store.ledger import DISK, MEMORY, Ledger, Shape
 from distpool.scheduler.store.ledger_check import check_entries
@@ -79,6 +80,7 @@ class Memory:
     def store(self, process: Process) -> ObjectStore:
         """The store as a process sees it."""
         store = ObjectStore(self.files, process.number)
+        forks.leave(store)  # this process may fork when that world is gone
         access: Any = store.access
         access.lock = Lock(self, process, store.ledger)
         access.tiers = [Tier(self, process, tier) for tier in (MEMORY, DISK)]

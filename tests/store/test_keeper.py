@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from distpool.scheduler.messages import DRIVER
-from distpool.scheduler.store import files
+from distpool.scheduler.store import files, forks
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.ledger import DEVICE
 from distpool.scheduler.store.store import ObjectStore
@@ -25,6 +25,13 @@ def driver() -> Iterator[ObjectStore]:
     store.close()
 
 
+def keeper_of(driver: ObjectStore, **options: int) -> Keeper:
+    """The agent's, of the same store; its end is the driver's."""
+    store = ObjectStore(driver.files, 0)
+    forks.leave(store)
+    return Keeper(store, **options)
+
+
 def pages_mib(store: ObjectStore) -> float:
     return os.fstat(store.files.memory_fd).st_blocks * 512 / MIB
 
@@ -36,7 +43,7 @@ def put_and_drop(store: ObjectStore, size_mib: int) -> None:
 
 
 def test_nothing_stays_when_nothing_changes(driver: ObjectStore) -> None:
-    keeper = Keeper(ObjectStore(driver.files, 0), warm_bytes_max=4 * MIB)
+    keeper = keeper_of(driver, warm_bytes_max=4 * MIB)
     put_and_drop(driver, 16)
     keeper.tick(())
     assert pages_mib(driver) == 16
@@ -45,7 +52,7 @@ def test_nothing_stays_when_nothing_changes(driver: ObjectStore) -> None:
 
 
 def test_what_is_used_again_and_again_stays(driver: ObjectStore) -> None:
-    keeper = Keeper(ObjectStore(driver.files, 0), warm_bytes_max=4 * MIB)
+    keeper = keeper_of(driver, warm_bytes_max=4 * MIB)
     for _ in range(30):
         put_and_drop(driver, 2)
         keeper.tick(())
@@ -61,5 +68,5 @@ def test_what_is_on_a_device_is_reported_as_that(driver: ObjectStore) -> None:
         new = driver.ledger.allocate(DRIVER, 5 * MIB, DEVICE, label=b"here.py:1")
         assert new is not None
         driver.ledger.seal_on_device(new.id)
-    (stored,) = Keeper(ObjectStore(driver.files, 0)).report("a", {}).objects
+    (stored,) = keeper_of(driver).report("a", {}).objects
     assert (stored.bytes, stored.on_disk, stored.state) == (5 * MIB, False, "on a GPU")

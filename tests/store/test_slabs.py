@@ -11,7 +11,7 @@ from pickle import PickleBuffer
 import pytest
 
 from distpool.errors import StoreError
-from distpool.scheduler.store import files
+from distpool.scheduler.store import files, forks
 from distpool.scheduler.store.ledger import DRIVER, MEMORY
 from distpool.scheduler.store.slabs import SLAB_BYTES
 from distpool.scheduler.store.store import ObjectStore
@@ -26,6 +26,7 @@ def stores() -> Iterator[tuple[ObjectStore, ObjectStore]]:
     assert made is not None
     driver, worker = ObjectStore(made, DRIVER), ObjectStore(made, WORKER)
     yield driver, worker
+    forks.leave(worker)
     driver.close()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from distpool.scheduler.store import files, views
+from distpool.scheduler.store import files, forks, views
 from distpool.scheduler.store.copying import address_of
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.ledger import DRIVER, MEMORY
@@ -25,6 +25,7 @@ def stores() -> Iterator[tuple[ObjectStore, ObjectStore]]:
     assert made is not None
     driver, worker = ObjectStore(made, DRIVER), ObjectStore(made, WORKER)
     yield driver, worker
+    forks.leave(worker)
     driver.close()
 
 
@@ -82,7 +83,9 @@ def test_also_if_the_pages_were_given_back_meanwhile(
     stores: tuple[ObjectStore, ObjectStore], sees_pages: None
 ) -> None:
     driver, worker = stores
-    keeper = Keeper(ObjectStore(driver.files, 0), warm_bytes_max=0)
+    agent = ObjectStore(driver.files, 0)
+    forks.leave(agent)
+    keeper = Keeper(agent, warm_bytes_max=0)
     places = set()
     for key in range(1, 4):
         held = driver.put([[content(key)]])

@@ -203,22 +203,24 @@ class AgentOwners:
             return
         fd = processes.open_pidfd(pid)
         if fd is None:
+            self._forget_name(owner)
             self._loop.feed(f"owner:{owner}", LinkLost())
             return
         self._fds[fd] = owner
         self._poller.register(fd, zmq.POLLIN)
 
     def _unwatch(self, fd: int) -> str:
-        """It is closed when the turn is over: the poll may have found it readable, and another would have its number.
-
-        An owner that is a worker leaves its socket's name behind.
-        """
+        """It is closed when the turn is over: the poll may have found it readable, and another would have its place."""
         self._poller.unregister(fd)
         self._unwatched.append(fd)
         owner = self._fds.pop(fd)
+        self._forget_name(owner)
+        return owner
+
+    def _forget_name(self, owner: str) -> None:
+        """An owner that is a worker, and has ended, leaves its socket's name behind."""
         with suppress(FileNotFoundError):
             os.unlink(os.path.join(self._directory, f"owner-{owner}"))
-        return owner
 
     def turn_is_over(self) -> None:
         """All that the agent's poll has found has been looked at."""

@@ -1,13 +1,11 @@
 """A worker's side of the cluster that it runs in: what ``EmbeddedCluster`` is to a driver.
 
-A worker that submits tasks itself is an owner like any other, on the agent that already serves it.
+A worker that submits tasks itself is an owner like any other, on the agent that already serves it. It ends with that
+agent (``control``), and says nothing more: to others its death is an owner's, not that of whatever it waited for.
 """
 
 from __future__ import annotations
 
-import os
-
-from distpool.errors import ClusterError
 from distpool.scheduler.serialize import stored
 from distpool.scheduler.shells.worker_start import WorkerStart
 from distpool.scheduler.store.store import ObjectStore
@@ -16,6 +14,7 @@ from distpool.scheduler.store.store import ObjectStore
 class JoinedCluster:
     """The session that this worker belongs to."""
 
+    agent_fd = -1  # nobody is to start another when it dies
     guest = False  # this worker is on its node
     title = "the cluster of this worker"  # to people
     prints = "auto"  # they go on to whom this worker serves
@@ -24,7 +23,6 @@ class JoinedCluster:
     def __init__(self, start: WorkerStart) -> None:
         self._start = start
         self.node = start.node
-        self.agent_fd = -1
 
     def address(self, name: str) -> str:
         """The ZeroMQ address of a socket in the session directory."""
@@ -46,18 +44,10 @@ class JoinedCluster:
         return store if isinstance(store, ObjectStore) else None
 
     def start(self) -> None:
-        """Watch the agent. Raises ClusterError if it is gone, and with it this worker's reason to be."""
-        try:
-            self.agent_fd = os.pidfd_open(self._start.agent_pid)
-        except ProcessLookupError:
-            raise ClusterError("this worker's agent is gone") from None
+        """It runs: it has started this worker."""
 
     def reap(self) -> None:
-        """Stop watching; the agent is not ours to reap."""
-        if self.agent_fd >= 0:
-            os.close(self.agent_fd)
-            self.agent_fd = -1
+        """It is not ours to reap."""
 
     def wait_gone(self, timeout_s: float) -> None:
         """The agent outlives us."""
-        self.reap()

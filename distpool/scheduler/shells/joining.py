@@ -79,7 +79,9 @@ class JoiningAgent:
             "scaling": None if scaling is None else msgspec.to_builtins(scaling),
         }
         for name, text in marks.items():
-            Path(self.directory, name).write_text(text)
+            part = Path(self.directory, f"{name}.part")
+            part.write_text(text)
+            part.replace(Path(self.directory, name))  # whoever looks reads all of it, or nothing
         output = self._open_log() if logged else None
         try:
             agent = AgentProcess(self.directory, request, (lock_fd,), os.environ, limits.start_s, output)

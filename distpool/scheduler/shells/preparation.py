@@ -43,7 +43,7 @@ class _Setup(msgspec.Struct, array_like=True):
     parent: str
     name: str
     surroundings: bytes
-    hooks: bytes
+    hooks: list[bytes]
     initializer: bytes | None
     closures: bool
     context: list[bytes]
@@ -56,12 +56,12 @@ def make_setup(
     initargs: tuple[Any, ...],
     closures: bool = True,
     environment: Mapping[str, str] = MappingProxyType({}),
-    hooks: Sequence[Any] = (),
+    hooks: Sequence[tuple[bytes, list[Any]]] = (),
 ) -> tuple[bytes, list[Any]]:
     """Describe this process for its workers, and say whether their results may hold closures.
 
-    ``environment`` has variables that only they have; ``hooks`` are called there before the initializer, behind
-    ``worker_hooks.HOOKS``.
+    ``environment`` has variables that only they have; ``hooks`` are pickles of functions that are called there before
+    the initializer, behind ``worker_hooks.HOOKS``, each with what it must keep.
 
     Returns:
         The description, and what must be kept for as long as it is used.
@@ -73,6 +73,8 @@ def make_setup(
         prepare()
     process = multiprocessing.process.current_process()
     keep: list[Any] = []
+    for _, kept in hooks:
+        keep += kept
     start = None if initializer is None else _dump_start(exporter, initializer, initargs, keep)
     setup = msgspec.msgpack.encode(
         _Setup(
@@ -85,7 +87,7 @@ def make_setup(
             parent=process.name,
             name=name,
             surroundings=surroundings.describe(),
-            hooks=exporter.dumps((*HOOKS, *hooks), keep=keep),
+            hooks=[exporter.dumps(HOOKS, keep=keep), *(blob for blob, _ in hooks)],
             initializer=start,
             closures=closures,
             context=_context(exporter, keep),
@@ -135,7 +137,7 @@ def contained_setup(blob: bytes) -> bytes:
     setup = msgspec.msgpack.decode(blob, type=_Setup)
     if setup.initializer is not None:
         setup.initializer = contained(setup.initializer)
-    setup.hooks = contained(setup.hooks)
+    setup.hooks = [contained(blob) for blob in setup.hooks]
     setup.context = [contained(blob) for blob in setup.context]
     return msgspec.msgpack.encode(setup)
 
@@ -171,8 +173,9 @@ def apply_setup(
         except Exception:  # its module is not here, or what it needs
             continue
         variable.set(value)
-    for hook in importer.loads(setup.hooks):
-        hook()
+    for blob in setup.hooks:
+        for hook in importer.loads(blob):
+            hook()
     if setup.initializer is not None:
         function, args = importer.loads(setup.initializer)
         function(*args)
