@@ -43,6 +43,7 @@ from distpool.scheduler.messages import (
     PoolBroken,
     PoolGone,
     Question,
+    WorkerGone,
     encode,
 )
 from distpool.scheduler.native_pool import NativePool
@@ -120,6 +121,7 @@ class Session:
         self._starts: deque[float] = deque(maxlen=limits.agent_restarts_max + 1)
         self._closed = False
         self._bound = threading.Event()  # its socket is there, or never will be
+        self.on_worker_gone: Callable[[], None] | None = None  # who waits for the last of them; in a delivery
         self.lost = ""  # why there is no cluster, nor will be
         self.remote: Any = None  # see ``scheduler.remote``: what it has of this session
         self._thread = threading.Thread(target=self._run, name="distpool-engine", daemon=True)
@@ -284,6 +286,8 @@ class Session:
             pool.on_event(event)
             if isinstance(event, PoolGone):
                 del self._pools[number]
+        if isinstance(event, WorkerGone) and self.on_worker_gone is not None:
+            self.on_worker_gone()
 
     # ------------------------------------------------------------------- what others may want to know
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["install"]
 
 #: How soon a retired worker looks again whether it may go: at first, and at most, as hundreds may wait for each other.
+#: The end of one of its own workers it is told of: in a chain, one after the other goes.
 LINGER_LOOK_S, LINGER_LOOK_S_MAX = 0.01, 0.5
 
 
@@ -93,7 +94,9 @@ def _linger(remote: Remote) -> None:
     again_s = LINGER_LOOK_S
 
     def look() -> None:
-        nonlocal said, again_s
+        nonlocal said
+        if over.settled:
+            return
         if not said and actor_calls.is_actor:
             remote.leave_actors()
         if not remote.unfinished() and not remote.has_workers():
@@ -105,8 +108,14 @@ def _linger(remote: Remote) -> None:
             session.leading.tell(
                 lambda: session.shell.agents.say(session.shell.agents.home, encode(Lingers()))
             )
-        remote.later(again_s, look)
-        again_s = min(1.5 * again_s, LINGER_LOOK_S_MAX)
 
-    session.leading.tell(lambda: session.shell.deliveries.append(look))
+    def look_again() -> None:
+        nonlocal again_s
+        look()
+        if not over.settled:
+            remote.later(again_s, look_again)
+            again_s = min(1.5 * again_s, LINGER_LOOK_S_MAX)
+
+    session.on_worker_gone = look
+    session.leading.tell(lambda: session.shell.deliveries.append(look_again))
     session.wait(over)
