@@ -23,12 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
-from distpool.errors import StoreError
-from distpool.scheduler.limits import DEFAULTS
-from distpool.scheduler.messages import NodeFacts, decode
-from distpool.scheduler.store import forks
+from distpool.scheduler.messages import NodeFacts
 from tests.simulation.loop import Violation
 
 from .node import LIMITS, Node, Process
@@ -258,6 +253,3 @@ def run(seed: int, trace: Callable[[str], None] | None = None) -> World:
         if world is not None:
             for node in world.nodes.values():
                 node.close()
-
-
-__all__ = ["DEFAULTS", "LIMITS", "StoreError", "World", "decode", "forks", "msgspec", "run"]
