@@ -72,7 +72,7 @@ class Limits(msgspec.Struct, frozen=True):
     view_s: float = 0.5  # ... and the head spreads them at most this often.
     lost_owner_s: float = 60.0  # deaths of a lost owner's workers are kept this long for its return.
     survey_s: float = 1.0  # who has not answered the head's question by then is left out.
-    nested_workers_per_cpu_max: int = 64  # replacements for workers that wait for their own children, ...
+    nested_workers_per_cpu_max: int = 256  # replacements for workers that wait for their own children, ...
     memory_lend_min: float = 0.15  # ... and no more of them while less than this share of the memory is left.
 
     # Memory. A node whose available memory is less than this share of what it has ends the worker with most.

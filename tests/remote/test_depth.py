@@ -69,14 +69,8 @@ def run(length: int, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_beyond_the_limit_it_is_an_error_that_names_the_chain_and_the_session_goes_on() -> None:
-    *error, after = run(70)
-    assert "64 workers at once on this node, and no more may" in error[-1]
-    assert "returns the references" in error[-1]
-    assert after == "3"
-
-
 def test_without_memory_for_more_workers_nobody_is_killed_and_it_is_said() -> None:
     *error, after = run(60, DISTPOOL_MEMORY_LIMIT="200M")
     assert "for more there is no memory" in error[-1]
+    assert "returns the references" in error[-1]
     assert after == "3"
