@@ -55,8 +55,8 @@ def interrupted(folder: str) -> None:
     from pathlib import Path
 
     def work(number: int) -> None:
-        Path(folder, f"begun-{number}").write_text(str(os.getpid()))
         try:
+            Path(folder, f"begun-{number}").write_text(str(os.getpid()))
             time.sleep(100)
         except KeyboardInterrupt:
             Path(folder, f"interrupted-{number}").touch()
