@@ -532,6 +532,10 @@ def _assert_same_pandas(one: Any, other: Any) -> None:
     import pandas
 
     if isinstance(one, pandas.DataFrame):
+        if one.equals(other) and one.dtypes.equals(other.dtypes) and one.columns.equals(other.columns):
+            return pandas.testing.assert_frame_equal(
+                one.head(1000), other.head(1000)
+            )  # it looks at each by itself
         pandas.testing.assert_frame_equal(one, other)
     elif isinstance(one, pandas.Series):
         pandas.testing.assert_series_equal(one, other)

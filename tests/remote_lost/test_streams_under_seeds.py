@@ -11,7 +11,7 @@ from tests.simulation.mutations import Mutation, hunt
 
 from .streams_world import run
 
-SEEDS = 10_000 if os.environ.get("DISTPOOL_SOAK") else 200
+SEEDS = 10_000 if os.environ.get("DISTPOOL_SOAK") else 60
 
 # fmt: off
 MUTATIONS = (

@@ -22,6 +22,7 @@ import pytest
 
 from distpool.scheduler.shared import mutex
 from distpool.scheduler.shared.mutex import Mutex
+from tests.simulation.seeds import SOAK
 
 DIE = -1
 STEPS_MAX = 600  # a run takes some 60; who still waits after these waits for ever
@@ -255,13 +256,13 @@ def _process(world: World, me: int, make: Callable[[], ModelMutex]) -> None:
 
 
 def all_plans() -> Iterator[Plan]:
-    """For two processes: up to three preemptions and deaths, anywhere, close to each other."""
+    """For two processes: up to three preemptions and deaths, close to each other; in the soak the third anywhere."""
     yield {}
     for first in range(1, 20):
         yield {first: DIE}
         for second in range(first + 1, first + 14):
             yield {first: 1, second: DIE}
-            for third in range(second + 1, second + 12):
+            for third in range(second + 1, second + 12, 1 if SOAK else 3):
                 yield {first: 1, second: 0, third: 1}
                 yield {first: 1, second: 0, third: DIE}
                 yield {first: 1, second: DIE, third: DIE}
@@ -281,7 +282,7 @@ def random_plans(count: int) -> Iterator[Plan]:
 def failures(monkeypatch: pytest.MonkeyPatch, kind: type[ModelMutex], stop: bool = False) -> list[str]:
     found = []
     deaths = 0
-    for processes, plans in ((2, all_plans()), (3, random_plans(3_000))):
+    for processes, plans in ((2, all_plans()), (3, random_plans(6_000 if SOAK else 1_000))):
         for plan in plans:
             world = run(monkeypatch, plan, processes, kind)
             deaths += world.deaths
