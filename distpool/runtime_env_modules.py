@@ -270,18 +270,22 @@ def enter_driver_modules(modules: DriverModules, base_dir: str, cache_dir: str |
 class Carried:
     """What the workers of a session's pools do first where they may be on other machines: enter the driver's modules.
 
-    ``directory``: of the session, for the archive. The modules are pickled, and stored if they are big, once for all
-    pools that are opened before one of them changes.
+    The modules are pickled, and stored if they are big, once for all pools that are opened before one of them changes.
     """
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
+    def __init__(self) -> None:
         self._lock = threading.RLock()  # a pool may be opened by a __del__ while another is
         self._last: tuple[DriverModules | None, Any, bytes, list[Any]] = (None, None, b"", [])
 
-    def blob(self, exporter: Exporter) -> tuple[bytes, list[Any]]:
-        """A pickle of hooks, and what must be kept for as long as it is used. Raises OSError, ValueError."""
-        modules = pack_driver_modules(self._directory)
+    def blob(self, exporter: Exporter, directory: str) -> tuple[bytes, list[Any]]:
+        """A pickle of hooks, and what must be kept for as long as it is used.
+
+        ``directory`` is the session's, for the archive: another one when its agent has died.
+
+        Raises:
+            OSError, ValueError: see ``pack``.
+        """
+        modules = pack_driver_modules(directory)
         store = stored.current()
         with self._lock:
             known, known_store, blob, keep = self._last

@@ -148,8 +148,8 @@ class Session:
         with self._lock:
             if self._own_modules is None:
                 layer_above = importlib.import_module("distpool.runtime_env_modules")
-                self._own_modules = layer_above.Carried(self.cluster.directory)
-        return (self._own_modules.blob(exporter),)
+                self._own_modules = layer_above.Carried()
+        return (self._own_modules.blob(exporter, self.cluster.directory),)
 
     def open_pool(self, spec: PoolSpec) -> NativePool:
         """See ``Engine.open_pool``. Raises what pickling the initializer raises."""

@@ -107,6 +107,7 @@ def test_what_is_more_than_a_message_holds_is_that_calls_error(
 ) -> None:
     monkeypatch.setattr(client.session().core, "store", 0)  # it cannot be asked for what it has
     pool = make_pool(1, resources=ON_B)
+    pool.apply(abs, (1,))  # its worker's set-up, which may hold the tests' own modules, is through
     monkeypatch.setattr(parcels, "PARCEL_BYTES_MAX", MB)
     words = "could not be sent to another node: .* in one piece: at most 4 GiB"
     with pytest.raises(distpool.errors.CannotUnpickle, match=words):
