@@ -23,6 +23,7 @@ from distpool.scheduler.shells.joining import JoiningAgent
 from tests.nodes import bodies
 from tests.nodes.conftest import ON_B, everything, expect_gone
 from tests.processes import scene
+from tests.processes.conftest import reach_agent
 from tests.processes.harness import BOUND_S, parent_of
 from tests.processes.scene import session_directories, wait_until
 
@@ -231,6 +232,7 @@ def test_the_agent_with_the_head_is_killed(
         call.get(BOUND_S)
     assert at_home.apply(bodies.node) == current_node()
     expect_gone(second_agent, pids)
+    reach_agent(engine)  # the next test counts what there is
 
 
 def test_an_owner_on_another_node_that_is_killed(
