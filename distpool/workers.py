@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: How long a look into ``_pool`` waits for the workers that ought to be there.
 APPEAR_S = 10.0
+#: ... and for one that has been replaced.
+LEAVE_S = 1.0
 
 
 def weakly(method: Callable[..., None]) -> Callable[..., None]:
@@ -145,8 +147,13 @@ class Roster:
         return any(worker._lease == lease for worker in self.refresh())
 
     def wait_size(self, size: int, timeout_s: float = APPEAR_S) -> list[WorkerProcess]:
-        """The workers, once there are ``size`` of them; or those there are when time is up."""
+        """The workers, once there are ``size`` of them; or those there are when time is up.
+
+        One that has done its tasks is replaced before it is gone. It is waited for, as the standard library reaps it
+        first; not for long, as it may have something to end.
+        """
         self.wait_until(lambda: len(self.refresh()) >= size, timeout_s)
+        self.wait_until(lambda: len(self.refresh()) <= size, min(timeout_s, LEAVE_S))
         return self.refresh()
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
