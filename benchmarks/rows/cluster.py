@@ -6,12 +6,21 @@ decrypted by the same cores, and the rates are no network's.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 
-from benchmarks.cluster import broadcast, head_restart, idle, joining, losses, remote_tasks, transfer
 from benchmarks.model import Better, Metric, Row, Session, Target
 
 TITLE = "Clusters"
+
+
+def _by(name: str) -> Callable[[Session], Mapping[str, float]]:
+    """What a module of ``benchmarks.cluster`` measures. It is imported then: libraries' own interpreters lack zmq."""
+
+    def measure(session: Session) -> Mapping[str, float]:
+        return importlib.import_module(f"benchmarks.cluster.{name}").measure(session)  # type: ignore[no-any-return]
+
+    return measure
 
 
 def _metric(
@@ -57,7 +66,7 @@ def _row(
 ROWS = (
     _row(
         "tasks",
-        remote_tasks.measure,
+        _by("remote_tasks"),
         _metric("there", "empty tasks on another node", "tasks/s"),
         _metric("here", "empty tasks on the driver's node", "tasks/s"),
         _metric("ratio", "rate on another node, of that on its own", "x", at_least=0.5),
@@ -67,7 +76,7 @@ ROWS = (
     ),
     _row(
         "transfer",
-        transfer.measure,
+        _by("transfer"),
         _metric("move", "an object of 256 MiB to another node", "MB/s"),
         _metric("stream", "a bare CURVE stream of 1 MiB messages, dropped", "MB/s"),
         _metric("kept", "the same stream, written to fresh shared memory", "MB/s"),
@@ -81,7 +90,7 @@ ROWS = (
     ),
     _row(
         "broadcast",
-        broadcast.measure,
+        _by("broadcast"),
         _metric("one", "1 GiB to one node by a link of 50 MiB/s", "s", "lower"),
         _metric("all", "1 GiB to eight nodes by such links", "s", "lower"),
         _metric("ratio", "eight nodes, of one", "x", "lower", at_most=2.5),
@@ -91,7 +100,7 @@ ROWS = (
     ),
     _row(
         "losses",
-        losses.measure,
+        _by("losses"),
         _metric("worker_here", "a killed worker is noticed, on the driver's node", "s", "lower", at_most=0.1),
         _metric("worker_there", "a killed worker is noticed, on another node", "s", "lower", at_most=0.1),
         _metric("agent", "a killed agent is noticed", "s", "lower", at_most=1.0),
@@ -100,7 +109,7 @@ ROWS = (
     ),
     _row(
         "head-restart",
-        head_restart.measure,
+        _by("head_restart"),
         _metric("first", "killed head: its first answer", "s", "lower"),
         _metric(
             "full",
@@ -115,7 +124,7 @@ ROWS = (
     ),
     _row(
         "joining",
-        joining.measure,
+        _by("joining"),
         _metric("command", "`distpool start --address`: the command has ended", "s", "lower"),
         _metric(
             "usable", "`distpool start --address`: a worker of the node has worked", "s", "lower", at_most=1.0
@@ -123,7 +132,7 @@ ROWS = (
     ),
     _row(
         "idle",
-        idle.measure,
+        _by("idle"),
         _metric("embedded", "idle agent of a program's own session", "% of a core", "lower", at_most=0.5),
         _metric(
             "head", "idle agent and head of a cluster of three nodes", "% of a core", "lower", at_most=0.5

@@ -1,5 +1,7 @@
 """The rows of remote calls: each gives its figures on distpool, and a rate is what its name says."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -65,3 +67,12 @@ def test_a_piece_that_takes_longer_than_a_bout_is_done_once_in_each(monkeypatch)
     work, left = clock(monkeypatch, 5.0, 4.0, 2.0)
     assert bouts.rate(work, 1_000, bout_s=1.0) == pytest.approx(500.0)
     assert left == []
+
+
+def test_an_interpreter_without_what_distpool_needs_reads_all_rows_and_libraries() -> None:
+    """That of the other libraries, in their own environment: one import more, and none of them is measured."""
+    code = (
+        "import sys; sys.modules.update(zmq=None, msgspec=None, cloudpickle=None, psutil=None, numpy=None)\n"
+    )
+    code += "from benchmarks import peers, rows\nrows.discover()\npeers.discover()"
+    subprocess.run([sys.executable, "-c", code], check=True)
