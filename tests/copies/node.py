@@ -28,11 +28,12 @@ from distpool.scheduler.messages import NODES as OF_NODES
 from distpool.scheduler.shells.mover import Mover
 from distpool.scheduler.shells.room_making import Then
 from distpool.scheduler.shells.source_links import SourceLinks
-from distpool.scheduler.store import files, forks
+from distpool.scheduler.store import files
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.ledger_table import SERIAL, SERIAL_BITS, store_of
 from distpool.scheduler.store.store import ObjectStore
 from tests.simulation.loop import Violation
+from tests.store.beside import unwatched
 
 if TYPE_CHECKING:
     from .world import World
@@ -174,12 +175,10 @@ class Node:
         made = files.create({**os.environ, **SPACE}, store=number)
         assert made is not None
         self.files = made
-        self.keeper = Keeper(ObjectStore(made, 0))
+        self.keeper = Keeper(unwatched(ObjectStore(made, 0)))
         self.keeper.store.ledger.words[SERIAL] = number << SERIAL_BITS  # so that a seed tells all
-        store = StoreOfAgent(made, AGENT)
+        store = unwatched(StoreOfAgent(made, AGENT))
         store.world, store.node = world, self
-        for each in (self.keeper.store, store):
-            forks.leave(each)  # this process may fork when that world is gone
         nothing: Any = None
         self.mover = SimulatedMover(
             self,
@@ -311,8 +310,7 @@ class Process:
 
     def __init__(self, world: World, node: Node, number: int) -> None:
         self.world, self.node, self.number, self.alive = world, node, number, True
-        self.store = ObjectStore(node.files, number)
-        forks.leave(self.store)
+        self.store = unwatched(ObjectStore(node.files, number))
         self.store.reach_others(self)
         self.variables: list[tuple[int, Any]] = []
         self.copies: list[Any] = []

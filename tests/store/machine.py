@@ -22,12 +22,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from distpool.scheduler.store import forks
 from distpool.scheduler.store.files import StoreFiles
 from distpool.scheduler.store.ledger import DISK, MEMORY, Ledger, Shape
 from distpool.scheduler.store.ledger_check import check_entries
 from distpool.scheduler.store.store import ObjectStore
 from tests.simulation.loop import Violation
+from tests.store.beside import unwatched
 
 from .crashing import Fuse, Killed, fused
 from .schedule import Process
@@ -79,8 +79,7 @@ class Memory:
 
     def store(self, process: Process) -> ObjectStore:
         """The store as a process sees it."""
-        store = ObjectStore(self.files, process.number)
-        forks.leave(store)  # this process may fork when that world is gone
+        store = unwatched(ObjectStore(self.files, process.number))
         access: Any = store.access
         access.lock = Lock(self, process, store.ledger)
         access.tiers = [Tier(self, process, tier) for tier in (MEMORY, DISK)]

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from distpool.scheduler.messages import DRIVER
-from distpool.scheduler.store import files, forks
+from distpool.scheduler.store import files
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.ledger import DEVICE
 from distpool.scheduler.store.store import ObjectStore
+from tests.store.beside import unwatched
 
 MIB = 1 << 20
 
@@ -27,9 +28,7 @@ def driver() -> Iterator[ObjectStore]:
 
 def keeper_of(driver: ObjectStore, **options: int) -> Keeper:
     """The agent's, of the same store; its end is the driver's."""
-    store = ObjectStore(driver.files, 0)
-    forks.leave(store)
-    return Keeper(store, **options)
+    return Keeper(unwatched(ObjectStore(driver.files, 0)), **options)
 
 
 def pages_mib(store: ObjectStore) -> float:

@@ -11,10 +11,11 @@ from pickle import PickleBuffer
 import pytest
 
 from distpool.errors import StoreError
-from distpool.scheduler.store import files, forks
+from distpool.scheduler.store import files
 from distpool.scheduler.store.ledger import DRIVER, MEMORY
 from distpool.scheduler.store.slabs import SLAB_BYTES
 from distpool.scheduler.store.store import ObjectStore
+from tests.store.beside import unwatched
 
 WORKER = 1
 
@@ -24,9 +25,8 @@ def stores() -> Iterator[tuple[ObjectStore, ObjectStore]]:
     """A driver's and a worker's view of one store."""
     made = files.create({"DISTPOOL_STORE_MEMORY": "64MB", "DISTPOOL_SPILL_LIMIT": "8MB"})
     assert made is not None
-    driver, worker = ObjectStore(made, DRIVER), ObjectStore(made, WORKER)
+    driver, worker = ObjectStore(made, DRIVER), unwatched(ObjectStore(made, WORKER))
     yield driver, worker
-    forks.leave(worker)
     driver.close()
 
 

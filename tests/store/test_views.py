@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from distpool.scheduler.store import files, forks, views
+from distpool.scheduler.store import files, views
 from distpool.scheduler.store.copying import address_of
 from distpool.scheduler.store.keeper import Keeper
 from distpool.scheduler.store.ledger import DRIVER, MEMORY
 from distpool.scheduler.store.store import ObjectStore
+from tests.store.beside import unwatched
 
 SIZE = 1 << 20
 WORKER = 1
@@ -23,9 +24,8 @@ def stores() -> Iterator[tuple[ObjectStore, ObjectStore]]:
     """A driver's and a worker's view of one store."""
     made = files.create({"DISTPOOL_STORE_MEMORY": "32MB", "DISTPOOL_SPILL_LIMIT": "8MB"})
     assert made is not None
-    driver, worker = ObjectStore(made, DRIVER), ObjectStore(made, WORKER)
+    driver, worker = ObjectStore(made, DRIVER), unwatched(ObjectStore(made, WORKER))
     yield driver, worker
-    forks.leave(worker)
     driver.close()
 
 
@@ -83,9 +83,7 @@ def test_also_if_the_pages_were_given_back_meanwhile(
     stores: tuple[ObjectStore, ObjectStore], sees_pages: None
 ) -> None:
     driver, worker = stores
-    agent = ObjectStore(driver.files, 0)
-    forks.leave(agent)
-    keeper = Keeper(agent, warm_bytes_max=0)
+    keeper = Keeper(unwatched(ObjectStore(driver.files, 0)), warm_bytes_max=0)
     places = set()
     for key in range(1, 4):
         held = driver.put([[content(key)]])
