@@ -5,6 +5,7 @@
     Task(key, f, TaskRef("a"), 3)          ─►  f(·, 3)                      "a" comes in the first place
     Task(key, f, List(TaskRef("a"), ...))  ─►  evaluate((node,), ("a", ...), ·, ...)
     a chain of tasks                       ─►  evaluate((first, ..., last), ("a",), ·)
+    tasks, and what is taken of the last   ─►  evaluate_apart((first, ..., last), ("a",), (0, 1, ...), ·)
 
 What stands in a place (·) is put there by the engine, undecoded, where the call is sent. The task's function is the
 call's own wherever it can be, so that it is pickled once for all tasks that have it.
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
 
-__all__ = ["Call", "call_of", "evaluate", "evaluate_and_tell"]
+__all__ = ["Call", "call_of", "evaluate", "evaluate_and_tell", "evaluate_apart"]
 
 
 class Call(NamedTuple):
@@ -33,26 +34,25 @@ class Call(NamedTuple):
     inputs: list[Any]
 
 
-def call_of(nodes: Sequence[GraphNode], *, tells: bool = False) -> Call:
+def call_of(nodes: Sequence[GraphNode], *, tells: bool = False, items: Sequence[Any] = ()) -> Call:
     """The call that gives the last node's value. Each node but the first needs the one before it, and nothing else.
 
     Args:
         nodes: in the order of running.
         tells: the call gives two values: the worker's process number and the last node's value.
+        items: the call gives as many values: these of the last node's value.
     """
-    if len(nodes) == 1 and not tells and type(nodes[0]) is Task:
+    if len(nodes) == 1 and not tells and not items and type(nodes[0]) is Task:
         call = _flat(nodes[0])
         if call is not None:
             return call
     inputs = list(nodes[0].dependencies)
-    first = 2
-    return Call(
-        evaluate_and_tell if tells else evaluate,
-        [tuple(nodes), tuple(inputs), *[None] * len(inputs)],
-        {},
-        list(range(first, first + len(inputs))),
-        inputs,
-    )
+    before: list[Any] = [tuple(nodes), tuple(inputs)]
+    if items:
+        before.append(tuple(items))
+    function = evaluate_apart if items else evaluate_and_tell if tells else evaluate
+    places = range(len(before), len(before) + len(inputs))
+    return Call(function, [*before, *[None] * len(inputs)], {}, list(places), inputs)
 
 
 def _flat(node: Task) -> Call | None:
@@ -100,3 +100,19 @@ def evaluate(nodes: Sequence[GraphNode], keys: Sequence[Any], *given: Any) -> An
 def evaluate_and_tell(nodes: Sequence[GraphNode], keys: Sequence[Any], *given: Any) -> tuple[int, Any]:
     """The same, and the number of this process."""
     return os.getpid(), evaluate(nodes, keys, *given)
+
+
+def evaluate_apart(
+    nodes: Sequence[GraphNode], keys: Sequence[Any], items: Sequence[Any], *given: Any
+) -> list[Any]:
+    """The same, and then what there is in its value under each of ``items``."""
+    value = evaluate(nodes, keys, *given)
+    del given
+    parts = []
+    for item in items:
+        try:
+            parts.append(value[item])
+        except Exception as error:
+            error.add_note(f"taking {item!r} out of its value")
+            raise
+    return parts

@@ -18,6 +18,7 @@ What it is not: an engine. Retries of dead workers, cancelling, stealing and sen
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from typing import Any
@@ -32,6 +33,7 @@ from distpool.dask.chains import find_chains
 from distpool.dask.graph import Graph
 from distpool.dask.persisted import Persisted
 from distpool.dask.plans import Plans
+from distpool.dask.takers import find_takers, part_of
 from distpool.errors import CannotUnpickle, Failure, StoreError
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.native_pool import NativePool
@@ -90,6 +92,11 @@ class Computation:
             first, second = options.get(keys[before], PLAIN), options.get(keys[after], PLAIN)
             return first == second and first.retries is None
 
+        parts = [part_of(node) for node in nodes.values()]
+        takers = find_takers(inputs, [part is not None for part in parts], may_join)
+        for number in itertools.chain.from_iterable(takers.values()):
+            local[number] = True  # its value comes with those of the call that makes the whole
+
         groups = find_chains(inputs, may_join)
         group_of = {number: place for place, group in enumerate(groups) for number in group}
         self._nodes = [[nodes[keys[number]] for number in group] for group in groups]
@@ -101,6 +108,12 @@ class Computation:
             {} for _ in range(len(lane_of) + 1)
         ]  # by lane: calls by task number
         self._pools: list[Any] = [None] * (len(lane_of) + 1)  # lane 0 is what is done here
+        #: task number -> what is taken of its value, by the call itself; and of those that take, which place they have
+        self._items: dict[int, list[Any]] = {}
+        self._part: dict[int, int] = {}
+        for whole, others in takers.items():
+            self._items[group_of[whole]] = [part.item for taker in others if (part := parts[taker])]
+            self._part.update({group_of[taker]: part for part, taker in enumerate(others)})
         self._place = {keys[group[-1]]: place for place, group in enumerate(groups)}
         self._graph = Graph(
             [[group_of[needed] for needed in inputs[group[0]]] for group in groups],
@@ -161,7 +174,9 @@ class Computation:
             return
         self._told_before(number)
         value: ObjectRef | DataNode
-        if type(node) is Persisted:
+        if number in self._part:
+            value = _reference_to(self._values[self._graph.inputs[number][0]].value[self._part[number]])
+        elif type(node) is Persisted:
             reference = node.reference
             objects.wait([reference])
             if not reference.settled or reference.failure is not None or objects.is_of_the_past(reference):
@@ -178,7 +193,8 @@ class Computation:
         self._told_before(number)
         nodes = self._nodes[number]
         tells = self._told.of_tasks
-        call = call_of(nodes, tells=tells)
+        items = self._items.get(number, ())
+        call = call_of(nodes, tells=tells, items=items)
         key = nodes[-1].key
         plan, pool = self._plans.of(self._options.get(key, PLAIN), nodes[-1])
         try:
@@ -192,10 +208,11 @@ class Computation:
             raise
         size = len(payload) if type(payload) is bytes else 64
         where = pool.number
-        if call.places or tells:
+        results = 2 if tells else len(items)
+        if call.places or results:
             payload = {"a": payload}
-            if tells:
-                payload["n"] = 2  # its result is two values
+            if results:
+                payload["n"] = results  # its result is so many values
         if call.places:
             inputs = [self._reference(self._place[needed]) for needed in call.inputs]
             values = [
@@ -237,8 +254,7 @@ class Computation:
             self._settle(number, completion)
             return
         worker, value = completion.value
-        made = ObjectRef()
-        made.fulfil(0, value)
+        made = _reference_to(value)
         self._settle(number, made)
         told.after(self._nodes[number][-1].key, made.load, worker)
 
@@ -296,13 +312,18 @@ class Computation:
         value = self._reference(self._place[key])
         if type(value) is ObjectRef:
             return value
-        reference = ObjectRef()
-        reference.fulfil(0, value.value)
-        return reference
+        return _reference_to(value.value)
 
     def _told_before(self, number: int) -> None:
         if self._told.of_tasks:
             self._told.before(self._nodes[number][-1].key)
+
+
+def _reference_to(value: Any) -> ObjectRef:
+    """A reference of its own to a value, undecoded."""
+    reference = ObjectRef()
+    reference.fulfil(0, value)
+    return reference
 
 
 def load(value: ObjectRef | DataNode) -> Any:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import random
 
 import pytest
+from dask._task_spec import DataNode, List, Task, TaskRef
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distpool.dask.chains import find_chains
 from distpool.dask.graph import Graph, State
+from distpool.dask.takers import find_takers, part_of
 
 
 def random_graph(count: int, chance: random.Random) -> tuple[list[list[int]], list[int]]:
@@ -154,3 +157,38 @@ def test_a_cycle_is_stuck():
 )
 def test_chains(inputs, groups):
     assert find_chains(inputs, lambda _before, _after: True) == groups
+
+
+@settings(max_examples=100, deadline=None)
+@graphs
+def test_what_is_taken_apart_has_no_other_user(count, chance):
+    inputs, wanted = random_graph(count, chance)
+    takes = [len(needed) == 1 and chance.random() < 0.8 for needed in inputs]
+    found = find_takers(inputs, takes, lambda whole, _taker: whole not in wanted)
+    for whole, users in enumerate(
+        [[t for t in range(count) if whole in inputs[t]] for whole in range(count)]
+    ):
+        apart = whole not in wanted and len(users) >= 2 and all(takes[user] for user in users)
+        assert found.get(whole) == (users if apart else None)
+
+
+@pytest.mark.parametrize("item", [0, "a", (0, slice(2, 4), None, ...), DataNode(None, 3)])
+def test_what_is_taken_by_name(item):
+    part = part_of(Task("taker", operator.getitem, TaskRef("whole"), item))
+    assert part is not None
+    assert part.item == (item.value if isinstance(item, DataNode) else item)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        Task("key", operator.getitem, TaskRef("whole"), TaskRef("name")),
+        Task("key", operator.getitem, TaskRef("whole"), List(0, TaskRef("name"))),
+        Task("key", operator.getitem, TaskRef("whole"), DataNode(None, [0, 2])),
+        Task("key", operator.getitem, {"a": 1}, "a"),
+        Task("key", operator.add, TaskRef("whole"), 1),
+        DataNode("key", 1),
+    ],
+)
+def test_what_takes_nothing_or_chooses(task):
+    assert part_of(task) is None

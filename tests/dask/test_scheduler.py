@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 import time
@@ -23,6 +24,7 @@ from dask.utils_test import GetFunctionTestMixin, add, inc
 import distpool
 import distpool.dask
 from distpool.dask import AnnotationError, CycleError, MissingKeyError
+from distpool.dask.running import Computation
 from distpool.errors import WorkerDied
 from distpool.scheduler import client
 from distpool.scheduler.remote.refs import ObjectRef
@@ -242,6 +244,61 @@ def test_a_value_that_is_lost_is_made_again(monkeypatch, tmp_path):
         assert distpool.dask.get(graph, "last") == 65536.0
     assert lost
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_is_only_taken_apart_never_leaves_its_worker():
+    """The whole could not even be pickled; a part of it is big, one small, one is wanted for itself."""
+    graph = {
+        "n": 4,
+        "whole": Task("whole", _split, TaskRef("n")),
+        "big": Task("big", operator.getitem, TaskRef("whole"), "big"),
+        "small": Task("small", operator.getitem, TaskRef("whole"), "small"),
+        "again": Task("again", operator.getitem, TaskRef("whole"), "small"),
+        "sum": Task("sum", lambda big, small: big.sum() + small, TaskRef("big"), TaskRef("small")),
+    }
+    assert distpool.dask.get(graph, ["sum", "small", "again"]) == (65540.0, 4, 4)
+
+
+def test_a_part_that_there_is_not_is_an_error_as_ever():
+    graph = {
+        "whole": Task("whole", dict, [(1, "there")]),
+        "one": Task("one", operator.getitem, TaskRef("whole"), 1),
+        "two": Task("two", operator.getitem, TaskRef("whole"), 2),
+    }
+    with pytest.raises(KeyError) as raised:
+        distpool.dask.get(graph, ["one", "two"])
+    assert raised.value.args == (2,)
+    assert "taking 2 out of its value" in raised.value.__notes__
+    assert "raised by the Dask task 'whole'" in raised.value.__notes__
+
+
+def test_a_part_that_is_lost_is_made_again_with_its_whole(monkeypatch, tmp_path):
+    lost = []
+    call = Computation._call
+
+    def lose(computation, number):
+        if computation._nodes[number][-1].key == "last" and not lost:
+            lost.extend(storage.lying_there())
+            store = client.session().shell.store
+            with store.lock:
+                for facts in lost:
+                    store.ledger.discard(facts.id)
+        return call(computation, number)
+
+    monkeypatch.setattr(Computation, "_call", lose)
+    graph = {
+        "whole": Task("whole", lambda folder: [_count_and_make(folder), 1.0], str(tmp_path)),
+        "one": Task("one", operator.getitem, TaskRef("whole"), 0),
+        "two": Task("two", operator.getitem, TaskRef("whole"), 1),
+        "last": Task("last", lambda one, two: one.sum() + two, TaskRef("one"), TaskRef("two")),
+    }
+    assert distpool.dask.get(graph, "last") == 1.0
+    assert len(lost) == 1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def _split(n: int) -> dict[str, object]:
+    return {"big": np.ones(CHUNK), "small": n, "cannot be pickled": threading.Lock()}
 
 
 def _count_and_make(folder: str) -> np.ndarray:
