@@ -35,6 +35,7 @@ $(VENV)/demo.made $(VENV)/dev.made: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "this Python cannot make virtual environments: install its venv package (Debian: python3-venv)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@$(BIN)/python -m compileall -q distpool  # pip does so for all but this; who may not write bytecode need not compile it each time
 	@touch $@
 
 $(VENV)/demo.made: EXTRAS := demo

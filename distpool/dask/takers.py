@@ -16,7 +16,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from dask._task_spec import DataNode, GraphNode, Task, TaskRef
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
 
 __all__ = ["find_takers", "part_of"]
 
@@ -38,7 +38,7 @@ def part_of(node: GraphNode) -> Part | None:
     if type(node) is not Task or node.func is not operator.getitem or node.kwargs or len(node.args) != 2:
         return None
     whole, item = node.args
-    if not isinstance(whole, TaskRef):
+    if not isinstance(whole, (TaskRef, Alias)):
         return None
     if type(item) is DataNode:
         item = item.value

@@ -7,7 +7,7 @@ import operator
 import random
 
 import pytest
-from dask._task_spec import DataNode, List, Task, TaskRef
+from dask._task_spec import Alias, DataNode, List, Task, TaskRef
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -176,6 +176,7 @@ def test_what_is_taken_apart_has_no_other_user(count, chance):
 def test_what_is_taken_by_name(item):
     part = part_of(Task("taker", operator.getitem, TaskRef("whole"), item))
     assert part is not None
+    assert part_of(Task("taker", operator.getitem, Alias("whole"), item)) == part  # as in graphs of tuples
     assert part.item == (item.value if isinstance(item, DataNode) else item)
 
 
