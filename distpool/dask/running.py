@@ -285,10 +285,14 @@ class Computation:
         return left > 0
 
     def _lost_inputs(self, number: int) -> list[int]:
-        """Those whose data is gone from the store."""
+        """Those whose data is gone from the store, or from where workers look for it."""
         lineage = here().lineage
         inputs = [(needed, self._values.get(needed)) for needed in self._graph.inputs[number]]
-        return [needed for needed, ref in inputs if isinstance(ref, ObjectRef) and lineage.is_lost(ref.value)]
+        return [
+            needed
+            for needed, ref in inputs
+            if isinstance(ref, ObjectRef) and (lineage.is_lost(ref.value) or lineage.is_only_here(ref.value))
+        ]
 
     def _error(self, number: int, failure: Failure) -> BaseException:
         key = self._nodes[number][-1].key

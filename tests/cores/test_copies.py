@@ -197,7 +197,7 @@ def test_a_node_that_is_gone_takes_along_what_is_not_here() -> None:
     node("process:4", Fetch(1, (a,)))
     node.pulled(a)
     node("shell", Stores((C,), ME))
-    assert node("process:4", FarLook(2, (a, b))) == [("process:4", FarLooked(2, (b,)))]
+    assert node("process:4", FarLook(2, (a, b))) == [("process:4", FarLooked(2, (b,), (a,)))]
     assert node("process:4", Fetch(3, (a,)))[-1] == ("process:4", Fetched(3, (99,)))
 
 

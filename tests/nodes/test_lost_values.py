@@ -53,6 +53,24 @@ def test_what_it_has_made_outlives_it_and_what_was_made_of_that_is_made_again(
     assert noted(log) == ["make", "plus", "plus", "make", "plus"], "nobody had kept what it was made of"
 
 
+def test_what_only_this_node_has_a_copy_of_can_be_read_on_others(
+    join: Callable[..., JoiningAgent], tmp_path: Path
+) -> None:
+    """It is looked for where it was made; that node is gone, and the call that made it may not be repeated."""
+    agent = join(resources={"CPU": 2.0})
+    log = str(tmp_path / "log")
+    on_b = on_b_if_it_is_there()
+    there = bodies.make.options(scheduling_strategy=on_b, max_retries=0).remote(log, 3.0)
+    assert distpool.get(there)[0] == 3.0  # the copy
+    kill(agent)
+    join("c", resources={"CPU": 2.0})
+    on_c = bodies.plus.options(resources={"node:c": 0.001})
+    assert distpool.get(on_c.remote(log, there, 1.0), timeout=30)[0] == 4.0
+    nested = bodies.first_of.options(resources={"node:c": 0.001})
+    assert distpool.get(nested.remote([there]), timeout=30) == 3.0
+    assert noted(log) == ["make", "plus"]
+
+
 def test_what_was_yielded_there_is_made_again_by_one_run(
     join: Callable[..., JoiningAgent], tmp_path: Path
 ) -> None:

@@ -155,7 +155,8 @@ class Copies:
                 self._fetch(process, request, ids, now)
             case FarLook(request=request, ids=ids):
                 lost = tuple(number for number in ids if self.is_lost(number))
-                self._out.append((f"process:{process}", FarLooked(request, lost)))
+                only_here = tuple(number for number in ids if self.is_only_here(number))
+                self._out.append((f"process:{process}", FarLooked(request, lost, only_here)))
             case FarHold(ids=ids):
                 for known in self._each(ids):
                     known.refs[process] += 1
@@ -363,6 +364,13 @@ class Copies:
         if known is not None and (known.copy or known.is_coming):
             return False
         return (known is not None and bool(known.lost)) or self.sources.is_gone(store_of(number))
+
+    def is_only_here(self, number: int) -> bool:
+        """Whether the node does not have it where it was, and others look for it; but there is a copy here."""
+        known = self.objects.get(number)
+        if known is None or not known.copy:
+            return False
+        return bool(known.lost) or self.sources.is_gone(store_of(number))
 
     def _note_loss(self, known: _Object) -> bool:
         if not known.lost and self.sources.is_gone(store_of(known.number)):

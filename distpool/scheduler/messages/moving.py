@@ -38,10 +38,11 @@ class FarLook(Message, frozen=True):
 
 
 class FarLooked(Message, frozen=True):
-    """The answer to FarLook."""
+    """The answer to FarLook: which are lost, and of which only a copy on this node is left, where nobody else looks."""
 
     request: int
     lost: tuple[int, ...]
+    only_here: tuple[int, ...] = ()
 
 
 class FarHold(Message, frozen=True):

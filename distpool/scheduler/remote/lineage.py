@@ -7,6 +7,7 @@
     somebody finds the data gone ─► again(ref) ─► the parents' data, the same way ─► the call ─► the new value takes
                                                                                                the old one's place
     a file of ``put(durable=True)`` ─► read, checked, put into the store again
+    its node is gone, a copy is here ─► put into the store here, so that others find it too
 
 A reference that is ready stays so meanwhile. Whoever needs its value waits for a *successor*, one for all who ask;
 when that is ready, the value is in the reference again, or why there is none.
@@ -53,6 +54,7 @@ from distpool.scheduler.remote.origins import (
 from distpool.scheduler.remote.outcomes import Parts
 from distpool.scheduler.remote.refs import ObjectRef
 from distpool.scheduler.serialize import parcels, stored
+from distpool.scheduler.serialize.errors import SerializationError
 from distpool.scheduler.serialize.kept import Kept
 from distpool.scheduler.store import files
 from distpool.scheduler.store.durable import DIRECTORY_VARIABLE, DurableCopy
@@ -156,6 +158,16 @@ class Lineage:
         except StoreError:
             return True
 
+    def is_only_here(self, value: Any) -> bool:
+        """Whether its data was on a node that is gone, and only this node has a copy: others cannot read it."""
+        store = self._session.shell.store
+        if type(value) is not Kept or store is None or value.held is None:
+            return False
+        try:
+            return store.are_only_here(stored.ids_of(value.blob))
+        except StoreError:
+            return False
+
     def restore(self, ref: ObjectRef, wait: Callable[[Promise], Any]) -> bool:
         """Have the data of a ready reference there again, or in its place why it is not. Any thread that may wait.
 
@@ -189,7 +201,7 @@ class Lineage:
         call, results = task.origin if type(task.origin) is tuple else (None, ())
         if not isinstance(call, submitting.Call):
             return False
-        gone = [ref for ref in call.needed if self.is_lost(ref.value)]
+        gone = [ref for ref in call.needed if self.is_lost(ref.value) or self.is_only_here(ref.value)]
         renewed = any(
             type(ref.value) is Kept and ref.value.blob is not sent
             for ref, sent in zip(call.needed, call.sent, strict=False)
@@ -220,6 +232,8 @@ class Lineage:
     def _again(self, ref: ObjectRef) -> ObjectRef:
         value = ref.value
         if type(value) is not Kept:
+            return ref
+        if self.is_only_here(value) and not self.is_lost(value) and self._put_here(ref, value):
             return ref
         origin, place = made_by(ref, value)
         if type(origin) is DurableCopy:
@@ -379,6 +393,18 @@ class Lineage:
             what = f"{origin.name}, which makes it, was repeated as often as it may be (max_retries)"
             return Failure(kind=RECONSTRUCTION, reason=f"{gone}, and {what}")
         return None
+
+    @staticmethod
+    def _put_here(ref: ObjectRef, value: Kept) -> bool:
+        """What there is only a copy of is an object of this node's from now on; returns whether it is."""
+        try:
+            keep: list[Any] = []
+            renewed = Kept(stored.pack_stream(parcels.self_contained(value.blob), keep), keep, value.refs)
+        except (SerializationError, StoreError):
+            return False  # the copy has gone meanwhile, or there is no room for another one
+        renewed.origin = value.origin
+        ref.value = renewed
+        return True
 
     @staticmethod
     def _read(ref: ObjectRef, durable: DurableCopy) -> None:

@@ -173,6 +173,10 @@ class GuestStore:
         """Whether all of these can be had; none are ``here``. Raises StoreError if the cluster is gone."""
         return here or not ids or not self._far.lost(tuple(ids))
 
+    def are_only_here(self, ids: Sequence[int]) -> bool:
+        """Whether some of these have nothing but a copy at the home. Raises StoreError if the cluster is gone."""
+        return bool(ids and self._far.only_here(tuple(ids)))
+
     def gone(self, ids: Sequence[int]) -> set[int]:
         """Those that cannot be had any more. Raises StoreError if the cluster is gone."""
         return set(self._far.lost(tuple(ids)) if ids else ())

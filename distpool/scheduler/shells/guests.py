@@ -107,7 +107,8 @@ class Guests:
                     incoming.discard()
             case FarLook(request=request, ids=ids):
                 lost = [number for number in ids if self._is_lost(number)]
-                self._say(identity, [encode(FarLooked(request, tuple(lost)))])
+                only_here = [number for number in ids if self._core.is_only_here(number)]
+                self._say(identity, [encode(FarLooked(request, tuple(lost), tuple(only_here)))])
             case FarHold(ids=ids) | FarDrop(ids=ids) | FarClaim(ids=ids) | FarHand(ids=ids):
                 mine = [number for number in ids if self._is_mine(number)]
                 if mine:

@@ -144,5 +144,12 @@ class Far:
 
     def lost(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         """Those of them that cannot be had any more. Raises StoreError if the agent is gone."""
+        return self._look(ids).lost
+
+    def only_here(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of them of which only a copy on this node is left. Raises StoreError if the agent is gone."""
+        return self._look(ids).only_here
+
+    def _look(self, ids: tuple[int, ...]) -> FarLooked:
         answer: FarLooked = self.link.ask(lambda request: FarLook(request, ids))
-        return answer.lost
+        return answer

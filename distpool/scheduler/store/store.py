@@ -198,6 +198,14 @@ class ObjectStore:
             return False
         return here or not far or self.far is None or not self.far.lost(far)
 
+    def are_only_here(self, ids: Sequence[int]) -> bool:
+        """Whether some of these were on a node that is gone, and have a copy here, where nobody else looks for them.
+
+        Raises StoreError if the agent is gone.
+        """
+        far = self._far_ids(ids) if self.far is not None else ()
+        return bool(far and self.far is not None and self.far.only_here(far))
+
     def gone(self, ids: Sequence[int]) -> set[int]:
         """Those that cannot be had any more, wherever they were. Raises StoreError if the agent is gone."""
         far = self._far_ids(ids) if self.far is not None else ()
