@@ -125,11 +125,29 @@ def test_a_device_is_given_back_when_its_worker_is_reaped() -> None:
 
 def test_parts_that_do_not_make_a_whole_wait_and_are_kept_for_who_waits() -> None:
     node = Gpus(2)
-    node.lease(0.75, 2)  # a part of each is left
+    node.lease(0.75, 2, dedicated=False)  # a part of each is left
     assert node.lease(0.5, pool=2) == []
     assert node.lease(0.25, pool=3) == []  # it would fit, but not for ever
-    node.want(1, 1, resources={"GPU": 0.75})
+    node.want(1, 1, resources={"GPU": 0.75}, dedicated=False)
     assert node.visible(node.tell("nursery", Exited(1, KILLED))) != []
+
+
+def test_what_cannot_come_while_actors_live_is_not_kept_for_who_waits() -> None:
+    node = Gpus(2)
+    node.lease(0.75, 2)
+    assert node.lease(0.5, pool=2) == []
+    assert node.lease(0.25, pool=3) == [("0",)]
+    node.want(1, 1, resources={"GPU": 0.75})
+    assert node.visible(node.tell("nursery", Exited(1, KILLED))) == [("0",)], "it had not been forgotten"
+
+
+def test_nor_is_a_cpu() -> None:
+    node = Gpus(0, cpus=5.0)
+    two = {"CPU": 2.0}
+    for pool in (1, 2):
+        assert node.visible(node.want(1, pool, resources=two)) != []
+    assert node.visible(node.want(1, 3, resources=two)) == []
+    assert node.lease(0, pool=4, dedicated=False) != [], "the fifth is a task's meanwhile"
 
 
 def test_a_task_that_waits_keeps_its_gpu_and_lends_the_rest() -> None:
@@ -211,8 +229,8 @@ def test_who_waits_for_a_device_keeps_nothing_else_from_others() -> None:
 
 def test_who_waits_for_a_cpu_keeps_a_device_from_others() -> None:
     node = Gpus(1, cpus=1.0)
-    node.want(1, resources={"CPU": 1.0})
+    node.want(1, resources={"CPU": 1.0}, dedicated=False)
     node.want(1, 2, resources={"CPU": 1.0, "GPU": 1.0})
     assert node.lease(1, pool=3) == []
-    node.want(0, resources={"CPU": 1.0})
+    node.want(0, resources={"CPU": 1.0}, dedicated=False)
     assert node.visible(node.tell("nursery", Exited(1, KILLED))) == [("0",)]

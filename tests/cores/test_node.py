@@ -59,8 +59,8 @@ class Node:
         return self.tell(f"owner:{owner}", OwnerHello(owner, 7, incarnation, f"ipc://{owner}", **more))
 
     def want(self, count: int, pool: int = 1, owner: str = "o", **shape: object) -> list[tuple[str, Message]]:
-        resources = shape.pop("resources", {})
-        return self.tell(f"owner:{owner}", WantLeases(pool, count, True, resources, **shape))
+        dedicated, resources = shape.pop("dedicated", True), shape.pop("resources", {})
+        return self.tell(f"owner:{owner}", WantLeases(pool, count, dedicated, resources, **shape))
 
     def start(self, worker: int) -> None:
         assert self.tell("nursery", Forked(worker, 100 + worker)) == []

@@ -8,8 +8,9 @@
                           └── its turn comes again ────┴─► it waits: what it misses is *reserved*
 
 **Turns** go round the owners, first in first out within each. What an earlier one waits for is reserved, so that nobody
-starves; what tasks are owed that have lent it comes before all (``node_lending``), and after that what is set aside for
-a placement group (``node_holding``). Of several owners those come first for whom others wait.
+starves; unless actors and pools have so much that it cannot come while they live: then others may have the rest
+meanwhile. What tasks are owed that have lent it comes before all (``node_lending``), and after that what is set aside
+for a placement group (``node_holding``). Of several owners those come first for whom others wait.
 
 **Where** is policy (``place``): here if that is as good as anywhere. Who was sent here by another node (``spilled``)
 waits here, unless one has become free since. A part of ``NodeCore``.
@@ -53,6 +54,9 @@ class Granting:
 
     def __init__(self, core: NodeCore) -> None:
         self._core = core
+        self._coming: tuple[Amounts, Amounts] | None = (
+            None  # what can come free, if somebody has asked this round
+        )
 
     # --------------------------------------------------------------------------------- whose turn
 
@@ -79,6 +83,7 @@ class Granting:
     def _grant_round(self, now: float) -> bool:
         """One lease at most for each owner in turn. Returns whether another round may do more."""
         hungry = self._core.hungry
+        self._coming = None
         reserved = self._core.lending.charge_owed()
         self._core.holding.fill(reserved)
         granted = False
@@ -128,9 +133,16 @@ class Granting:
             return True
         if (chain := core.lending.exhausted_chain(pool, now)) is not None:
             self.refuse(pool, chain)
-        else:
+        elif self._can_come(pool):
             add(reserved, pool.need if self._has_devices(pool, reserved) else devices.keeps(pool.need))
         return False
+
+    def _can_come(self, pool: WantedPool) -> bool:
+        """Whether what it waits for comes free by others' tasks alone, so that it pays to leave it the rest."""
+        if self._coming is None:
+            self._coming = self._core.holding.coming()
+        left, left_gpus = self._coming
+        return fits(pool.need, left) and devices.pick(pool.need, left_gpus) is not None
 
     def _has_devices(self, pool: WantedPool, reserved: Amounts) -> bool:
         """Whether its devices are there.

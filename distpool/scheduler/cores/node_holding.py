@@ -80,7 +80,11 @@ class Holding:
             core.groups.reserve(hold.wanted)
 
     def _can_come(self, hold: Hold) -> bool:
-        """Whether it would be there if nobody got anything new."""
+        left, left_gpus = self.coming()
+        return fits(hold.whole, left) and devices.for_each(hold.needs, left_gpus) is not None
+
+    def coming(self) -> tuple[Amounts, Amounts]:
+        """What would be free if nobody got anything new, and of which GPUs: what does not last, and is in no bundle."""
         core = self._core
         left, left_gpus = dict(core.total), dict(core.gpus)
         for pots in core.groups.pots.values():
@@ -89,10 +93,7 @@ class Holding:
                 subtract(left_gpus, pot.gpus)
         for lease in self._staying():
             subtract(left_gpus, lease.gpus)
-        return (
-            fits(hold.whole, without(left, self.lasting()))
-            and devices.for_each(hold.needs, left_gpus) is not None
-        )
+        return without(left, self.lasting()), left_gpus
 
     def lasting(self) -> Amounts:
         """What is held by those who give nothing back while others wait: workers that are their pool's own."""
