@@ -152,3 +152,26 @@ def test_two_thousand_pending_ones_returned(gate: Gate) -> None:
     refs = get(start.remote(gate))
     gate.open()
     assert get(refs) == [1] * 2_000
+
+
+@pytest.mark.parametrize("value", ["small", bytearray(BIG)], ids=["small", "big"])
+def test_a_class_made_in_a_function_refers_to_an_actor_and_to_values(gate: Gate, value: Any) -> None:
+    """They are in the definition of the class, which is a pickle of its own within that of the actor."""
+    keeper = Keeper.remote()
+    refs = [distpool.put(value), bodies.make_behind.remote(gate, value)]
+
+    class Helper:
+        @staticmethod
+        def kept() -> int:
+            count: int = get(keeper.keep.remote(refs))
+            return count
+
+    @distpool.remote
+    class User(Helper):
+        def use(self) -> list[Any]:
+            return [self.kept(), get(refs[0])]
+
+    assert get(User.remote().use.remote()) == [2, value]
+    refs.clear()
+    gate.open()
+    assert get(keeper.values.remote()) == [value] * 2

@@ -21,9 +21,10 @@ from importlib import import_module
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from distpool.scheduler.serialize import stored
+from distpool.scheduler.serialize import carried, stored
 from distpool.scheduler.serialize.errors import SerializationError
 from distpool.scheduler.serialize.registry import MAIN, REGISTRY, Namespace, NamespaceKey
+from distpool.scheduler.serialize.stored import Blob
 
 #: Name, package, file of an anonymous namespace's module, and whether importing the name should give it.
 ModuleFacts = tuple[str, str | None, str | None, bool]
@@ -44,12 +45,18 @@ def definition(uid: int) -> Any:
             "keep a reference to local classes for as long as results may carry their instances"
         )
     try:
-        if data[0] == stored.MARK:
-            return stored.load(data, lambda inner, buffers: pickle.loads(inner, buffers=buffers))
-        return pickle.loads(data)
+        return _load_definition(data)
     except BaseException:
         REGISTRY.forget(uid)
         raise
+
+
+def _load_definition(data: Blob) -> Any:
+    if data[0] == carried.REFS_MARK:  # a class whose methods refer to an actor, say
+        return carried.load(data, None, _load_definition)
+    if data[0] == stored.MARK:
+        return stored.load(data, lambda inner, buffers: pickle.loads(inner, buffers=buffers))
+    return pickle.loads(data)
 
 
 # ----------------------------------------------------------------------------------- namespaces
