@@ -61,6 +61,7 @@ class Limits(msgspec.Struct, frozen=True):
     # Watching.
     heartbeat_s: float = 2.0
     node_silent_s: float = 9.5  # a node silent for this long is dead, and everybody knows it after 10 s.
+    join_patience_s: float = 8.0  # what no node has is waited for so long where another one may join.
     drain_s: float = 30.0  # what runs on a node that was told to go has so long to end.
     head_redial_s: float = 0.3  # a node whose head is away tries to reach it so often, ...
     head_away_s: float = 600.0  # ... and leaves after so long.

@@ -46,9 +46,9 @@ CPU = {"CPU": 1.0}
 
 
 class Node:
-    def __init__(self, total: dict[str, float], **limits: object) -> None:
+    def __init__(self, total: dict[str, float], *, has_port: bool = False, **limits: object) -> None:
         self.limits = msgspec.structs.replace(DEFAULTS, heartbeat_s=float("inf"), **limits)
-        self.core = NodeCore("n", "host", 1, "ipc://n", total, self.limits)
+        self.core = NodeCore("n", "host", 1, "ipc://n", total, self.limits, has_port=has_port)
         self.now = 0.0
         self.tell("timer", Tick())
 
@@ -170,6 +170,31 @@ def test_what_nobody_has_is_refused_by_name() -> None:
     reason = "each worker asks for CPU 8, and no node has that: n has CPU 1; m has CPU 4; ask for less, or add a node"
     assert node.want("o", 1, {"CPU": 8}) == [("owner:o", LeaseRefused(1, reason))]
     assert not node.core.hungry
+
+
+def test_where_others_may_join_what_nobody_has_is_waited_for_before_it_is_refused() -> None:
+    node = Node({"CPU": 2.0}, has_port=True)
+    node.hello("o")
+    node.tell("head", View(1, (), ()))
+    assert node.want("o", 1, {"GPU": 1.0}) == []
+    node.now += node.limits.join_patience_s - 0.1
+    assert node.want("o", 2, {"GPU": 1.0}) == [], "and who asks for more does not begin anew"
+    node.now += 0.2
+    ((to, refused),) = node.tell("timer", Tick())
+    assert to == "owner:o"
+    assert isinstance(refused, LeaseRefused)
+    assert "each worker asks for GPU 1, and no node has that" in refused.reason
+
+
+def test_a_node_that_joins_in_time_gets_it() -> None:
+    node = Node({"CPU": 2.0}, has_port=True)
+    node.hello("o")
+    node.tell("head", View(1, (), ()))
+    assert node.want("o", 1, {"GPU": 1.0}) == []
+    node.now += 1.0
+    other = NodeFacts("m", "tcp://m", {"GPU": 1.0}, {"GPU": 1.0}, {}, "host")
+    said = node.tell("head", View(2, (other,), ()))
+    assert [(m.node, m.count) for _, m in said if isinstance(m, LeaseElsewhere)] == [("m", 1)]
 
 
 def test_nothing_is_refused_before_the_head_has_told_who_there_is() -> None:

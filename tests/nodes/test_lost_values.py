@@ -53,6 +53,19 @@ def test_what_it_has_made_outlives_it_and_what_was_made_of_that_is_made_again(
     assert noted(log) == ["make", "plus", "plus", "make", "plus"], "nobody had kept what it was made of"
 
 
+def test_what_was_made_where_its_arguments_lay_is_made_again(
+    join: Callable[..., JoiningAgent], tmp_path: Path
+) -> None:
+    agent = join(resources={"CPU": 2.0})
+    log = str(tmp_path / "log")
+    big = bodies.make.options(scheduling_strategy=on_b_if_it_is_there()).remote(log, 3.0, 2_000_000)
+    made = bodies.plus.remote(log, big, 1.0)
+    distpool.wait([made], fetch_local=False)
+    kill(agent)
+    assert distpool.get(made, timeout=30)[0] == 4.0
+    assert noted(log) == ["make", "plus", "make", "plus"], "both were on b"
+
+
 def test_what_only_this_node_has_a_copy_of_can_be_read_on_others(
     join: Callable[..., JoiningAgent], tmp_path: Path
 ) -> None:

@@ -37,9 +37,9 @@ def noted(path: Any) -> list[str]:
 
 
 @distpool.remote
-def make(path: str, n: float) -> Any:
+def make(path: str, n: float, floats: int = FLOATS) -> Any:
     note(path, "make")
-    return np.full(FLOATS, n)
+    return np.full(floats, n)
 
 
 @distpool.remote

@@ -89,7 +89,7 @@ class NodeCore:
     ``total`` is what the node has, ``gpus`` the names of its devices, ``address`` where other machines dial its agent.
     ``incarnation`` must be greater each time a node of the same name starts again. The first Tick makes the node
     introduce itself to its head. ``store`` is the number of its object store in the cluster; 0: the head has yet to
-    give it one; None: it has none. ``has_port``: owners may come by one, and reach each other by gates.
+    give it one; None: it has none. ``has_port``: owners and nodes may come by one; owners reach each other by gates.
     """
 
     def __init__(
@@ -122,7 +122,8 @@ class NodeCore:
         self._out: Output = []
         #: But for what is free.
         self.me = NodeFacts(node, address, to_floats(self.total), {}, self.labels, host)
-        self.owner_links = OwnerLinks(self, has_port)
+        self.has_port = has_port
+        self.owner_links = OwnerLinks(self)
         self.granting = Granting(self)
         self.processes = Processes(self)
         self.lending = Lending(self)

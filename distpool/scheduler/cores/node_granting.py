@@ -123,6 +123,7 @@ class Granting:
             if not (self._may_come_again(pool) or core.scaling.may_be_started(pool)):
                 self._refuse_in_time(pool, now)
             return False
+        pool.nowhere_s = None
         if placed.node.node != core.node:
             room = how_often(pool.need, to_units(placed.node.available)) if placed.now else None
             self._send_on(pool, placed.node, 1 if pool.strategy.kind == "spread" else room, now)
@@ -257,12 +258,20 @@ class Granting:
                     )
 
     def _refuse_in_time(self, pool: WantedPool, now: float) -> None:
-        """What no node can ever have is refused, but not before the head has told us who there is."""
+        """What no node can ever have is refused, but not before the head has told us who there is.
+
+        Where others may join, one that has it may be on its way, perhaps in the place of one that was lost.
+        """
         core = self._core
-        patience_s = pool.asked_s + core.limits.node_silent_s
-        if not pool.spilled and not core.head.version and now < patience_s:
-            core.deadlines.set(("pool", pool.key), patience_s)
+        until_s = pool.nowhere_s = now if pool.nowhere_s is None else pool.nowhere_s
+        if not pool.spilled and not core.head.version:
+            until_s += core.limits.node_silent_s
+        elif core.has_port and not (pool.strategy.kind == "node" and not pool.strategy.soft):
+            until_s += core.limits.join_patience_s
+        if now < until_s:
+            core.deadlines.set(("pool", pool.key), until_s)
             return
+        pool.nowhere_s = None
         nodes = [core.me, *core.head.others.values()]
         self.refuse(pool, refusal(pool.resources, pool.strategy, nodes))
 

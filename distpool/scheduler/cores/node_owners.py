@@ -57,14 +57,10 @@ if TYPE_CHECKING:
 
 
 class OwnerLinks:
-    """A part of ``NodeCore``, which it is given.
+    """A part of ``NodeCore``, which it is given."""
 
-    ``has_port``: owners may come by one, and reach each other by gates.
-    """
-
-    def __init__(self, core: NodeCore, has_port: bool) -> None:
+    def __init__(self, core: NodeCore) -> None:
         self._core = core
-        self._has_port = has_port
 
     def hear(self, name: str, message: Message, now: float) -> None:
         """An owner speaks."""
@@ -168,7 +164,7 @@ class OwnerLinks:
     def _welcome(self) -> AgentWelcome:
         core = self._core
         total = to_floats(core.total)
-        return AgentWelcome(core.node, core.pid, core.host, total.get("CPU", 0.0), total, self._has_port)
+        return AgentWelcome(core.node, core.pid, core.host, total.get("CPU", 0.0), total, core.has_port)
 
     def _square_up(self, owner: Owner, held: set[str]) -> None:
         """An owner is back: end what it does not count on, and tell what it counts on in vain."""

@@ -78,6 +78,7 @@ class WantedPool:
     failed_starts: int = 0  # workers in a row that died before they said hello
     not_before_s: float = 0.0  # no fork for this pool until then
     asked_s: float = 0.0  # when its level was last said
+    nowhere_s: float | None = None  # since when no node has what it asks for
 
     @property
     def missing(self) -> int:

@@ -426,10 +426,17 @@ def _all_settled(results: dict[int, ObjectRef]) -> bool:
 
 
 def _can_be_made_again(ref: ObjectRef, task: Task) -> bool:
-    """Not if its function was known to a pool that has gone meanwhile."""
+    """Not if its function was known to a pool that has gone meanwhile.
+
+    A call with arguments that are references may have run by a pool of its data's node, beside its own.
+    """
+    from distpool.scheduler.remote import submitting
+
     plan = ref.maker
     pool = plan.pool if plan.link is None else plan.link.actor
-    return pool is not None and bool(pool.number == task.pool)
+    call = task.origin[0]
+    number = call.pool.number if isinstance(call, submitting.Call) else task.pool
+    return pool is not None and bool(pool.number == number)
 
 
 def durable_copy(blob: bytes) -> DurableCopy | None:
