@@ -184,6 +184,14 @@ def test_a_bundle_has_devices_of_its_own() -> None:
         node.tell("nursery", Exited(worker, KILLED))
 
 
+def test_a_bundle_with_a_device_is_left_to_who_asks_for_one() -> None:
+    node = Gpus(1)
+    node.tell("head", Reserve("g", 1, {0: {"CPU": 1.0, "GPU": 1.0}, 1: {"CPU": 1.0}}))
+    assert node.lease(0, strategy=group()) == [()]
+    both = {"CPU": 1.0, "GPU": 1.0}
+    assert node.visible(node.want(1, 2, resources=both, strategy=group())) == [("0",)]
+
+
 def test_a_bundle_that_would_need_parts_of_several_devices_is_not_reserved() -> None:
     node = Gpus(2)
     node.lease(0.75, 2)

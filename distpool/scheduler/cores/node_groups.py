@@ -159,9 +159,13 @@ class NodeGroups:
         pool.move_s = now + self._core.limits.view_s if pool.spilled else now
 
     def grant(self, pool: WantedPool, now: float) -> bool:
-        """One lease of a bundle, or a word to its owner where to ask for it. Whether there was one."""
+        """One lease of a bundle, or a word to its owner where to ask for it. Whether there was one.
+
+        Who may have any bundle gets one that has little else: a GPU is left to who asks for one.
+        """
         core, strategy = self._core, pool.strategy
-        for index, pot in sorted(self.pots.get(strategy.group, {}).items()):
+        pots = self.pots.get(strategy.group, {})
+        for index, pot in sorted(pots.items(), key=lambda item: (len(item[1].total.keys() - pool.need), item[0])):
             has_devices = devices.pick(pool.need, pot.free_gpus) is not None
             if pot.early and not self._is_placed(strategy.group, index):
                 continue
