@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef
 
+from distpool.dask.takers import is_in_memory
+
 __all__ = ["Call", "call_of", "evaluate", "evaluate_and_tell", "evaluate_apart"]
 
 
@@ -40,7 +42,8 @@ def call_of(nodes: Sequence[GraphNode], *, tells: bool = False, items: Sequence[
     Args:
         nodes: in the order of running.
         tells: the call gives two values: the worker's process number and the last node's value.
-        items: the call gives as many values: these of the last node's value.
+        items: the call gives one value more than these: True, and these of the last node's value; or else False, that
+            value, and nothing.
     """
     if len(nodes) == 1 and not tells and not items and type(nodes[0]) is Task:
         call = _flat(nodes[0])
@@ -105,10 +108,15 @@ def evaluate_and_tell(nodes: Sequence[GraphNode], keys: Sequence[Any], *given: A
 def evaluate_apart(
     nodes: Sequence[GraphNode], keys: Sequence[Any], items: Sequence[Any], *given: Any
 ) -> list[Any]:
-    """The same, and then what there is in its value under each of ``items``."""
+    """The same, and then True and what there is in its value under each of ``items``.
+
+    If that may take long, or much memory: False, the value itself, and nothing for each of the others.
+    """
     value = evaluate(nodes, keys, *given)
     del given
-    parts = []
+    if not is_in_memory(value):
+        return [False, value, *[None] * (len(items) - 1)]
+    parts: list[Any] = [True]
     for item in items:
         try:
             parts.append(value[item])

@@ -50,7 +50,7 @@ class Graph:
         self, inputs: Sequence[Sequence[int]], wanted: Iterable[int], lanes: Sequence[int] | None = None
     ) -> None:
         count = len(inputs)
-        self.lanes = lanes or [0] * count
+        self.lanes = list(lanes or [0] * count)
         self.inputs = inputs
         self.users: list[list[int]] = [[] for _ in range(count)]
         self.missing = [len(needed) for needed in inputs]  # inputs that are not held
@@ -72,6 +72,11 @@ class Graph:
     def is_stuck(self) -> bool:
         """Whether something is left, and nothing of it can ever run: there is a cycle."""
         return bool(self.unfinished) and not self.running and State.READY not in self.state
+
+    def move(self, task: int, lane: int) -> None:
+        """A task that is not READY yet will wait in another lane, one that there is."""
+        assert self.state[task] is not State.READY
+        self.lanes[task] = lane
 
     def take(self, lane: int = 0) -> int | None:
         """The first of the tasks of this lane that are READY, which is RUNNING from now on; None: there is none."""

@@ -33,7 +33,7 @@ from distpool.dask.chains import find_chains
 from distpool.dask.graph import Graph
 from distpool.dask.persisted import Persisted
 from distpool.dask.plans import Plans
-from distpool.dask.takers import find_takers, part_of
+from distpool.dask.takers import Apart, find_takers, part_of
 from distpool.errors import CannotUnpickle, Failure, StoreError
 from distpool.scheduler.cores.tasks import Task
 from distpool.scheduler.native_pool import NativePool
@@ -93,8 +93,8 @@ class Computation:
             return first == second and first.retries is None
 
         parts = [part_of(node) for node in nodes.values()]
-        takers = find_takers(inputs, [part is not None for part in parts], may_join)
-        for number in itertools.chain.from_iterable(takers.values()):
+        apart = find_takers(inputs, parts, may_join)
+        for number in itertools.chain.from_iterable(each.places for each in apart.values()):
             local[number] = True  # its value comes with those of the call that makes the whole
 
         groups = find_chains(inputs, may_join)
@@ -109,11 +109,12 @@ class Computation:
         ]  # by lane: calls by task number
         self._pools: list[Any] = [None] * (len(lane_of) + 1)  # lane 0 is what is done here
         #: task number -> what is taken of its value, by the call itself; and of those that take, which place they have
-        self._items: dict[int, list[Any]] = {}
+        self._apart: dict[int, Apart] = {}
         self._part: dict[int, int] = {}
-        for whole, others in takers.items():
-            self._items[group_of[whole]] = [part.item for taker in others if (part := parts[taker])]
-            self._part.update({group_of[taker]: part for part, taker in enumerate(others)})
+        for whole, (items, places) in apart.items():
+            places = {group_of[taker]: place for taker, place in places.items()}
+            self._apart[group_of[whole]] = Apart(items, places)
+            self._part.update(places)
         self._place = {keys[group[-1]]: place for place, group in enumerate(groups)}
         self._graph = Graph(
             [[group_of[needed] for needed in inputs[group[0]]] for group in groups],
@@ -175,7 +176,8 @@ class Computation:
         self._told_before(number)
         value: ObjectRef | DataNode
         if number in self._part:
-            value = _reference_to(self._values[self._graph.inputs[number][0]].value[self._part[number]])
+            parts = self._values[self._graph.inputs[number][0]].value
+            value = _reference_to(parts[1 + self._part[number]])
         elif type(node) is Persisted:
             reference = node.reference
             objects.wait([reference])
@@ -193,7 +195,7 @@ class Computation:
         self._told_before(number)
         nodes = self._nodes[number]
         tells = self._told.of_tasks
-        items = self._items.get(number, ())
+        items = self._items(number)
         call = call_of(nodes, tells=tells, items=items)
         key = nodes[-1].key
         plan, pool = self._plans.of(self._options.get(key, PLAIN), nodes[-1])
@@ -208,7 +210,7 @@ class Computation:
             raise
         size = len(payload) if type(payload) is bytes else 64
         where = pool.number
-        results = 2 if tells else len(items)
+        results = 2 if tells else len(items) + 1 if items else 0
         if call.places or results:
             payload = {"a": payload}
             if results:
@@ -225,6 +227,11 @@ class Computation:
         token = Completion(self._completions, number, plan)
         task = Task(where, token, submitting.made_by(), function, blob, payload, size, plan.retries, kept)
         return pool, task
+
+    def _items(self, number: int) -> tuple[Any, ...]:
+        """What its call takes of its value."""
+        apart = self._apart.get(number)
+        return apart.items if apart is not None else ()
 
     def _reference(self, number: int) -> ObjectRef:
         """The value of an input, undecoded. Data of the graph itself is put into the store when it is first needed."""
@@ -251,12 +258,22 @@ class Computation:
             return
         told = self._told
         if not told.of_tasks:
-            self._settle(number, completion)
+            self._settle(number, self._whole(number, completion) if number in self._apart else completion)
             return
         worker, value = completion.value
         made = _reference_to(value)
         self._settle(number, made)
         told.after(self._nodes[number][-1].key, made.load, worker)
+
+    def _whole(self, number: int, completion: Completion) -> ObjectRef:
+        """What those that take something of it find. If its call has left it whole, they are calls like any others."""
+        is_apart, first, *_ = completion.value
+        if is_apart:
+            return completion
+        for taker in self._apart.pop(number).places:
+            del self._part[taker]
+            self._graph.move(taker, self._graph.lanes[number])
+        return _reference_to(first)
 
     def _failed(self, number: int, failure: Failure) -> None:
         """Make it again what it could not read; try again what may be; raise the rest."""
@@ -304,8 +321,12 @@ class Computation:
     def _rerun(self, number: int) -> None:
         """Here, for a debugger: what it raises goes up as it is."""
         values = {key: load(self._values[self._place[key]]) for key in self._nodes[number][0].dependencies}
+        value: Any = None
         for node in self._nodes[number]:
-            values = {node.key: node(values)}
+            value = node(values)
+            values = {node.key: value}
+        for item in self._items(number):
+            value[item]
 
     def value(self, key: Any) -> Any:
         """What was wanted, loaded, for the caller alone."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import operator
 import random
 
+import numpy as np
+import pandas as pd
 import pytest
 from dask._task_spec import Alias, DataNode, List, Task, TaskRef
 from hypothesis import given, settings
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 
 from distpool.dask.chains import find_chains
 from distpool.dask.graph import Graph, State
-from distpool.dask.takers import find_takers, part_of
+from distpool.dask.takers import Part, find_takers, is_in_memory, part_of
 
 
 def random_graph(count: int, chance: random.Random) -> tuple[list[list[int]], list[int]]:
@@ -159,17 +162,99 @@ def test_chains(inputs, groups):
     assert find_chains(inputs, lambda _before, _after: True) == groups
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=200, deadline=None)
 @graphs
-def test_what_is_taken_apart_has_no_other_user(count, chance):
+def test_what_is_taken_apart_has_no_other_user_and_is_no_part_itself(count, chance):
     inputs, wanted = random_graph(count, chance)
-    takes = [len(needed) == 1 and chance.random() < 0.8 for needed in inputs]
-    found = find_takers(inputs, takes, lambda whole, _taker: whole not in wanted)
-    for whole, users in enumerate(
-        [[t for t in range(count) if whole in inputs[t]] for whole in range(count)]
-    ):
-        apart = whole not in wanted and len(users) >= 2 and all(takes[user] for user in users)
-        assert found.get(whole) == (users if apart else None)
+    parts = [
+        Part(chance.randrange(3)) if len(needed) == 1 and chance.random() < 0.8 else None for needed in inputs
+    ]
+    found = find_takers(inputs, parts, lambda whole, _taker: whole not in wanted)
+    takers = set().union(*[apart.places for apart in found.values()])
+    for whole in range(count):
+        users = [task for task in range(count) if whole in inputs[task]]
+        fits = whole not in wanted and len(users) >= 2 and all(parts[user] is not None for user in users)
+        if whole not in found:
+            assert not fits or whole in takers
+            continue
+        assert fits
+        assert whole not in takers
+        assert list(found[whole].places) == users
+        assert [Part(found[whole].items[place]) for place in found[whole].places.values()] == [
+            parts[user] for user in users
+        ]
+        assert len(set(found[whole].items)) == len(found[whole].items)
+
+
+HALVES = [(slice(0, 5), slice(None)), (slice(5, 9), slice(None))]
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        (["a", "b", "a"], ("a", "b")),
+        ([0, 1, "0", None], (0, 1, "0", None)),
+        (HALVES, tuple(HALVES)),
+        ([HALVES[1], HALVES[1], HALVES[0]], (HALVES[1], HALVES[0])),
+        ([slice(None)] * 3, (slice(None),)),
+        ([slice(0, 9, 2), slice(1, 9, 2)], (slice(0, 9, 2), slice(1, 9, 2))),
+        ([(..., 0), (..., 1)], ((..., 0), (..., 1))),
+        ([(i, slice(2 * j, 2 * j + 2)) for i in (0, 1) for j in (0, 1)], "all"),
+        ([slice(0, 5), slice(4, 9)], None),
+        ([slice(0, 5), slice(1, 6), slice(2, 7)], None),
+        ([slice(None, 5), slice(5, None)], None),  # as long as what? it may be empty, or nearly all
+        ([slice(-5, -1), slice(0, 2)], None),
+        ([slice(9, 0, -1), slice(0, 2)], None),
+        ([(slice(0, 2), slice(None)), slice(2, 4)], None),
+        ([(slice(0, 2), slice(None)), (slice(2, 4), slice(0, 3))], None),
+    ],
+)
+def test_parts_are_no_more_than_the_whole(items, expected):
+    parts = [None, *map(Part, items)]
+    found = find_takers([[], *[[0]] * len(items)], parts, lambda _whole, _taker: True)
+    assert (found[0].items if found else None) == (tuple(items) if expected == "all" else expected)
+
+
+class _Reads(dict):
+    """What is asked for is read from somewhere."""
+
+    def __getitem__(self, name):
+        raise NotImplementedError
+
+
+class _Makes(dict):
+    """What is asked for is made, if there is no such thing yet."""
+
+    def __missing__(self, name):
+        raise NotImplementedError
+
+
+class _Named(dict):
+    """Only another name."""
+
+
+Pair = collections.namedtuple("Pair", "one two")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({}, True),
+        ([], True),
+        (Pair(1, 2), True),
+        (_Named(), True),
+        (collections.defaultdict(int), True),
+        (np.ones(3), True),
+        (np.ma.ones(3), False),
+        (pd.DataFrame({"a": [1]}), True),
+        (pd.Series([1]), True),
+        (5, True),
+        (_Reads(), False),
+        (_Makes(), False),
+    ],
+)
+def test_what_is_taken_from_memory(value, expected):
+    assert is_in_memory(value) is expected
 
 
 @pytest.mark.parametrize("item", [0, "a", (0, slice(2, 4), None, ...), DataNode(None, 3)])
@@ -186,6 +271,7 @@ def test_what_is_taken_by_name(item):
         Task("key", operator.getitem, TaskRef("whole"), TaskRef("name")),
         Task("key", operator.getitem, TaskRef("whole"), List(0, TaskRef("name"))),
         Task("key", operator.getitem, TaskRef("whole"), DataNode(None, [0, 2])),
+        Task("key", operator.getitem, TaskRef("whole"), slice(0, np.int64(3))),
         Task("key", operator.getitem, {"a": 1}, "a"),
         Task("key", operator.add, TaskRef("whole"), 1),
         DataNode("key", 1),

@@ -297,6 +297,69 @@ def test_a_part_that_is_lost_is_made_again_with_its_whole(monkeypatch, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_part_may_be_taken_apart_itself():
+    a, b = (delayed(_nested)()[place] for place in (0, 1))
+    inner, three = a[0], a[1]
+    assert dask.compute(b, three, inner[0], inner[1], scheduler="distpool") == ("last", 3, "xx", 2)
+
+
+def test_what_is_taken_twice_is_one_part(tmp_path):
+    graph = {"whole": Task("whole", _pair_with_noted, str(tmp_path))} | {
+        f"part {i}": Task(f"part {i}", operator.getitem, TaskRef("whole"), min(i, 1)) for i in range(5)
+    }
+    one, *noted = distpool.dask.get(graph, [f"part {i}" for i in range(5)])
+    assert (one, *[type(each) for each in noted]) == (1, *[_Noted] * 4)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_may_take_long_to_take_is_a_call_for_each_part(tmp_path):
+    """As an item of a data set, which is read when it is asked for."""
+    items = delayed(_Reads)(str(tmp_path))
+    assert dask.compute(items[0], items[1], items["a"], scheduler="distpool") == (0, 1, "a")
+
+
+def test_a_part_that_there_is_not_is_looked_for_here_for_a_debugger():
+    graph = {
+        "whole": Task("whole", dict, [(1, "there")]),
+        "one": Task("one", operator.getitem, TaskRef("whole"), 1),
+        "two": Task("two", operator.getitem, TaskRef("whole"), 2),
+    }
+    with pytest.raises(KeyError) as raised:
+        distpool.dask.get(graph, ["one", "two"], rerun_exceptions_locally=True)
+    assert raised.value.__cause__ is None  # or there were a worker's traceback
+
+
+def _nested() -> tuple[tuple[tuple[str, int], int], str]:
+    return (("xx", 2), 3), "last"
+
+
+class _Noted:
+    """Leaves a file for each time that it is pickled."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        Path(self.folder, f"{time.monotonic_ns()}").touch()
+        return _Noted, (self.folder,)
+
+
+def _pair_with_noted(folder: str) -> tuple[int, _Noted]:
+    return 1, _Noted(folder)
+
+
+class _Reads:
+    """No item comes before another has been asked for as well."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __getitem__(self, name: object) -> object:
+        Path(self.folder, str(name)).touch()
+        wait_until(lambda: len(list(Path(self.folder).iterdir())) > 1, "another item")
+        return name
+
+
 def _split(n: int) -> dict[str, object]:
     return {"big": np.ones(CHUNK), "small": n, "cannot be pickled": threading.Lock()}
 
