@@ -90,13 +90,18 @@ def _flat(node: Task) -> Call | None:
 
 
 def evaluate(nodes: Sequence[GraphNode], keys: Sequence[Any], *given: Any) -> Any:
-    """Run nodes one after the other, in a worker; the first finds the ``given`` values under these ``keys``."""
+    """Run nodes one after the other, in a worker; the first finds the ``given`` values under these ``keys``.
+
+    What each of the others needs is the value before it, by the name that it uses: the name that a node has for itself
+    may be another than the graph's.
+    """
     values: dict[Any, Any] = dict(zip(keys, given, strict=True))
     del given
-    value = None
-    for node in nodes:
+    first, *others = nodes
+    value = first(values)
+    for node in others:
+        values = dict.fromkeys(node.dependencies, value)
         value = node(values)
-        values = {node.key: value}
     return value
 
 

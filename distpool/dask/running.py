@@ -28,7 +28,7 @@ from dask._task_spec import Alias, DataNode, GraphNode
 from distpool import objects
 from distpool.dask.annotations import PLAIN, Options
 from distpool.dask.callbacks import Told
-from distpool.dask.calls import call_of
+from distpool.dask.calls import call_of, evaluate
 from distpool.dask.chains import find_chains
 from distpool.dask.graph import Graph
 from distpool.dask.persisted import Persisted
@@ -115,7 +115,8 @@ class Computation:
             places = {group_of[taker]: place for taker, place in places.items()}
             self._apart[group_of[whole]] = Apart(items, places)
             self._part.update(places)
-        self._place = {keys[group[-1]]: place for place, group in enumerate(groups)}
+        self._keys = [keys[group[-1]] for group in groups]  # what a node has for its own name may be another
+        self._place = {key: place for place, key in enumerate(self._keys)}
         self._graph = Graph(
             [[group_of[needed] for needed in inputs[group[0]]] for group in groups],
             [group_of[numbers[key]] for key in keep],
@@ -188,7 +189,7 @@ class Computation:
             value = self._values[self._graph.inputs[number][0]]
         self._settle(number, value)
         if self._told.of_tasks:
-            self._told.after(node.key, lambda: load(value), None)
+            self._told.after(self._keys[number], lambda: load(value), None)
 
     def _call(self, number: int) -> tuple[NativePool, Task]:
         """The call that makes a task's value, and the line that it waits in. Raises what pickling it raises."""
@@ -197,7 +198,7 @@ class Computation:
         tells = self._told.of_tasks
         items = self._items(number)
         call = call_of(nodes, tells=tells, items=items)
-        key = nodes[-1].key
+        key = self._keys[number]
         plan, pool = self._plans.of(self._options.get(key, PLAIN), nodes[-1])
         try:
             function, blob, keep = self._plans.function(call.function)
@@ -263,7 +264,7 @@ class Computation:
         worker, value = completion.value
         made = _reference_to(value)
         self._settle(number, made)
-        told.after(self._nodes[number][-1].key, made.load, worker)
+        told.after(self._keys[number], made.load, worker)
 
     def _whole(self, number: int, completion: Completion) -> ObjectRef:
         """What those that take something of it find. If its call has left it whole, they are calls like any others."""
@@ -284,7 +285,7 @@ class Computation:
                 for again in graph.lose(needed):
                     self._values.pop(again, None)
                     if self._told.of_tasks:
-                        self._told.lost(self._nodes[again][-1].key)
+                        self._told.lost(self._keys[again])
         elif failure.error is not None and self._may_try_again(number):
             pass
         else:
@@ -293,10 +294,10 @@ class Computation:
             raise error
         graph.put_back(number)
         if self._told.of_tasks:
-            self._told.back(self._nodes[number][-1].key)
+            self._told.back(self._keys[number])
 
     def _may_try_again(self, number: int) -> bool:
-        retries = self._options.get(self._nodes[number][-1].key, PLAIN).retries
+        retries = self._options.get(self._keys[number], PLAIN).retries
         left = self._tries.get(number, retries or 0)
         self._tries[number] = left - 1
         return left > 0
@@ -312,7 +313,7 @@ class Computation:
         ]
 
     def _error(self, number: int, failure: Failure) -> BaseException:
-        key = self._nodes[number][-1].key
+        key = self._keys[number]
         error = failure.to_exception(RemoteTraceback)
         if failure.error is not None:
             error.add_note(f"raised by the Dask task {key!r}")
@@ -320,11 +321,9 @@ class Computation:
 
     def _rerun(self, number: int) -> None:
         """Here, for a debugger: what it raises goes up as it is."""
-        values = {key: load(self._values[self._place[key]]) for key in self._nodes[number][0].dependencies}
-        value: Any = None
-        for node in self._nodes[number]:
-            value = node(values)
-            values = {node.key: value}
+        nodes = self._nodes[number]
+        keys = list(nodes[0].dependencies)
+        value = evaluate(nodes, keys, *[load(self._values[self._place[key]]) for key in keys])
         for item in self._items(number):
             value[item]
 
@@ -341,7 +340,7 @@ class Computation:
 
     def _told_before(self, number: int) -> None:
         if self._told.of_tasks:
-            self._told.before(self._nodes[number][-1].key)
+            self._told.before(self._keys[number])
 
 
 def _reference_to(value: Any) -> ObjectRef:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import threading
@@ -295,6 +296,20 @@ def test_a_part_that_is_lost_is_made_again_with_its_whole(monkeypatch, tmp_path)
     assert distpool.dask.get(graph, "last") == 1.0
     assert len(lost) == 1
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_task_is_known_by_the_name_that_the_graph_has_for_it(told):
+    """Dask's ``df.loc[::-1]`` has tasks that have another for themselves."""
+    graph = {
+        "one": Task("another", add, 1, 2),
+        "two": Task(TaskRef("two"), inc, TaskRef("one")),
+        "three": Task("three", inc, TaskRef("two")),
+    }
+    with Callback(posttask=lambda *_: None) if told else contextlib.nullcontext():
+        assert distpool.dask.get(graph, "three") == 5
+    reversed_frame = dd.from_pandas(frame(), npartitions=3).loc[::-1]
+    assert reversed_frame.compute(scheduler="distpool").equals(reversed_frame.compute(scheduler="sync"))
 
 
 def test_a_part_may_be_taken_apart_itself():
