@@ -26,6 +26,7 @@ from distpool.dask.callbacks import Told
 from distpool.dask.errors import CycleError, MissingKeyError
 from distpool.dask.persisted import stand_in
 from distpool.dask.running import Computation
+from distpool.dask.shared_locks import share_locks
 
 __all__ = ["Scheduler", "register"]
 
@@ -72,10 +73,12 @@ def register() -> Callable[..., Any]:
     """Make ``scheduler="distpool"`` known to Dask; returns the scheduler function.
 
     Dataframes are shuffled by tasks, unless the configuration says otherwise: Dask's own default, files on the local
-    disk, would lose the rows of other machines.
+    disk, would lose the rows of other machines. Locks of Dask's, such as that of ``dask.array.store``, hold for all
+    workers.
     """
     dask.config.update_defaults({"dataframe": {"shuffle": {"method": "tasks"}}})
     dask.base.named_schedulers["distpool"] = _SCHEDULER.get
+    share_locks()
     return _SCHEDULER.get
 
 
