@@ -33,6 +33,7 @@ from distpool.dask.chains import find_chains
 from distpool.dask.graph import Graph
 from distpool.dask.persisted import Persisted
 from distpool.dask.plans import Plans
+from distpool.dask.stores import Here
 from distpool.dask.takers import Apart, find_takers, part_of
 from distpool.errors import CannotUnpickle, Failure, StoreError
 from distpool.scheduler.cores.tasks import Task
@@ -84,7 +85,7 @@ class Computation:
         numbers = {key: number for number, key in enumerate(keys)}
         keep = set(wanted)
         inputs = [[numbers[needed] for needed in node.dependencies] for node in nodes.values()]
-        local = [type(node) in (DataNode, Alias, Persisted) for node in nodes.values()]
+        local = [type(node) in (DataNode, Alias, Persisted, Here) for node in nodes.values()]
 
         def may_join(before: int, after: int) -> bool:
             if told.of_tasks or local[before] or local[after] or keys[before] in keep:
@@ -185,6 +186,14 @@ class Computation:
             if not reference.settled or reference.failure is not None or objects.is_of_the_past(reference):
                 objects.value_of(reference)  # raises why there is none
             value = reference
+        elif type(node) is Here:
+            try:
+                value = DataNode(node.key, self._evaluated(number))
+            except Exception as error:
+                if self._made_again(number, error):
+                    return
+                error.add_note(f"raised by the Dask task {self._keys[number]!r}")
+                raise
         else:
             value = self._values[self._graph.inputs[number][0]]
         self._settle(number, value)
@@ -278,21 +287,29 @@ class Computation:
 
     def _failed(self, number: int, failure: Failure) -> None:
         """Make it again what it could not read; try again what may be; raise the rest."""
-        graph = self._graph
         error = self._error(number, failure)
-        if isinstance(error, (CannotUnpickle, StoreError)) and (lost := self._lost_inputs(number)):
-            for needed in lost:
-                for again in graph.lose(needed):
-                    self._values.pop(again, None)
-                    if self._told.of_tasks:
-                        self._told.lost(self._keys[again])
-        elif failure.error is not None and self._may_try_again(number):
-            pass
-        else:
+        if self._made_again(number, error):
+            return
+        if failure.error is None or not self._may_try_again(number):
             if self._reruns and failure.error is not None:
                 self._rerun(number)
             raise error
-        graph.put_back(number)
+        self._put_back(number)
+
+    def _made_again(self, number: int, error: BaseException) -> bool:
+        """Whether it has failed since it could not read what is lost, which is made again now, and it after that."""
+        lost = self._lost_inputs(number) if isinstance(error, (CannotUnpickle, StoreError)) else []
+        for needed in lost:
+            for again in self._graph.lose(needed):
+                self._values.pop(again, None)
+                if self._told.of_tasks:
+                    self._told.lost(self._keys[again])
+        if lost:
+            self._put_back(number)
+        return bool(lost)
+
+    def _put_back(self, number: int) -> None:
+        self._graph.put_back(number)
         if self._told.of_tasks:
             self._told.back(self._keys[number])
 
@@ -321,11 +338,14 @@ class Computation:
 
     def _rerun(self, number: int) -> None:
         """Here, for a debugger: what it raises goes up as it is."""
-        nodes = self._nodes[number]
-        keys = list(nodes[0].dependencies)
-        value = evaluate(nodes, keys, *[load(self._values[self._place[key]]) for key in keys])
+        value = self._evaluated(number)
         for item in self._items(number):
             value[item]
+
+    def _evaluated(self, number: int) -> Any:
+        nodes = self._nodes[number]
+        keys = list(nodes[0].dependencies)
+        return evaluate(nodes, keys, *[load(self._values[self._place[key]]) for key in keys])
 
     def value(self, key: Any) -> Any:
         """What was wanted, loaded, for the caller alone."""

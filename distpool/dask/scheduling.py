@@ -27,6 +27,7 @@ from distpool.dask.errors import CycleError, MissingKeyError
 from distpool.dask.persisted import stand_in
 from distpool.dask.running import Computation
 from distpool.dask.shared_locks import share_locks
+from distpool.dask.stores import write_here
 
 __all__ = ["Scheduler", "register"]
 
@@ -111,6 +112,12 @@ def _compute(
                 graph = convert_legacy_graph(graph)  # a callback may have put values into it
             needed = _needed(graph, wanted)
             options = options_of(by_key, dask.get_annotations(), needed)
+            for key, instead in write_here(needed).items():
+                needed |= instead
+                if key in options:
+                    options |= dict.fromkeys(instead, options[key])
+                if active:
+                    graph |= instead
             ranks = _ranks(needed, options)
             if active:
                 told.begin(graph, wanted, ranks)
