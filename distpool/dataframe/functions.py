@@ -26,10 +26,21 @@ def function(name: str) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def run(*args: Any, **kwargs: Any) -> Any:
+        current = getattr(pandas, name)
+        if current is not original:
+            # Somebody has put another in its place, as a test does by `mock.patch("pandas.read_csv")`.
+            return adopt(current(*args, **kwargs))
         if native is None or routes.forced == "pandas" or not (name in _READERS or _concerns(args)):
             return adopt(original(*args, **kwargs))
         return _native(name, native, original, args, kwargs)
 
+    return _at_home(run, name)
+
+
+def _at_home(run: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+    """Say of a function where it is: `functools.wraps` gave it pandas' address, where pickle finds pandas' own."""
+    # `isnull` is an alias in pandas, and here a function of its own.
+    run.__module__, run.__qualname__ = "distpool.dataframe", name or run.__qualname__
     return run
 
 
@@ -62,6 +73,7 @@ def _explained(original: Any, args: Any, kwargs: Any, reason: Exception) -> Any:
         raise
 
 
+@_at_home
 @functools.wraps(pandas.eval)
 def _eval(*args: Any, level: int = 0, **kwargs: Any) -> Any:
     """pandas looks for variables in its caller, which is one frame above this one."""
@@ -76,6 +88,7 @@ def _concerns(args: Any) -> bool:
     return any(is_lazy(one) or (routes.forced and is_ours(one)) for one in objects)
 
 
+@_at_home
 @functools.wraps(pandas.merge)
 def merge(left: Any, right: Any, *args: Any, **kwargs: Any) -> Any:
     """Merge as the method does, for frames of ours."""

@@ -42,13 +42,48 @@ class _StandsFor(type):
     """The type of a class that stands for one of pandas: it says that it is that class.
 
     pandas' own objects are instances (some come from deep inside of pandas, as from `Index.to_frame`), and pandas'
-    tests of equality, which compare types by `==`, find no difference.
+    tests of equality, which compare types by `==`, find no difference. What the user sets on the class is set on
+    pandas', so that those objects have it as well, and what is registered on pandas' (an accessor) is not hidden.
     """
+
+    equipped: ClassVar = False
 
     def __instancecheck__(cls, instance: object) -> bool:
         return type.__instancecheck__(cls, instance) or (
             cls.__dict__.get("_stands_for") is not None and isinstance(instance, cls.__dict__["_stands_for"])
         )
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return type.__subclasscheck__(cls, subclass) or (
+            "_stands_for" in cls.__dict__ and issubclass(subclass, cls.__dict__["_stands_for"])
+        )
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        if not _StandsFor.equipped or "_stands_for" not in cls.__dict__:
+            type.__setattr__(cls, name, value)
+            return
+        theirs = cls.__dict__["_stands_for"]
+        now = cls.__dict__.get(name, _ABSENT), theirs.__dict__.get(name, _ABSENT)
+        ours_before, _ = _replaced.setdefault((theirs, name), now)
+        if value is ours_before:
+            _put_back(cls, theirs, name)
+            return
+        if ours_before is not _ABSENT:
+            type.__setattr__(cls, name, value)
+        setattr(theirs, name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        if not _StandsFor.equipped or "_stands_for" not in cls.__dict__:
+            type.__delattr__(cls, name)
+            return
+        theirs = cls.__dict__["_stands_for"]
+        if (theirs, name) in _replaced:
+            # pytest's monkeypatch and mock set it and saw no such name in `vars` of the class: they delete to undo.
+            _put_back(cls, theirs, name)
+            return
+        if name in cls.__dict__:
+            type.__delattr__(cls, name)
+        delattr(theirs, name)
 
     def __eq__(cls, other: object) -> bool:
         return cls is other or (other is not None and cls.__dict__.get("_stands_for") is other)
@@ -59,6 +94,20 @@ class _StandsFor(type):
 
     def __hash__(cls) -> int:
         return hash(cls.__dict__.get("_stands_for")) if "_stands_for" in cls.__dict__ else type.__hash__(cls)
+
+
+_ABSENT: Any = object()
+
+#: By pandas' class and name: what the user has put something in the place of, on our class and on pandas'.
+_replaced: dict[tuple[type, str], tuple[Any, Any]] = {}
+
+
+def _put_back(ours: type, theirs: type, name: str) -> None:
+    for kind, before in zip((ours, theirs), _replaced.pop((theirs, name)), strict=True):
+        if before is not _ABSENT:
+            type.__setattr__(kind, name, before)
+        elif name in kind.__dict__:
+            type.__delattr__(kind, name)
 
 
 class _Handle:
@@ -470,4 +519,10 @@ def equip() -> None:
         setattr(DataFrame, name, _answering_method(pandas.DataFrame, name))
     for name in ("dtype", "dtypes"):
         setattr(Series, name, _answer(pandas.Series, name))
+    for kind in (DataFrame, Series):
+        for name, value in vars(kind).items():
+            if isinstance(value, types.FunctionType) and value.__module__ != __name__:
+                # `functools.wraps` gave it pandas' address, and there pickle finds pandas' own.
+                value.__module__, value.__qualname__ = kind.__module__, f"{kind.__name__}.{name}"
+    _StandsFor.equipped = True
     _warn_callers()

@@ -4,6 +4,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+import unittest.mock
 
 import numpy
 import pandas
@@ -125,3 +126,80 @@ def test_importing_starts_nothing_and_leaves_polars_alone():
         "assert threading.active_count() == 1; assert 'polars' not in sys.modules; assert 'zmq' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in pandas.__all__ if inspect.isfunction(getattr(pandas, name))]
+)
+def test_functions_can_be_pickled(name):
+    assert pickle.loads(pickle.dumps(getattr(pd, name))) is getattr(pd, name)
+
+
+@pytest.mark.parametrize("ours", [pd.DataFrame, pd.Series])
+def test_methods_of_the_class_can_be_pickled(ours):
+    """As `pool.map(pd.DataFrame.sum, frames)` needs it."""
+    for name, value in vars(ours).items():
+        if inspect.isfunction(value) and not name.startswith("_"):
+            assert pickle.loads(pickle.dumps(value)) is value
+
+
+def test_pandas_classes_are_subclasses_as_their_objects_are_instances():
+    assert issubclass(pandas.DataFrame, pd.DataFrame)
+    assert issubclass(type(pandas.Index([1]).to_series()), pd.Series)
+    assert not issubclass(pandas.DataFrame, pd.Series)
+    assert not issubclass(pandas.DataFrame, type("Own", (pd.DataFrame,), {}))
+
+
+@pytest.mark.parametrize("name", ["doubled", "to_feather", "sum"], ids=["new", "of pandas", "with a plan"])
+@pytest.mark.parametrize("by", ["assignment", "monkeypatch", "mock"])
+def test_a_method_that_the_user_adds_is_there_for_every_frame(name, by):
+    """For those that come from inside of pandas as well; and what was there comes back."""
+
+    def doubled(frame):
+        return f"{name} of {len(frame)}"
+
+    before = vars(pandas.DataFrame).get(name), vars(pd.DataFrame).get(name)
+    if by == "assignment":
+        setattr(pd.DataFrame, name, doubled)
+        undo = lambda: setattr(pd.DataFrame, name, before[1]) if before[1] else delattr(pd.DataFrame, name)  # noqa: E731
+    elif by == "monkeypatch":
+        patch = pytest.MonkeyPatch()
+        patch.setattr(pd.DataFrame, name, doubled, raising=False)
+        undo = patch.undo
+    else:
+        replaced = unittest.mock.patch.object(pd.DataFrame, name, doubled, create=True)
+        replaced.start()
+        undo = replaced.stop
+    try:
+        frames = [pd.DataFrame({"a": [1]}), pandas.Index([1]).to_frame(), lazy_frame()]
+        assert [getattr(frame, name)() for frame in frames] == [f"{name} of {n}" for n in (1, 1, 2)]
+    finally:
+        undo()
+    assert (vars(pandas.DataFrame).get(name), vars(pd.DataFrame).get(name)) == before
+    assert not hasattr(pd.DataFrame({"a": [1]}), "doubled")
+
+
+def test_an_accessor_in_the_place_of_an_attribute_is_warned_of():
+    class Accessor:
+        def __init__(self, data):
+            self.data = data
+
+    pd.Series.fake = 123
+    try:
+        with pytest.warns(UserWarning, match="fake"):
+            pd.api.extensions.register_series_accessor("fake")(Accessor)
+        assert type(pd.Series([1]).fake) is Accessor
+    finally:
+        del pd.Series.fake
+        pandas.Series._accessors.discard("fake")
+    assert not hasattr(pd.Series, "fake")
+
+
+def test_a_function_that_a_test_replaces_in_pandas_is_replaced():
+    assert pd.read_csv is pd.read_csv
+    with unittest.mock.patch("pandas.read_csv", return_value=pandas.DataFrame({"a": [1]})):
+        read = pd.read_csv("there is none")
+    assert type(read) is pd.DataFrame
+    assert len(read) == 1
+    with pytest.raises(FileNotFoundError):
+        pd.read_csv("there is none")
