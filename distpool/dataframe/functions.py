@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -75,9 +77,21 @@ def _explained(original: Any, args: Any, kwargs: Any, reason: Exception) -> Any:
 
 @_at_home
 @functools.wraps(pandas.eval)
-def _eval(*args: Any, level: int = 0, **kwargs: Any) -> Any:
+def _eval(*args: Any, **kwargs: Any) -> Any:
     """pandas looks for variables in its caller, which is one frame above this one."""
-    return adopt(pandas.eval(*args, level=level + 1, **kwargs))
+    try:
+        given = inspect.signature(pandas.eval).bind(*args, **kwargs).arguments
+    except TypeError:
+        return pandas.eval(*args, **kwargs)  # which says so in its own words
+    if given.get("level", 0):
+        given["level"] += 1
+    else:
+        # Not a level either: pandas refuses `@x` where it is called by the user itself, and tells that by the level.
+        caller = sys._getframe(1)
+        for name, variables in (("local_dict", caller.f_locals), ("global_dict", caller.f_globals)):
+            if given.get(name) is None:
+                given[name] = variables
+    return adopt(pandas.eval(**given))
 
 
 def _concerns(args: Any) -> bool:

@@ -195,6 +195,21 @@ def test_a_keyword_that_pandas_warns_of_is_warned_of_at_the_same_line():
 def test_eval_finds_the_variables_of_its_caller():
     frame, least = pd.DataFrame(RAW), 2  # noqa: F841
     assert list(pd.eval("frame.a + least")) == [3, 4, 5, 6]
+    assert list(pd.eval("frame.a + least", "pandas", "python", {"least": 0, "frame": frame})) == [1, 2, 3, 4]
+
+    def inner(level):
+        return pd.eval("frame.a + least", level=level)
+
+    assert list(inner(1)) == [3, 4, 5, 6]
+
+
+def test_eval_refuses_what_pandas_refuses():
+    local = 1  # noqa: F841
+    for library in (pandas, pd):
+        with pytest.raises(SyntaxError, match="'@' prefix is not allowed in top-level"):
+            library.eval("@local + 1")
+        with pytest.raises(TypeError, match=r"^eval\(\) got an unexpected"):
+            library.eval("1", wrong=1)
 
 
 @pytest.mark.parametrize(
