@@ -10,6 +10,7 @@ Apart from objects.py, so that who never makes a plan never imports what plans a
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
@@ -29,7 +30,8 @@ def wrap(result: Any) -> Any:
     kind = Series if result.is_series else DataFrame
     made = kind.__new__(kind)
     values = made.__dict__
-    values["_attrs"] = dict(result.proto.attrs)
+    # A copy of its own, as with pandas.
+    values["_attrs"] = copy.deepcopy(result.proto.attrs) if result.proto.attrs else {}
     values["_flags"] = Flags(made, allows_duplicate_labels=True)
     values["_header"] = result.kept_small()
     if result.is_series:

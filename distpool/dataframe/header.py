@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pandas
-from pandas.api.types import is_list_like
+from pandas.api.types import is_list_like, is_object_dtype
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column, Expr
@@ -122,6 +122,12 @@ class Header:
             raise NotNative("rows of a MultiIndex, whose levels remember the others")
         return self
 
+    def with_typed_index(self) -> Header:
+        """Itself, where no labels are Python objects: where pandas makes them anew it infers a dtype from them."""
+        if self.index is not None and any(map(is_object_dtype, level_dtypes(self.proto.index))):
+            raise NotNative("labels that are Python objects, whose dtype pandas infers")
+        return self
+
     def index_proto(self) -> Any:
         """The empty index as it is when its rows have moved: integers instead of a range."""
         index = self.proto.index
@@ -161,6 +167,11 @@ class Header:
         if all(field.expr.size <= _EXPRESSION_SIZE_MAX for field in self.fields):
             return self
         return self.flattened()
+
+
+def level_dtypes(index: Any) -> list[Any]:
+    """Give the dtype of each level."""
+    return list(index.dtypes) if isinstance(index, pandas.MultiIndex) else [index.dtype]
 
 
 def _named(items: list[tuple[str, Expr]], taken: set[str], prefix: str, label: str, field: Field) -> Field:

@@ -11,6 +11,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pandas
@@ -23,7 +24,7 @@ from pandas.core.resample import DatetimeIndexResampler
 from pandas.core.strings.accessor import StringMethods as PandasStrings
 from pandas.errors import cow
 
-from distpool.dataframe import coverage_counts, kinds, origins, routes
+from distpool.dataframe import coverage_counts, kinds, memory, origins, routes
 from distpool.dataframe.dispatching import header_of, wrap
 from distpool.dataframe.expressions import call
 from distpool.dataframe.header import Field, Header, NotNative, SchemaError
@@ -39,13 +40,30 @@ class _NotBegun:
         values = self.__dict__
         make = values.pop("_make")
         values.pop("_subject")
+        values.pop("_is_current", None)
         values.update(make().__dict__)
+
+    def _subject_now(self) -> Any:
+        """What it is about; None if it has begun, as it must where the user has changed the frame since."""
+        values = self.__dict__
+        if "_is_current" in values and not values["_is_current"]():
+            coverage_counts.count("fall-back", type(self).__name__, "its frame was changed, or filled, since")
+            self._begin()
+        return values.get("_subject")
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For pickle and copy: what has begun is pandas' own."""
+        if "_make" in self.__dict__:
+            self._begin()
+        return super().__reduce_ex__(protocol)
 
     def __getattr__(self, name: str) -> Any:
         values = self.__dict__
         if "_make" not in values:
             return super().__getattr__(name)  # type: ignore[misc]
-        subject = values["_subject"]
+        subject = self._subject_now()
+        if subject is None:
+            return getattr(self, name)
         if (
             isinstance(subject, Grouping | ResampleSubject)
             and not subject.header.is_series
@@ -129,19 +147,49 @@ class TimedeltaProperties(_NotBegun, PandasTimedeltas):
     """pandas' own, not begun yet."""
 
 
-def not_begun(kind: Any, subject: Any, make: Callable[[], Any]) -> Any:
-    """Make one that has not begun."""
+def not_begun(
+    kind: Any, subject: Any, make: Callable[[], Any], is_current: Callable[[], bool] | None = None
+) -> Any:
+    """Make one that has not begun. `is_current`: whether the subject is still what the user's frame is."""
     made = object.__new__(kind)
     made.__dict__.update(_subject=subject, _make=make)
+    if is_current is not None:
+        made.__dict__["_is_current"] = is_current
     return made
 
 
-def wrap_grouping(grouping: Grouping, make: Callable[[], Any]) -> Any:
+def wrap_grouping(
+    grouping: Grouping, make: Callable[[], Any], is_current: Callable[[], bool] | None = None
+) -> Any:
     """Make the lazy GroupBy object of a grouping."""
     kind = SeriesGroupBy if grouping.one_column else DataFrameGroupBy
-    made = not_begun(kind, grouping, make)
+    made = not_begun(kind, grouping, make, is_current)
     made.__dict__.update(grouping.options)
     return made
+
+
+def watched(frame: Any) -> Callable[[], bool]:
+    """Give a function that says whether the frame is still what it is now, as far as that can be seen.
+
+    pandas' GroupBy and Rolling look at the user's frame itself, and see what is changed in it after they were made.
+    """
+    values = frame.__dict__
+    if not is_lazy(frame):
+        parts = memory.parts(frame._mgr)
+        return lambda: "_mgr" in values and memory.is_still(parts, values["_mgr"])
+    was = values["_header"]
+
+    def is_current() -> bool:
+        now = values.get("_header")
+        return (
+            now is not None
+            and now.base is was.base
+            and now.fields is was.fields
+            and now.index is was.index
+            and (now.is_series or now.proto.columns.equals(was.proto.columns))
+        )
+
+    return is_current
 
 
 def about_rows(
@@ -152,8 +200,11 @@ def about_rows(
         kind: Any = Resampler
     else:
         kind = Rolling if result.window is not None else Expanding
-    rows = wrap(result.header) if is_lazy(handle) else handle.copy(deep=False)
-    return not_begun(kind, result, lambda: original(rows, *args, **kwargs))
+    if isinstance(result, ResampleSubject):
+        rows = wrap(result.header) if is_lazy(handle) else handle.copy(deep=False)
+        return not_begun(kind, result, lambda: original(rows, *args, **kwargs))
+    # Of the frame itself: pandas sees what is changed in it later, and asks of another frame whether it is this one.
+    return not_begun(kind, result, lambda: original(handle, *args, **kwargs), watched(handle))
 
 
 def begun(made: Any) -> Any:
@@ -170,7 +221,7 @@ def _helper_method(owner: str, name: str, original: Any, native: Native) -> Any:
 
     @functools.wraps(original)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        subject = self.__dict__.get("_subject")
+        subject = self._subject_now() if "_subject" in self.__dict__ else None
         if subject is None:
             return begun(original(self, *args, **kwargs))
         make = self.__dict__["_make"]
@@ -185,7 +236,10 @@ def _helper_method(owner: str, name: str, original: Any, native: Native) -> Any:
                 return begun(original(self, *args, **kwargs))
         coverage_counts.count("native", label)
         if isinstance(result, Grouping):
-            return wrap_grouping(result, lambda: make()[args[0]])
+            if result.one_column and isinstance(make, _Making):
+                # pandas takes it from the frame now; for several columns it asks the frame later.
+                return wrap_grouping(result, lambda: make.column(args[0]))
+            return wrap_grouping(result, lambda: make()[args[0]], self.__dict__.get("_is_current"))
         if isinstance(result, ResampleSubject):
             chosen: Any = ResampledSeries if result.one_column else ResampledFrame
             return not_begun(chosen, result, lambda: make()[args[0]])
@@ -380,9 +434,33 @@ def grouped(self: Any, original: Any, args: Any, kwargs: Any) -> Any:
             return begun(original(self, *_with_own_labels(self, args), **kwargs))
     coverage_counts.count("native", label)
     args = _with_own_labels(self, args)
-    # The handle may be changed by the user before pandas is asked: the group-by is of what it was.
+    # The handle may be changed by the user before pandas is asked: the groups are of what it was.
     frozen = wrap(grouping.header) if is_lazy(self) else self.copy(deep=False)
-    return wrap_grouping(grouping, lambda: original(frozen, *args, **kwargs))
+    making = _Making(self, frozen, watched(self), lambda frame: original(frame, *args, **kwargs))
+    return wrap_grouping(grouping, making, making.is_current)
+
+
+@dataclass
+class _Making:
+    """pandas' GroupBy of the user's frame, made once: groups of what the frame was, values of what it is."""
+
+    frame: Any
+    frozen: Any
+    is_current: Callable[[], bool]
+    group: Callable[[Any], Any]
+    made: Any = None
+
+    def __call__(self) -> Any:
+        if self.made is None and self.is_current():
+            self.made = self.group(self.frame)
+        elif self.made is None:
+            self.made = self.group(self.frozen)
+            self.made.obj = self.frame
+        return self.made
+
+    def column(self, name: Any) -> Any:
+        """One column of it, which is what it was."""
+        return (self() if self.is_current() else self.group(self.frozen))[name]
 
 
 def _with_own_labels(frame: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

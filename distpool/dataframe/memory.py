@@ -17,7 +17,8 @@ from pandas.core.internals.construction import arrays_to_mgr
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column
-from distpool.dataframe.header import Field, Header, NotNative, fresh_name
+from distpool.dataframe.header import Field, Header, NotNative, fresh_name, level_dtypes
+from distpool.dataframe.objects import same_attrs
 from distpool.dataframe.plan import Aggregate, Memory, Project, Table
 
 _tokens = itertools.count(1)
@@ -72,11 +73,11 @@ def lift(frame: Any) -> Header:
     """Give the header of a frame or series in memory."""
     manager = frame._mgr
     known = frame.__dict__.get("_lifted")
-    if known is not None and _is_still(known[0], manager) and _names(frame) == _names(known[1].proto):
+    if known is not None and is_still(known[0], manager) and _names(frame) == _names(known[1].proto):
         header: Header = known[1]
         if header.is_series:
             return header.with_(proto=_proto(frame))
-        if header.proto.attrs == frame.attrs:
+        if same_attrs(header.proto.attrs, frame.attrs):
             return header
         proto = header.proto.copy(deep=False)
         proto.attrs = frame.attrs
@@ -95,7 +96,7 @@ def lift(frame: Any) -> Header:
     snapshot = manager.copy(deep=False)
     plain = pandas.DataFrame if manager.ndim == 2 else pandas.Series
     header = _header(plain._from_mgr(snapshot, snapshot.axes), _proto(frame))
-    object.__setattr__(frame, "_lifted", (_parts(manager), header))
+    object.__setattr__(frame, "_lifted", (parts(manager), header))
     return header
 
 
@@ -104,13 +105,14 @@ def _names(frame: Any) -> list[Any]:
     return [list(axis.names) for axis in frame.axes]
 
 
-def _parts(manager: Any) -> tuple[list[Any], list[Any]]:
-    """What changes identity when a frame changes, as long as a snapshot shares its data."""
+def parts(manager: Any) -> tuple[list[Any], list[Any]]:
+    """Give what changes identity when a frame changes, as long as a snapshot shares its data."""
     return list(manager.axes), [block.values for block in manager.blocks]
 
 
-def _is_still(parts: tuple[list[Any], list[Any]], manager: Any) -> bool:
-    axes, values = parts
+def is_still(known: tuple[list[Any], list[Any]], manager: Any) -> bool:
+    """Say whether a frame has these parts."""
+    axes, values = known
     return all(one.is_(two) for one, two in zip(axes, manager.axes, strict=True)) and (
         len(values) == len(manager.blocks)
         and all(one is two.values for one, two in zip(values, manager.blocks, strict=True))
@@ -185,7 +187,7 @@ def collect(header: Header) -> Any:
         offset = len(arrays)
         levels = [
             _array(table[f"{offset + at}"], dtype, field.kind)
-            for at, (dtype, field) in enumerate(zip(_level_dtypes(proto.index), header.index, strict=True))
+            for at, (dtype, field) in enumerate(zip(level_dtypes(proto.index), header.index, strict=True))
         ]
         index = _index(levels, proto.index, _groups_of(header))
     if header.is_series:
@@ -195,10 +197,6 @@ def collect(header: Header) -> Any:
         manager = arrays_to_mgr(arrays, proto.columns, index, verify_integrity=False, consolidate=False)
         made = pandas.DataFrame._from_mgr(manager, manager.axes)
     return made.__finalize__(proto)
-
-
-def _level_dtypes(index: Any) -> list[Any]:
-    return list(index.dtypes) if isinstance(index, pandas.MultiIndex) else [index.dtype]
 
 
 def _groups_of(header: Header) -> Aggregate | None:

@@ -110,6 +110,14 @@ def _put_back(ours: type, theirs: type, name: str) -> None:
             type.__delattr__(kind, name)
 
 
+def same_attrs(one: Any, two: Any) -> bool:
+    """Say whether these are seen to be the same: a frame among them has no one truth."""
+    try:
+        return bool(one == two)
+    except (TypeError, ValueError):
+        return False
+
+
 class _Handle:
     """What DataFrame and Series have in common."""
 
@@ -120,7 +128,7 @@ class _Handle:
         proto = header.proto
         if header.is_series and values["_name"] is not proto.name:
             proto = proto.rename(values["_name"])
-        if values["_attrs"] != proto.attrs:
+        if not same_attrs(values["_attrs"], proto.attrs):
             proto = proto.copy(deep=False)
             proto.attrs = values["_attrs"]
         return header if proto is header.proto else header.with_(proto=proto)

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 import subprocess
 import sys
 import warnings
@@ -144,6 +145,19 @@ def test_attrs_go_along():
         lazy = frame[frame.a > 0]
         lazy.attrs["source"] = "here"
         assert lazy[lazy.a > 1].attrs == {"source": "here"}
+
+
+@pytest.mark.parametrize("of_lazy", [True, False])
+def test_attrs_may_hold_a_frame_and_are_copied(of_lazy):
+    with pd.route("polars"):
+        frame = pd.DataFrame(RAW)
+        frame = frame[frame.a > 0] if of_lazy else frame
+        frame.attrs["other"], frame.attrs["list"] = pandas.DataFrame([1]), [1]
+        made = frame[frame.a > 1].sort_values("a")
+        made.attrs["list"].append(2)
+        assert len(made) == len(frame.head(3)) == 3
+    assert made.attrs["other"].equals(pandas.DataFrame([1]))
+    assert frame.attrs["list"] == [1]
 
 
 def test_warnings_name_the_line_that_called():
@@ -340,3 +354,156 @@ def test_the_levels_of_a_group_by_are_those_of_pandas(sort, dropna, missing):
         pandas.testing.assert_frame_equal(pandas.DataFrame(found.unstack()), expected.unstack())
     for one, two in zip(found.index.levels, expected.index.levels, strict=True):
         pandas.testing.assert_index_equal(one, two)
+
+
+def new_column(d, groups):
+    d["number"] = groups.cumcount()
+    return groups["number"].max().to_frame()
+
+
+def new_column_among_several(d, groups):
+    chosen = groups[["b"]]
+    d["number"] = groups.cumcount()
+    return (
+        groups.sum(numeric_only=True)
+        .join(groups.number.mean(), suffixes=("", "_mean"))
+        .join(chosen.max(), suffixes=("", "_max"))
+    )
+
+
+def other_values(d, groups):
+    one, several = groups["b"], groups[["b"]]
+    d["b"] = d.b * 2
+    d["s"] = "all"
+    return pandas.concat([groups.b.sum(), one.sum(), several.sum()], axis=1)
+
+
+def other_values_in_place(d, groups):
+    d.loc[8, "b"] = 10.0
+    return groups.sum()
+
+
+def with_a_window(d, groups):
+    d["number"] = groups.cumcount()
+    return groups.rolling(2).sum()
+
+
+def of_a_window(d, groups):
+    window = d.rolling(2)
+    d["c"] = d.a * 10
+    return window[["a", "c"]].sum()
+
+
+def looked_at(d, groups):
+    print(d)
+    return groups.sum()
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+@pytest.mark.parametrize(
+    "done",
+    [
+        new_column,
+        new_column_among_several,
+        other_values,
+        other_values_in_place,
+        with_a_window,
+        of_a_window,
+        looked_at,
+    ],
+)
+def test_a_group_by_sees_what_is_changed_in_its_frame_later(done, lazy):
+    """But its groups are those that it was made with: pandas' GroupBy keeps the frame, and the values of the keys."""
+    with pd.route("polars"):
+        frame = pd.DataFrame(RAW)
+        frame = frame[frame.a > 0] if lazy else frame
+        found = pandas.DataFrame(done(frame, frame.groupby("s")))
+    plain = RAW.copy()
+    pandas.testing.assert_frame_equal(found, done(plain, plain.groupby("s")))
+
+
+def test_attrs_of_joins_and_totals_are_pandas():
+    with pd.route("polars"):
+        for attrs, others, kept in (
+            ({"x": 1}, {"y": 1}, {}),
+            ({"x": 1}, {}, {}),
+            ({"x": 1}, {"x": 1}, {"x": 1}),
+        ):
+            one, two = pd.DataFrame({"k": [1, 2]}), pd.DataFrame({"k": [1, 2]})
+            one.attrs, two.attrs = attrs, others
+            joins = [
+                one.merge(two),
+                one.merge(two, how="left"),
+                one.merge(two, how="cross"),
+                one.join(two, suffixes=("", "_")),
+            ]
+            assert [made.attrs for made in joins] == [kept] * 4
+            assert [getattr(one, name)().attrs for name in ("sum", "mean", "max", "count")] == [attrs] * 4
+
+
+def test_a_list_that_can_be_hashed_is_no_label():
+    with pd.route("polars"):
+        frame = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+        nothing, labels = frame.index.names[1:], frame.set_index(["a", "b"]).index.names
+        assert frame[nothing].shape == (2, 0)
+        assert list(frame[labels].columns) == ["a", "b"]
+
+
+@pytest.mark.parametrize("values", [["a", "b"], [1, 2], [1, "b"]])
+@pytest.mark.parametrize(
+    "done",
+    [
+        lambda d: d.reset_index(),
+        lambda d: d.v.reset_index(),
+        lambda d: pd.concat([d, d]).reset_index(),
+        lambda d: pd.concat([d.v, d.v]).to_frame().sort_values("v"),
+    ],
+    ids=["frame", "series", "concat", "concat-series"],
+)
+def test_labels_that_are_python_objects_get_the_dtype_that_pandas_infers(done, values):
+    raw = pandas.DataFrame({"v": [1.0, 2.0]}, index=pandas.Index(values, dtype=object, name="i"))
+    with pd.route("polars"):
+        found = pandas.DataFrame(done(pd.DataFrame(raw)))
+    pandas.testing.assert_frame_equal(found, done(raw))
+
+
+def test_asof_by_an_array_is_pandas_to_do():
+    left, right = pandas.DataFrame({"b": [4, 8, 7]}), pandas.DataFrame({"a": [2, 6], "t": [3, 5]})
+    with pd.route("polars"):
+        ours, theirs = pd.DataFrame(left), pd.DataFrame(right)
+        one = pd.merge_asof(ours, theirs, left_on=numpy.array([1, 4, 6]), right_on="t")
+        two = pd.merge_asof(theirs, ours, left_on="t", right_on=numpy.array([1, 4, 6]))
+    expected = pandas.merge_asof(left, right, left_on=numpy.array([1, 4, 6]), right_on="t")
+    pandas.testing.assert_frame_equal(pandas.DataFrame(one), expected)
+    expected = pandas.merge_asof(right, left, left_on="t", right_on=numpy.array([1, 4, 6]))
+    pandas.testing.assert_frame_equal(pandas.DataFrame(two), expected)
+
+
+@pytest.mark.parametrize(
+    "again", [lambda g: pickle.loads(pickle.dumps(g)), copy.copy], ids=["pickle", "copy"]
+)
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda d: d.groupby("s"),
+        lambda d: d.groupby("s").b,
+        lambda d: d[["a", "b"]].rolling(2),
+        lambda d: d.b.expanding(),
+    ],
+    ids=["frame", "column", "rolling", "expanding"],
+)
+def test_a_group_by_or_window_can_be_pickled_and_copied(made, again):
+    with pd.route("polars"):
+        found = again(made(pd.DataFrame(RAW))).sum()
+    expected = made(RAW).sum()
+    tested = pandas.DataFrame(found), pandas.DataFrame(expected)
+    pandas.testing.assert_frame_equal(*tested)
+
+
+def test_a_window_knows_its_own_frame():
+    """pandas takes columns of one name apart only where both frames are one."""
+    raw = pandas.DataFrame([[1.0, 2.0], [3.0, 5.0], [4.0, 1.0]], columns=["a", "a"])
+    with pd.route("polars"):
+        frame = pd.DataFrame(raw)
+        found = frame.expanding().cov(frame, pairwise=False)
+    pandas.testing.assert_frame_equal(pandas.DataFrame(found), raw.expanding().cov(raw, pairwise=False))

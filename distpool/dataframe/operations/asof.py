@@ -9,7 +9,7 @@ import pandas
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column, call
-from distpool.dataframe.header import Field, Header, NotNative, from_pandas
+from distpool.dataframe.header import Field, Header, NotNative
 from distpool.dataframe.natives import native
 from distpool.dataframe.operations import operands, partners
 from distpool.dataframe.plan import AsofJoin, Filter
@@ -40,7 +40,12 @@ def merge_asof(
         raise NotNative("by the index, or of a series")
     if direction not in ("backward", "forward") or type(allow_exact_matches) is not bool:
         raise NotNative("the nearest: of two as near pandas takes the one before")
-    proto = from_pandas(
+    # Before pandas is asked: an array instead of a label does not fit the empty frames.
+    one, two = _labels(on, left_on), _labels(on, right_on)
+    ours, theirs = _labels(by, left_by), _labels(by, right_by)
+    proto = partners.shown(
+        header,
+        other,
         lambda: pandas.merge_asof(
             header.proto,
             other.proto,
@@ -54,10 +59,8 @@ def merge_asof(
             tolerance=tolerance,
             allow_exact_matches=allow_exact_matches,
             direction=direction,
-        )
+        ),
     )
-    one, two = _labels(on, left_on), _labels(on, right_on)
-    ours, theirs = _labels(by, left_by), _labels(by, right_by)
     if len(one) != 1 or len(two) != 1 or len(ours) != len(theirs):
         raise NotNative("keys that are not one column")
     key = _checked(header, other, one[0], two[0])

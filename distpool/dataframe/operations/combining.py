@@ -31,7 +31,7 @@ def concat(objs: Any, *, axis: Any = 0, ignore_index: bool = False, **options: A
         if any(field.kind.startswith("arrow:rows") for field in header.fields):
             raise NotNative("columns of Python objects")
     if not ignore_index:
-        headers = [header.with_index() for header in headers]
+        headers = [header.with_typed_index().with_index() for header in headers]
         levels = [_levels(header) for header in headers]
         if not all(_same_levels(level, levels[0]) for level in levels):
             raise NotNative("indexes of different dtypes or names")

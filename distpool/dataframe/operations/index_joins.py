@@ -12,7 +12,7 @@ from typing import Any
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column, Literal, call
-from distpool.dataframe.header import Header, NotNative, from_pandas
+from distpool.dataframe.header import Header, NotNative
 from distpool.dataframe.operations import operands, partners
 from distpool.dataframe.plan import Aggregate, Filter, Join, Node, Project, RowNumber, Sort, Window
 
@@ -21,8 +21,12 @@ def by_indexes(header: Header, other: Header, how: str, suffixes: Any = ("", "")
     """`a.join(b)`, `a.merge(b, left_index=True, right_index=True)`."""
     if how not in ("left", "inner", "right"):
         raise NotNative("indexes whose union is sorted, or not")
-    proto = from_pandas(
-        lambda: header.proto.merge(other.proto, left_index=True, right_index=True, how=how, suffixes=suffixes)
+    proto = partners.shown(
+        header,
+        other,
+        lambda: header.proto.merge(
+            other.proto, left_index=True, right_index=True, how=how, suffixes=suffixes
+        ),
     )
     kept, met = (other, header) if how == "right" else (header, other)
     _check_indexes(kept, met)

@@ -59,7 +59,9 @@ def merge(
     if how not in ("inner", "left", "right", "outer"):
         raise NotNative(f"how={how!r}")
     _check_keys(header, other, on, left_on, right_on)
-    proto = from_pandas(
+    proto = partners.shown(
+        header,
+        other,
         lambda: header.proto.merge(
             other.proto,
             how=how,
@@ -68,7 +70,7 @@ def merge(
             right_on=right_on,
             suffixes=suffixes,
             indicator=indicator,
-        )
+        ),
     )
     left_names, right_names = _keys(header, other, on, left_on, right_on)
     if how == "outer":
@@ -109,10 +111,12 @@ def _without_partners(
 ) -> Header:
     """The left rows whose key no right row has. The columns of the right are there, and missing."""
     _check_keys(header, other, on, left_on, right_on)
-    proto = from_pandas(
+    proto = partners.shown(
+        header,
+        other,
         lambda: header.proto.merge(
             other.proto, how="left_anti", on=on, left_on=left_on, right_on=right_on, suffixes=suffixes
-        )
+        ),
     )
     left_names, right_names = _keys(header, other, on, left_on, right_on)
     base, mine, theirs = _joined(header, other, left_names, right_names, "left", told=True)
@@ -165,8 +169,12 @@ def _by_index(header: Header, other: Header, left_on: Any, how: str, suffixes: A
     position = from_pandas(lambda: header.position(names[0]))
     if not other.proto.columns.is_unique or isinstance(other.proto.index, pandas.MultiIndex):
         raise NotNative("labels that several columns have, or an index of several levels")
-    proto = from_pandas(
-        lambda: header.proto.merge(other.proto, left_on=left_on, right_index=True, how=how, suffixes=suffixes)
+    proto = partners.shown(
+        header,
+        other,
+        lambda: header.proto.merge(
+            other.proto, left_on=left_on, right_index=True, how=how, suffixes=suffixes
+        ),
     )
     kind = header.fields[position].computed("join").kind
     mine, theirs = header.fewer_rows().with_index(), other.with_index()
@@ -192,7 +200,9 @@ def _by_index(header: Header, other: Header, left_on: Any, how: str, suffixes: A
 
 def _crossed(header: Header, other: Header, suffixes: Any) -> Header:
     """Every row of the left with every row of the right."""
-    proto = from_pandas(lambda: header.proto.merge(other.proto, how="cross", suffixes=suffixes))
+    proto = partners.shown(
+        header, other, lambda: header.proto.merge(other.proto, how="cross", suffixes=suffixes)
+    )
     mine = header.with_(index=None).flattened()
     theirs = partners.renamed_apart(mine, other.with_(index=None).flattened())
     base = Join(mine.base, theirs.base, (), (), "cross")

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import pandas
 
 from distpool.dataframe import kinds
 from distpool.dataframe.expressions import Column, call
-from distpool.dataframe.header import Field, Header, NotNative
+from distpool.dataframe.header import Field, Header, NotNative, from_pandas
 from distpool.dataframe.operations import operands
 from distpool.dataframe.plan import Join, Node
+
+
+def shown(one: Header, two: Header, make: Callable[[], Any]) -> Any:
+    """Ask pandas for the join of the empty frames, of which it keeps `attrs` that it drops where there are rows."""
+    proto = from_pandas(make)
+    proto.attrs = copy.deepcopy(one.proto.attrs) if one.proto.attrs == two.proto.attrs else {}
+    return proto
 
 
 def header(base: Node, fields: list[Field], proto: Any) -> Header:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas
-from pandas.api.types import is_hashable, is_scalar
+from pandas.api.types import is_hashable, is_list_like, is_scalar
 
 from distpool.dataframe import kinds, origins
 from distpool.dataframe.expressions import call
@@ -43,7 +43,7 @@ def getitem(header: Header, key: Any) -> Header:
         return filtered(header, key)
     if callable(key) or isinstance(key, Iterator):
         raise NotNative("a key that pandas asks, which it may do only once")
-    if is_hashable(key) and not isinstance(key, tuple):
+    if is_hashable(key) and not is_list_like(key):  # which an index' `names` are as well, and a tuple
         return header.column(from_pandas(lambda: header.position(key)))
     if isinstance(key, list) and key and not isinstance(key[0], bool):
         return columns_kept(header, lambda frame: frame[key])
@@ -61,7 +61,7 @@ def get(header: Header, key: Any, default: Any = None) -> Header:
 @native("DataFrame", "__setitem__", mutates=True)
 def setitem(header: Header, key: Any, value: Any) -> Header:
     """`df["a"] = series or scalar`."""
-    if not is_hashable(key) or isinstance(key, tuple) or isinstance(header.proto.columns, pandas.MultiIndex):
+    if not is_hashable(key) or is_list_like(key) or isinstance(header.proto.columns, pandas.MultiIndex):
         raise NotNative(f"a key of {type(key).__name__}")
     if operands.is_series(value):
         header, beside = operands.beside(header, value)
@@ -218,7 +218,7 @@ def reset_index(
         return header.with_(index=None, proto=header.proto.reset_index(drop=True))
     if isinstance(header.proto.columns, pandas.MultiIndex):
         raise NotNative("columns of several levels")
-    numbered = header.with_index()
+    numbered = header.with_typed_index().with_index()
     proto = numbered.proto_with_index()
     made = proto.reset_index(names=names, allow_duplicates=allow_duplicates)
     assert numbered.index is not None
@@ -240,7 +240,7 @@ def reset_index_series(
         raise NotNative("some levels only")
     if drop:
         return header.with_(index=None, proto=header.proto.reset_index(drop=True))
-    numbered = header.with_index()
+    numbered = header.with_typed_index().with_index()
     made = numbered.proto_with_index().reset_index(name=name, allow_duplicates=allow_duplicates)
     assert numbered.index is not None
     return numbered.with_(fields=numbered.index + numbered.fields, index=None, proto=made)

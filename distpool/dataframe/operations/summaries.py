@@ -131,4 +131,5 @@ def _reduced(header: Header, name: str) -> Any:
         raise NotNative("nothing there")
     dtype = "int64" if name == "count" or (found == {"int64"} and name != "mean") else "float64"
     values = [np.nan if value is None else value for value in row]
-    return objects.Series(np.array(values, dtype=dtype), index=header.proto.columns)
+    made = objects.Series(np.array(values, dtype=dtype), index=header.proto.columns)
+    return made.__finalize__(header.proto)
