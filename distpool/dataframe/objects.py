@@ -20,6 +20,7 @@ import sys
 import threading
 import types
 import warnings
+from abc import ABCMeta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas
@@ -38,25 +39,28 @@ if TYPE_CHECKING:
 _filling = threading.RLock()
 
 
-class _StandsFor(type):
+class _StandsFor(ABCMeta):
     """The type of a class that stands for one of pandas: it says that it is that class.
 
     pandas' own objects are instances (some come from deep inside of pandas, as from `Index.to_frame`), and pandas'
     tests of equality, which compare types by `==`, find no difference. What the user sets on the class is set on
     pandas', so that those objects have it as well, and what is registered on pandas' (an accessor) is not hidden.
+
+    An ABCMeta, for the user's `class Table(pd.DataFrame, ABC)`: two types of classes that know nothing of each other
+    cannot be joined, and pandas' own has none.
     """
 
     equipped: ClassVar = False
 
     def __instancecheck__(cls, instance: object) -> bool:
-        return type.__instancecheck__(cls, instance) or (
-            cls.__dict__.get("_stands_for") is not None and isinstance(instance, cls.__dict__["_stands_for"])
-        )
+        if "_stands_for" not in cls.__dict__:
+            return super().__instancecheck__(instance)
+        return type.__instancecheck__(cls, instance) or isinstance(instance, cls.__dict__["_stands_for"])
 
     def __subclasscheck__(cls, subclass: type) -> bool:
-        return type.__subclasscheck__(cls, subclass) or (
-            "_stands_for" in cls.__dict__ and issubclass(subclass, cls.__dict__["_stands_for"])
-        )
+        if "_stands_for" not in cls.__dict__:
+            return super().__subclasscheck__(subclass)
+        return type.__subclasscheck__(cls, subclass) or issubclass(subclass, cls.__dict__["_stands_for"])
 
     def __setattr__(cls, name: str, value: Any) -> None:
         if not _StandsFor.equipped or "_stands_for" not in cls.__dict__:

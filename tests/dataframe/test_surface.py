@@ -1,5 +1,6 @@
 """Every name of pandas is there, says the same of itself, and objects are pandas' own to whoever asks."""
 
+import abc
 import inspect
 import pickle
 import subprocess
@@ -203,3 +204,29 @@ def test_a_function_that_a_test_replaces_in_pandas_is_replaced():
     assert len(read) == 1
     with pytest.raises(FileNotFoundError):
         pd.read_csv("there is none")
+
+
+def test_a_class_of_the_users_may_be_abstract_as_well():
+    class Table(pd.DataFrame, abc.ABC):
+        @property
+        def _constructor(self):
+            return type(self)
+
+        @abc.abstractmethod
+        def rows(self):
+            """Give their number."""
+
+    class Sized(Table):
+        def rows(self):
+            return len(self)
+
+    with pytest.raises(TypeError, match="abstract"):
+        Table({"a": [1]})
+    made = Sized({"a": [1, 2]}).head(1)
+    assert made.rows() == 1
+    assert isinstance(made, Table)
+    assert isinstance(made, pd.DataFrame)
+    assert not isinstance(pd.DataFrame({"a": [1]}), Table)
+    assert not issubclass(pandas.DataFrame, Table)
+    Table.register(int)
+    assert isinstance(1, Table)
