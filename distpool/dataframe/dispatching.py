@@ -14,6 +14,7 @@ import copy
 import inspect
 from typing import Any
 
+import pandas
 from pandas.core.flags import Flags
 
 from distpool.dataframe import coverage_counts, memory, origins, routes
@@ -39,8 +40,21 @@ def wrap(result: Any) -> Any:
     return made
 
 
+#: Options that change what pandas gives: NaN and NA apart, Python's numbers instead of numpy's.
+_FUTURE = ("future.distinguish_nan_and_na", "future.python_scalars")
+
+
+def _future_is_on() -> bool:
+    try:
+        return any(map(pandas.get_option, _FUTURE))
+    except pandas.errors.OptionError:  # this pandas has none of them
+        return False
+
+
 def header_of(value: Any) -> Header:
     """Give the header of one of our objects: its own, or that of its snapshot as a source."""
+    if _future_is_on():
+        raise NotNative("an option of pandas that changes results")
     if is_lazy(value):
         return value._header_now()  # type: ignore[no-any-return]
     if is_ours(value):

@@ -507,3 +507,17 @@ def test_a_window_knows_its_own_frame():
         frame = pd.DataFrame(raw)
         found = frame.expanding().cov(frame, pairwise=False)
     pandas.testing.assert_frame_equal(pandas.DataFrame(found), raw.expanding().cov(raw, pairwise=False))
+
+
+@pytest.mark.parametrize(
+    ("option", "done"),
+    [
+        ("future.distinguish_nan_and_na", lambda d: (d.f / d.f).to_list()),
+        ("future.python_scalars", lambda d: [type(d.b.mean()), type(d.a.sum())]),
+    ],
+)
+def test_options_that_change_results_are_heeded(option, done):
+    raw = RAW.assign(f=pandas.array([1, None, 0, 2], dtype="Float64"))
+    with pandas.option_context(option, True), pd.route("polars"):
+        frame = pd.DataFrame(raw)
+        assert str(done(frame)) == str(done(raw))
