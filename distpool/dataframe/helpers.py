@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ from distpool.dataframe.dispatching import header_of, wrap
 from distpool.dataframe.expressions import call
 from distpool.dataframe.header import Field, Header, NotNative, SchemaError
 from distpool.dataframe.natives import TABLE, Native
-from distpool.dataframe.objects import WITH_FUNCTION, is_lazy, is_ours, with_function
+from distpool.dataframe.objects import WITH_FUNCTION, Watch, is_lazy, is_ours, with_function
 from distpool.dataframe.subjects import Grouping, ResampleSubject, RollingSubject
 
 
@@ -177,17 +178,14 @@ def watched(frame: Any) -> Callable[[], bool]:
     if not is_lazy(frame):
         parts = memory.parts(frame._mgr)
         return lambda: "_mgr" in values and memory.is_still(parts, values["_mgr"])
-    was = values["_header"]
+    known = values["_watch"]() if "_watch" in values else None
+    watch = Watch() if known is None else known
+    values["_watch"] = weakref.ref(watch)
 
     def is_current() -> bool:
-        now = values.get("_header")
-        return (
-            now is not None
-            and now.base is was.base
-            and now.fields is was.fields
-            and now.index is was.index
-            and (now.is_series or now.proto.columns.equals(was.proto.columns))
-        )
+        if "_watch" not in values or values["_watch"]() is not watch:
+            return False
+        return "_header" in values or memory.is_still(watch.parts, values["_mgr"])
 
     return is_current
 

@@ -122,6 +122,16 @@ def same_attrs(one: Any, two: Any) -> bool:
         return False
 
 
+class Watch:
+    """What a GroupBy or a window holds of its lazy frame, which refers to it until it is changed (helpers.py)."""
+
+    def filled(self, manager: Any) -> None:
+        """Remember the rows, and a snapshot of them, so that what is changed in them is changed in a copy."""
+        from distpool.dataframe import memory
+
+        self.parts, self.snapshot = memory.parts(manager), manager.copy(deep=False)
+
+
 class _Handle:
     """What DataFrame and Series have in common."""
 
@@ -150,6 +160,8 @@ class _Handle:
                 made = origins.collect(self._header_now())
                 object.__setattr__(self, "_mgr", made._mgr)
                 del values["_header"]
+                if "_watch" in values and (watch := values["_watch"]()) is not None:
+                    watch.filled(made._mgr)
         return values["_mgr"]
 
     def _become(self, header: Header) -> None:
@@ -158,6 +170,7 @@ class _Handle:
         values["_header"] = header
         values.pop("_mgr", None)
         values.pop("_lifted", None)
+        values.pop("_watch", None)
 
     def _check_inplace_deprecation(self, inplace: Any, method: str) -> Any:
         """pandas counts the frames up to its caller, and ours lie between: what it says is said at the user's line."""
@@ -192,7 +205,7 @@ class _Handle:
         return explained(self)
 
 
-_OWN = ("_header", "_lifted")
+_OWN = ("_header", "_lifted", "_watch")
 
 
 class DataFrame(_Handle, pandas.DataFrame, metaclass=_StandsFor):

@@ -521,3 +521,16 @@ def test_options_that_change_results_are_heeded(option, done):
     with pandas.option_context(option, True), pd.route("polars"):
         frame = pd.DataFrame(raw)
         assert str(done(frame)) == str(done(raw))
+
+
+def test_a_frame_whose_rows_are_made_is_not_another_for_its_group_by():
+    """So nothing is computed twice, and what has an operation keeps it."""
+    with pd.route("polars"):
+        frame = pd.DataFrame(RAW)
+        frame = frame[frame.a > 0]
+        groups = frame.groupby("s")
+        assert frame.to_numpy().shape == (4, 3)
+        assert "_mgr" not in groups.a.sum().__dict__
+        assert groups.a.sum().to_dict() == {"x": 5, "y": 2}
+        frame.loc[8, "a"] = 10
+        assert groups.a.sum().to_dict() == {"x": 5, "y": 10}
