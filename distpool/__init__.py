@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from distpool.notebook import load_ipython_extension as load_ipython_extension
     from distpool.notebook import unload_ipython_extension as unload_ipython_extension
     from distpool.objects import DynamicObjectRefGenerator as DynamicObjectRefGenerator
+    from distpool.objects import ObjectID as ObjectID
     from distpool.objects import ObjectRef as ObjectRef
     from distpool.objects import ObjectRefGenerator as ObjectRefGenerator
     from distpool.objects import cancel as cancel
@@ -101,6 +102,7 @@ _OURS = {
     "Lock": "distpool.context",
     "Manager": "distpool.context",
     "NodeID": "distpool.scheduler.remote.hex_ids",
+    "ObjectID": "distpool.objects",
     "ObjectRef": "distpool.objects",
     "ObjectRefGenerator": "distpool.objects",
     "PlacementGroupID": "distpool.scheduler.remote.hex_ids",

@@ -32,7 +32,19 @@ from distpool.scheduler.serialize import SerializationError
 from distpool.scheduler.store import patience
 from distpool.scheduler.store.patience import FetchLate
 
-__all__ = ["DynamicObjectRefGenerator", "ObjectRef", "ObjectRefGenerator", "cancel", "get", "put", "wait"]
+__all__ = [
+    "DynamicObjectRefGenerator",
+    "ObjectID",
+    "ObjectRef",
+    "ObjectRefGenerator",
+    "cancel",
+    "get",
+    "put",
+    "wait",
+]
+
+#: The name that programs of long ago use.
+ObjectID = ObjectRef
 
 
 def put(value: Any, *, durable: bool = False) -> ObjectRef:

@@ -213,6 +213,9 @@ def test_its_pool_of_processes(ray):
         assert [in_chunks.next(timeout=20) for _ in range(4)] == ["0", "1", "2", "3"]
         unordered = pool.imap_unordered(str, range(4), chunksize=2)
         assert sorted(unordered.next(timeout=20) for _ in range(4)) == ["0", "1", "2", "3"]
+        for no_iterable in (pool.imap, pool.imap_unordered):
+            with pytest.raises(TypeError, match="not iterable"):
+                no_iterable(str, 3)
 
 
 def test_its_backend_for_joblib(ray):

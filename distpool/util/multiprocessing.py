@@ -71,11 +71,14 @@ class Pool(pool.Pool):
     def imap(
         self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1, **options: Any
     ) -> Iterator[T]:
-        """As ``distpool.Pool.imap``; ``next`` takes a time-out whatever the ``chunksize``, which is taken for 1."""
-        return super().imap(func, iterable, min(chunksize, 1), **options)
+        """As ``distpool.Pool.imap``; ``next`` takes a time-out whatever the ``chunksize``, which is taken for 1.
+
+        Raises TypeError if ``iterable`` is none.
+        """
+        return super().imap(func, iter(iterable), min(chunksize, 1), **options)
 
     def imap_unordered(
         self, func: Callable[[Any], T], iterable: Iterable[Any], chunksize: int = 1, **options: Any
     ) -> Iterator[T]:
         """Likewise."""
-        return super().imap_unordered(func, iterable, min(chunksize, 1), **options)
+        return super().imap_unordered(func, iter(iterable), min(chunksize, 1), **options)

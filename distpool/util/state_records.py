@@ -275,6 +275,8 @@ def checked(kind: type[Record], given: Any) -> Filter:
             f"a filter is (field, '=' or '!=', value), for instance ('state', '=', 'RUNNING'), not {given!r}"
         )
     name, predicate, value = given
+    if isinstance(name, str):
+        name = name.lower()  # as on a command line: STATE=RUNNING
     columns = kind.list_columns()
     if name not in columns:
         near = difflib.get_close_matches(str(name), columns, 1)

@@ -23,6 +23,7 @@ from distpool.errors import ClusterError, WorkerDied
 from distpool.futures import ProcessPoolExecutor
 from distpool.joblib_workers import _hired
 from distpool.scheduler.client import session
+from distpool.util.joblib import register_ray
 from tests.joblib import bodies
 from tests.processes.scene import wait_until
 
@@ -319,3 +320,20 @@ def test_workers_that_cannot_be_set_up_say_why_and_are_not_kept(no_workers: None
 
 def _call_in_child() -> None:
     assert parallel()(delayed(abs)(-i) for i in range(9)) == list(range(9))
+
+
+def test_rays_name_for_it_takes_rays_word_for_what_workers_need() -> None:
+    register_ray()
+    with parallel_config(backend="ray", n_jobs=2, ray_remote_args={"num_cpus": 0.5}):
+        assert Parallel()(delayed(abs)(-number) for number in range(4)) == [0, 1, 2, 3]
+    asked = {"num_cpus": 0.5, "resources": {"no such": 1}}
+    with (
+        parallel_config(backend="ray", n_jobs=2, ray_remote_args=asked),
+        pytest.raises(WorkerDied, match=r"asks for CPU 0\.5, no such 1, and no node has that"),
+    ):
+        Parallel()(delayed(abs)(-number) for number in range(4))
+    with (
+        pytest.raises(ValueError, match="num_cpu"),
+        parallel_config(backend="ray", ray_remote_args={"num_cpu": 1}),
+    ):
+        pass

@@ -65,6 +65,7 @@ def names(records):
         ([], "01234"),
         ([("state", "=", "FINISHED")], "124"),
         ([("state", "=", "finished")], "124"),
+        ([("STATE", "=", "FINISHED")], "124"),
         ([("state", "!=", "FINISHED")], "03"),
         ([("state", "=", "FINISHED"), ("name", "=", "f")], "1"),
         ([("state", "=", "FINISHED"), ("state", "=", "RUNNING")], ""),

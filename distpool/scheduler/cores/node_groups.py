@@ -165,7 +165,9 @@ class NodeGroups:
         """
         core, strategy = self._core, pool.strategy
         pots = self.pots.get(strategy.group, {})
-        for index, pot in sorted(pots.items(), key=lambda item: (len(item[1].total.keys() - pool.need), item[0])):
+        for index, pot in sorted(
+            pots.items(), key=lambda item: (len(item[1].total.keys() - pool.need), item[0])
+        ):
             has_devices = devices.pick(pool.need, pot.free_gpus) is not None
             if pot.early and not self._is_placed(strategy.group, index):
                 continue
