@@ -48,6 +48,9 @@ class _Store:
     def gone(self, ids: Any) -> set[int]:
         return {number for number in ids if number not in self.data}
 
+    def are_only_here(self, ids: Any) -> bool:
+        return False
+
     def size_of(self, ids: Any) -> int:
         return 0
 
@@ -74,6 +77,7 @@ class _Call(submitting.Call):
             link=None,
             pool=SimpleNamespace(number=1),
         )
+        self.pool = self.plan.pool
         self.keep, self.places, self.needed, self.origin, self.sent = [None], [], [], None, ()
         self.fields = {"a": [], "g": 0}
 

@@ -229,6 +229,19 @@ def test_only_so_often(log: str) -> None:
     assert noted(log) == ["make"] * 3
 
 
+def test_what_was_let_go_of_is_made_again_for_each_that_is_made_of_it(log: str) -> None:
+    """Nobody has the first any more, so it is gone whenever it has served: that is no loss of its own."""
+    first = bodies.make.options(max_retries=1).remote(log, 1.0)
+    made = [bodies.plus.remote(log, first, float(n)) for n in range(3)]
+    distpool.get(made)
+    del first
+    gc.collect()
+    for n, ref in enumerate(made):
+        lose(ref)
+        assert distpool.get(ref)[0] == 1.0 + n
+    assert noted(log) == ["make", *["plus"] * 3, *["make", "plus"] * 3]
+
+
 def test_what_cannot_be_made_again_says_why(log: str) -> None:
     put = distpool.put(np.full(bodies.FLOATS, 1.0))
     lose(put)

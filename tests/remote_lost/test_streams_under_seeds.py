@@ -38,7 +38,7 @@ MUTATIONS = (
     ),
     Mutation(
         "for_ever", lineage, "Lineage._make_again",
-        'origin.left -= 1',
+        'origin.left -= counts',
         'pass',
         "a call is repeated more often than it may be",
         "bounded", 0,

@@ -20,8 +20,9 @@ the process; beyond ``Limits.lineage_bytes_max`` the oldest are forgotten, and a
 **Of a call that yields** only what is lost is made again: it runs once more, skips what is still there, and ends behind
 the last that is wanted. What is found lost meanwhile is made by another run.
 
-**Bounded**: a call is made again as often as it may be repeated (``max_retries``; of an actor's method
-``max_task_retries``), and not at all if it may not.
+**Bounded**: a call is made again for what it has lost as often as it may be repeated (``max_retries``; of an actor's
+method ``max_task_retries``), and not at all if it may not. What was let go of, and is made again for another call's
+sake, is no loss: it is made as often as that is.
 
 What it is not: how another process asks for this (``following``, ``Recover``).
 """
@@ -250,10 +251,10 @@ class Lineage:
         assert isinstance(origin, Origin)
         return self._successor(origin, place)
 
-    def _successor(self, origin: Origin, place: int) -> ObjectRef:
-        """What is ready when this result of a call is there again."""
+    def _successor(self, origin: Origin, place: int, *, counts: bool = True) -> ObjectRef:
+        """What is ready when this result of a call is there again. ``counts``: it had been lost, not let go of."""
         if origin.running is None:
-            self._make_again(origin, {place})
+            self._make_again(origin, {place}, counts=counts)
             assert origin.running is not None
         successor = origin.later.get(place) or origin.running.get(place)
         if successor is not None and successor.settled:
@@ -269,10 +270,9 @@ class Lineage:
         successor.watch(lambda ready: self._made(origin, place, ready))  # before anybody who waits for it
         return successor
 
-    def _make_again(self, origin: Origin, places: set[int]) -> None:
+    def _make_again(self, origin: Origin, places: set[int], *, counts: bool = True) -> None:
         """Have the call run, once the lock is free: for all that it returns; of what it yields, for what is lost."""
-
-        origin.left -= 1
+        origin.left -= counts
         self.remade += 1
         call = copy.copy(origin.call)
         plan, later, origin.later = call.plan, origin.later, {}
@@ -368,7 +368,7 @@ class Lineage:
             new.reject(0, why)
             return new
         assert origin is not None
-        return self._successor(origin, parent.place)
+        return self._successor(origin, parent.place, counts=False)
 
     def _why_not(self, ref: ObjectRef | None, origin: Any) -> Failure | None:
         """Why a value cannot be made again, if it cannot."""
