@@ -185,6 +185,12 @@ _KERNELS: dict[str, Callable[..., P]] = {
     "dt.normalize": lambda a: a.dt.truncate("1d"),
 }
 
+
+def _var_of_all(a: P, ddof: int) -> P:
+    """In two passes, as pandas makes it of a whole column: in one, what is far from zero loses half of its digits."""
+    return polars.when(a.count() > ddof).then(((a - a.mean()) ** 2).sum() / (a.count() - ddof))
+
+
 _AGGREGATES: dict[str, Callable[..., P]] = {
     "sum": lambda a: a.sum(),
     "sum_fitting": lambda a, kind: a.cast(polars.Int64).sum().cast(polars_type(kind)),
@@ -197,6 +203,8 @@ _AGGREGATES: dict[str, Callable[..., P]] = {
     "median": lambda a: a.median(),
     "std": lambda a, ddof: a.std(ddof),
     "var": lambda a, ddof: a.var(ddof),
+    "std_of_all": lambda a, ddof: _var_of_all(a, ddof).sqrt(),
+    "var_of_all": _var_of_all,
     "count": lambda a: a.count().cast(polars.Int64),
     "size": lambda a: polars.len().cast(polars.Int64),
     "nunique": lambda a: a.drop_nulls().n_unique().cast(polars.Int64),

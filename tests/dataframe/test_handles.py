@@ -534,3 +534,13 @@ def test_a_frame_whose_rows_are_made_is_not_another_for_its_group_by():
         assert groups.a.sum().to_dict() == {"x": 5, "y": 2}
         frame.loc[8, "a"] = 10
         assert groups.a.sum().to_dict() == {"x": 5, "y": 10}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Float64", "int64"])
+@pytest.mark.parametrize("done", [lambda s: s.var(), lambda s: s.std(ddof=0)], ids=["var", "std"])
+def test_the_spread_of_numbers_far_from_zero_keeps_its_digits(done, dtype):
+    raw = pandas.Series(numpy.random.default_rng(0).normal(1e9, 5, 1000)).round().astype(dtype)
+    with pd.route("polars"):
+        series = pd.Series(raw)
+        assert done(series) == pytest.approx(done(raw), rel=1e-13)
+        assert str(done(series.head(1))) == str(done(raw.head(1)))

@@ -112,7 +112,8 @@ def _value(header: Header, name: str) -> Any:
 
 
 def _name_for(name: str) -> str:
-    return "sum_float" if name == "sum" else name
+    """The kernel for floats."""
+    return {"sum": "sum_float", "std": "std_of_all", "var": "var_of_all"}.get(name, name)
 
 
 def _time(header: Header, name: str, field: Field) -> Any:
@@ -140,7 +141,9 @@ def _register_spread(name: str) -> None:
             return _nullable_value(header, name, (int(ddof),))
         if field.kind not in ("int64", "int32", "float64"):
             raise NotNative(f"of {header.proto.dtype}")
-        value = _reduced(header, name, call("cast", field.expr, options=("float64",)), (int(ddof),))
+        value = _reduced(
+            header, _name_for(name), call("cast", field.expr, options=("float64",)), (int(ddof),)
+        )
         return np.float64(np.nan if value is None else value)
 
 
