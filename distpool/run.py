@@ -98,6 +98,7 @@ _STAND_INS = {module: dict.fromkeys(names, home) for module, (home, names) in _T
 
 # Code of these packages keeps the original: they are built on it, some of them on what is inside of it.
 _KEEP_ORIGINAL = ("multiprocessing", "concurrent", "distpool", "joblib", "loky")
+_STANDARD = ("multiprocessing", "concurrent")
 
 _HOOK_DIRECTORY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "run_hook")
 _PACKAGE_PARENT_ENV = "DISTPOOL_RUN_PACKAGE_PARENT"
@@ -306,8 +307,29 @@ def _set_makers(package: ModuleType, methods: Mapping[str, Any]) -> None:
     """Make `methods` those of every context, and of the package where that has copied them already."""
     base = package.context.BaseContext
     for name, method in methods.items():
-        _original_makers.setdefault(name, vars(base)[name])
-        setattr(base, name, method)
+        original = _original_makers.setdefault(name, vars(base)[name])
+        setattr(base, name, method if method is original else _but_not_for_its_own(method, original))
         context = getattr(package.__dict__.get(name), "__self__", None)
         if isinstance(context, base):  # and not what the program has put there
             package.__dict__[name] = getattr(context, name)
+
+
+def _but_not_for_its_own(method: Any, original: Any) -> Any:
+    """A context's method, by which the standard library's own classes still get what they are built on.
+
+    Who keeps an original executor (`_KEEP_ORIGINAL`) has it make queues and locks that it looks into.
+    """
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
+        return (original if caller in _STANDARD else method)(*args, **kwargs)
+
+    for name in (
+        "__module__",
+        "__name__",
+        "__qualname__",
+        "__doc__",
+    ):  # `functools` may not have been imported
+        setattr(make, name, getattr(method, name))
+    make.__wrapped__ = method  # type: ignore[attr-defined]
+    return make

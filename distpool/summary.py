@@ -34,6 +34,7 @@ __all__ = ["Summary", "at_exit"]
 _DOORS = {
     "distpool.pool": "Pool",
     "distpool.context_makers": "Pool",
+    "distpool.run": "Pool",  # which those are called by
     "distpool.futures": "ProcessPoolExecutor",
     "distpool.joblib": "joblib",
     "distpool.dask": "Dask",

@@ -107,12 +107,31 @@ class Semaphore(SemLock):
         """Whether there is no unit at this moment."""
         return self._units.value() == 0
 
+    @property
+    def _semlock(self) -> _Looked:
+        """What the standard queues, and other libraries, look at."""
+        return _Looked(self)
+
     def _client_gone(self, held: int, died: int) -> None:
         for _ in range(held):
             self._units.release(True)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(value={self.get_value()})>"
+
+
+class _Looked:
+    """A semaphore, by the names of the standard library's own in C."""
+
+    def __init__(self, semaphore: Semaphore) -> None:
+        self._semaphore = semaphore
+        self.acquire, self.release = semaphore.acquire, semaphore.release
+
+    def _get_value(self) -> int:
+        return self._semaphore.get_value()
+
+    def _is_zero(self) -> bool:
+        return self._semaphore.locked()
 
 
 class BoundedSemaphore(Semaphore):

@@ -361,3 +361,24 @@ with multiprocessing.Pool(1) as pool:
     (tmp_path / "script.py").write_text(program)
     outcome = on_distpool("script.py", cwd=tmp_path)
     assert (outcome.out, outcome.err) == ("[2, 2] ('distpool.pool', 'distpool.managers')\n", "")
+
+
+def test_an_original_executor_makes_the_locks_that_it_looks_into(tmp_path: Path) -> None:
+    """Code of loky keeps the standard library's executor, whose queue counts the units of its semaphore."""
+    package = tmp_path / "loky"
+    package.mkdir()
+    (package / "__init__.py").write_text("from concurrent.futures import ProcessPoolExecutor\n")
+    (tmp_path / "program.py").write_text(
+        textwrap.dedent(
+            """
+            import multiprocessing
+            from loky import ProcessPoolExecutor
+            if __name__ == "__main__":
+                with ProcessPoolExecutor(1) as executor:
+                    print(executor.__module__, executor.submit(abs, -1).result(timeout=30))
+                print(type(multiprocessing.BoundedSemaphore(1)).__module__)
+            """
+        )
+    )
+    done = on_distpool("program.py", cwd=tmp_path)
+    assert (done.out, done.err) == ("concurrent.futures.process 1\ndistpool.synchronize\n", "")

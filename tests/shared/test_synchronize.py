@@ -417,3 +417,14 @@ def test_a_child_that_is_forked_uses_what_it_inherits() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     with pytest.warns(HolderDied):
         assert lock.acquire(timeout=NOTICED_S)
+
+
+def test_a_semaphore_is_looked_at_as_the_standard_one_is() -> None:
+    semaphore = synchronize.BoundedSemaphore(2)
+    looked_at = [(semaphore._semlock._get_value(), semaphore._semlock._is_zero())]
+    for _ in range(2):
+        semaphore._semlock.acquire()
+        looked_at.append((semaphore._semlock._get_value(), semaphore._semlock._is_zero()))
+    semaphore._semlock.release()
+    assert looked_at == [(2, False), (1, False), (0, True)]
+    assert semaphore.get_value() == 1
