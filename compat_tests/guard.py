@@ -29,7 +29,13 @@ OURS = "distpool"
 
 # Whose calls are the library's own; and those of them that only hand a test's call on.
 _LIBRARY = ("multiprocessing", "concurrent", OURS)
-_HANDS_ON = ("multiprocessing", "multiprocessing.context", "distpool.context", "distpool.context_makers")
+_HANDS_ON = (
+    "multiprocessing",
+    "multiprocessing.context",
+    "distpool.context",
+    "distpool.context_makers",
+    "distpool.run",
+)
 
 
 def standard_classes(guarded: Iterable[Guarded]) -> dict[Guarded, type]:
