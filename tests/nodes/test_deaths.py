@@ -21,7 +21,7 @@ from distpool.scheduler.shells import processes
 from distpool.scheduler.shells.embedded import EmbeddedCluster
 from distpool.scheduler.shells.joining import JoiningAgent
 from tests.nodes import bodies
-from tests.nodes.conftest import ON_B, everything, expect_gone
+from tests.nodes.conftest import BY_TCP, ON_B, everything, expect_gone
 from tests.processes import scene
 from tests.processes.conftest import reach_agent
 from tests.processes.harness import BOUND_S, parent_of
@@ -117,7 +117,7 @@ def test_an_agent_that_is_killed_and_nobody_else_has_what_it_had(
     os.kill(second_agent.pid, signal.SIGKILL)
     with pytest.raises(PoolBroken, match=r"node:b 0\.001, and no node has that"):
         call.get(BOUND_S)
-    assert time.monotonic() - killed_s < 5.0
+    assert time.monotonic() - killed_s < 5.0 + (DEFAULTS.join_patience_s if BY_TCP else 0.0)
     expect_gone(second_agent, pids)
     assert at_home.apply(bodies.node) == current_node(), "others do not notice"
 

@@ -15,6 +15,7 @@ import pytest
 import distpool
 from distpool import cluster, exceptions
 from distpool.scheduler import client
+from distpool.scheduler.limits import DEFAULTS
 from distpool.scheduler.node_identity import current_node
 from distpool.scheduler.remote import placement
 from distpool.scheduler.shells.joining import JoiningAgent
@@ -79,6 +80,7 @@ def no_groups(engine: client.Session) -> Iterator[None]:
 
 def test_spread_uses_both_nodes(no_groups: None, second_agent: JoiningAgent, tmp_path: Path) -> None:
     wait_until(lambda: "b" in {node["NodeName"] for node in cluster.nodes()}, "the cluster knows of it")
+    time.sleep(2 * DEFAULTS.view_s)  # and so does the node that places them, which nobody can be asked
     spread = task(placing.meet, scheduling_strategy="SPREAD")
     refs = [spread.remote(str(tmp_path), str(number), 2) for number in range(2)]
     assert sorted(get(refs)) == sorted([current_node(), "b"])
