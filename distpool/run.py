@@ -40,6 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from importlib.machinery import ModuleSpec
+    from types import FrameType
     from typing import Any, NoReturn
 
 # module of the standard library -> (module of distpool, names that both have)
@@ -250,7 +251,12 @@ def _caller_is_built_on_the_original() -> bool:
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("importlib."):
         frame = frame.f_back
-    return frame.f_globals.get("__name__", "").partition(".")[0] in _KEEP_ORIGINAL
+    return _package_of(frame) in _KEEP_ORIGINAL
+
+
+def _package_of(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0]
 
 
 def _module_class(name: str) -> type[ModuleType]:
@@ -321,8 +327,7 @@ def _but_not_for_its_own(method: Any, original: Any) -> Any:
     """
 
     def make(*args: Any, **kwargs: Any) -> Any:
-        caller = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
-        return (original if caller in _STANDARD else method)(*args, **kwargs)
+        return (original if _package_of(sys._getframe(1)) in _STANDARD else method)(*args, **kwargs)
 
     for name in (
         "__module__",

@@ -326,7 +326,7 @@ class Computation:
         return [
             needed
             for needed, ref in inputs
-            if isinstance(ref, ObjectRef) and (lineage.is_lost(ref.value) or lineage.is_only_here(ref.value))
+            if isinstance(ref, ObjectRef) and lineage.is_out_of_reach(ref.value)
         ]
 
     def _error(self, number: int, failure: Failure) -> BaseException:

@@ -169,6 +169,10 @@ class Lineage:
         except StoreError:
             return False
 
+    def is_out_of_reach(self, value: Any) -> bool:
+        """Whether a call elsewhere cannot read it, for the one reason or the other."""
+        return self.is_lost(value) or self.is_only_here(value)
+
     def restore(self, ref: ObjectRef, wait: Callable[[Promise], Any]) -> bool:
         """Have the data of a ready reference there again, or in its place why it is not. Any thread that may wait.
 
@@ -202,7 +206,7 @@ class Lineage:
         call, results = task.origin if type(task.origin) is tuple else (None, ())
         if not isinstance(call, submitting.Call):
             return False
-        gone = [ref for ref in call.needed if self.is_lost(ref.value) or self.is_only_here(ref.value)]
+        gone = [ref for ref in call.needed if self.is_out_of_reach(ref.value)]
         renewed = any(
             type(ref.value) is Kept and ref.value.blob is not sent
             for ref, sent in zip(call.needed, call.sent, strict=False)
@@ -234,7 +238,7 @@ class Lineage:
         value = ref.value
         if type(value) is not Kept:
             return ref
-        if self.is_only_here(value) and not self.is_lost(value) and self._put_here(ref, value):
+        if self.is_only_here(value) and self._put_here(ref, value):
             return ref
         origin, place = made_by(ref, value)
         if type(origin) is DurableCopy:
