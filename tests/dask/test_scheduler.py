@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import dask
 import dask.array as da
@@ -231,7 +230,7 @@ def test_a_value_that_is_lost_is_made_again(monkeypatch, tmp_path):
     class Lose(Callback):
         def _pretask(self, key, dsk, state):
             if key == "last" and not lost:
-                lost.extend(_lose_all())
+                lost.extend(storage.lose_all())
 
     graph = {
         "first": Task("first", _count_and_make, str(tmp_path)),
@@ -276,7 +275,7 @@ def test_a_part_that_is_lost_is_made_again_with_its_whole(monkeypatch, tmp_path)
 
     def lose(computation, number):
         if computation._nodes[number][-1].key == "last" and not lost:
-            lost.extend(_lose_all())
+            lost.extend(storage.lose_all())
         return call(computation, number)
 
     monkeypatch.setattr(Computation, "_call", lose)
@@ -366,16 +365,6 @@ class _Reads:
         Path(self.folder, str(name)).touch()
         wait_until(lambda: len(list(Path(self.folder).iterdir())) > 1, "another item")
         return name
-
-
-def _lose_all() -> list[Any]:
-    """What lies in the store is gone from it; returns what that was."""
-    lost = storage.lying_there()
-    store = client.session().shell.store
-    with store.lock:
-        for facts in lost:
-            store.ledger.discard(facts.id)
-    return lost
 
 
 def _split(n: int) -> dict[str, object]:

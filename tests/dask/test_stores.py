@@ -16,7 +16,6 @@ from dask import delayed
 from dask.callbacks import Callback
 
 from distpool.dask.running import Computation
-from distpool.scheduler import client
 from tests.big import storage
 
 pytestmark = pytest.mark.usefixtures("session")
@@ -200,11 +199,7 @@ def test_a_chunk_that_is_lost_before_it_is_written_is_made_again(
 
     def lose(computation: Computation, number: int) -> Any:
         if not lost:
-            lost.extend(storage.lying_there())
-            store = client.session().shell.store
-            with store.lock:
-                for facts in lost:
-                    store.ledger.discard(facts.id)
+            lost.extend(storage.lose_all())
         return evaluated(computation, number)
 
     monkeypatch.setattr(Computation, "_evaluated", lose)
